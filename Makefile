@@ -1,0 +1,65 @@
+# `make demo`: from a fresh clone to generated videos. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# Ray's workers start three times slower where Python may not keep its compiled files.
+unexport PYTHONDONTWRITEBYTECODE
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+export PYTHONUNBUFFERED := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+export RAY_USAGE_STATS_ENABLED := 0
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: help install demo showcase test test-all test-cluster lint format clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+install: $(STAMP) ## the virtual environment in .venv, once
+
+# The stamp is made again when what is to be installed has changed.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "error: Python " + sys.version.split()[0] + ": 3.11 to 3.13 is needed; try make PYTHON=python3.11")'
+	@echo "installing into $(VENV) (a minute or two, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@test -e .git || $(BIN)/dvc config --local --quiet core.no_scm true
+	@touch $@
+
+demo: $(STAMP) ## raw video to a registered generator, then the figures (ten minutes on two cores)
+	@$(BIN)/dvc repro
+	@$(BIN)/python -m pipelines.summary
+
+showcase: $(STAMP) ## the same line, trained until the shapes are right (an hour or two on two cores)
+	@$(BIN)/python -m pipelines.showcase
+
+test: $(STAMP) ## the everyday tests
+	@$(BIN)/python -m pytest -m 'not slow and not cluster and not gpu'
+
+test-all: $(STAMP) ## the slow ones too
+	@$(BIN)/python -m pytest -m 'not cluster and not gpu'
+
+test-cluster: $(STAMP) ## those that need separate hosts
+	@$(BIN)/python -m pytest -m cluster
+
+lint: $(STAMP) ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(STAMP) ## put the code into shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean: ## what the line has made; the environment and MLflow's store stay
+	rm -rf outputs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,73 @@
+"""Generators on disk: a folder with ``config.json`` and ``weights.pt``, written whole or not at all, read without running code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from digan.errors import UserError
+from digan.models.config import ModelConfig
+from digan.models.generator import Generator
+
+WEIGHTS = "weights.pt"
+CONFIG = "config.json"
+
+
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Lets ``fill`` write into a hidden folder beside ``folder`` and then gives it the name; an older one is replaced."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        fill(work)
+        for path in work.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        work.chmod(0o755)
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+            folder.rename(old / "replaced")
+            work.rename(folder)
+            shutil.rmtree(old)
+        else:
+            work.rename(folder)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def save_generator(generator: Generator, folder: Path) -> None:
+    """Writes weights and sizes to ``folder``; nothing of an older generator there is lost until the new one is whole."""
+
+    def fill(work: Path) -> None:
+        (work / CONFIG).write_text(json.dumps(generator.config.to_json(), indent=2) + "\n")
+        weights = {name: value.detach().cpu().clone() for name, value in generator.state_dict().items()}
+        torch.save(weights, work / WEIGHTS)
+
+    write_folder(Path(folder), fill)
+
+
+def load_generator(folder: Path) -> Generator:
+    """The generator in ``folder``, in evaluation mode on the CPU.
+
+    Raises ``UserError`` for a folder that holds none, or one whose files are damaged or do not fit each other.
+    """
+    folder = Path(folder)
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder}: no generator there ({name} is missing); train one, or name another folder")
+    try:
+        config = ModelConfig(**json.loads((folder / CONFIG).read_text()))
+        weights = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
+        generator = Generator(config)
+        generator.load_state_dict(weights)
+    except (json.JSONDecodeError, TypeError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{folder}: the generator there is damaged ({reason}); restore it or train again") from error
+    return generator.eval().requires_grad_(False)

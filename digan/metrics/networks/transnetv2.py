@@ -1,0 +1,124 @@
+"""The convolutional trunk of TransNetV2 (Soucek and Lokoc 2020), a small trained video network, as a feature extractor.
+
+Three stages of two dilated blocks; a block runs four (2+1)-D convolutions side by side (dilations 1, 2, 4, 8 in time),
+so that the 16 frames of a clip lie in its field of view. Trained to find shot changes, not to name actions: figures on
+it are not FVD. The four spatial convolutions of a block share their input and run as one; so do all times, as a batch.
+
+Legend: B batch, T times, C channels, H, W pixels. Names of parameters are those of the published state dict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+DILATIONS = (1, 2, 4, 8)
+WIDTHS = (16, 32, 64)  # channels of each dilation's branch, stage by stage
+PREFIX = "SDDCNN."
+HEIGHT, WIDTH = 27, 48
+PREPROCESSING = "transnetv2-1: bytes/255, bilinear antialiased to 27x48; three stages; mean over space and time, mean change in time"
+
+
+class _Branch(nn.Module):
+    """One dilation's weights: a 1x3x3 and a 3x1x1 convolution."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [nn.Conv3d(inputs, 2 * width, (1, 3, 3), bias=False), nn.Conv3d(2 * width, width, (3, 1, 1), bias=False)]
+        )
+
+
+class _Block(nn.Module):
+    """Four dilations side by side, batch normalisation over all of them."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        for dilation in DILATIONS:
+            self.add_module(f"Conv3D_{dilation}", _Branch(inputs, width))
+        self.bn = nn.BatchNorm3d(4 * width, eps=1e-3)
+
+    def forward(self, x: torch.Tensor, times: int) -> torch.Tensor:
+        """[B T, C, H, W] -> [B T, 4 width, H, W]; normalisation is folded into the temporal convolutions."""
+        layers = [self.get_submodule(f"Conv3D_{dilation}.layers") for dilation in DILATIONS]
+        spatial = torch.cat([pair[0].weight[:, :, 0] for pair in layers])  # type: ignore[index]
+        x = functional.conv2d(x, spatial.contiguous(memory_format=torch.channels_last), padding=1)
+        flat, channels, height, width = x.shape
+        # [B, C, T, H W]: a view of the channels-last result
+        x = x.permute(0, 2, 3, 1).reshape(flat // times, times, height * width, channels).permute(0, 3, 1, 2)
+        gain = self.bn.weight / torch.sqrt(self.bn.running_var + self.bn.eps)  # type: ignore[operator]
+        shift = self.bn.bias - gain * self.bn.running_mean
+        outputs = []
+        for i, (dilation, pair) in enumerate(zip(DILATIONS, layers, strict=True)):
+            part = slice(i * self.width, (i + 1) * self.width)
+            weight = pair[1].weight[..., 0] * gain[part, None, None, None]  # type: ignore[index]
+            branch = x[:, 2 * i * self.width : 2 * (i + 1) * self.width]
+            settings = {"padding": (dilation, 0), "dilation": (dilation, 1)}
+            outputs.append(functional.conv2d(branch, weight, shift[part], **settings))  # type: ignore[arg-type]
+        joined = torch.cat(outputs, dim=1).permute(0, 2, 3, 1).reshape(flat, height, width, 4 * self.width)
+        return joined.permute(0, 3, 1, 2)
+
+
+class _Stage(nn.Module):
+    """Two blocks with a shortcut from the first to the end, then half the size."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.DDCNN = nn.ModuleList([_Block(inputs, width), _Block(4 * width, width)])
+
+    def forward(self, x: torch.Tensor, times: int) -> torch.Tensor:
+        shortcut = functional.relu(self.DDCNN[0](x, times))
+        x = functional.relu(self.DDCNN[1](shortcut, times)) + shortcut
+        return functional.avg_pool2d(x, 2)
+
+
+class TransNetV2Trunk(nn.Module):
+    """Video to the outputs of its stages.
+
+    Input float32 [B, T, 3, H, W] in [0, 1], any T >= 1, H and W >= 8 (trained at 27 x 48); output: float32 [B, T, C, h, w]
+    for each stage used, C = 64, 128, 256 and h, w halved stage by stage.
+    """
+
+    def __init__(self, stages: int = 3) -> None:
+        super().__init__()
+        inputs = [3, *(4 * width for width in WIDTHS)]
+        self.SDDCNN = nn.ModuleList([_Stage(inputs[i], WIDTHS[i]) for i in range(stages)])
+
+    def forward(self, videos: torch.Tensor) -> list[torch.Tensor]:
+        batch, times = videos.shape[:2]
+        x = videos.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        outputs = []
+        for stage in self.SDDCNN:
+            x = stage(x, times)
+            outputs.append(x.unflatten(0, (batch, times)))
+        return outputs
+
+
+def trunk_weights(state: Mapping[str, torch.Tensor], stages: int = 3) -> dict[str, torch.Tensor]:
+    """The trunk's part of the published state dict (which also holds a classifier that is not used here)."""
+    wanted = tuple(f"{PREFIX}{i}." for i in range(stages))
+    return {name: value for name, value in state.items() if name.startswith(wanted)}
+
+
+def preprocess(videos: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Bytes to the trunk's input: uint8 [B, T, 3, H, W] -> float32 [B, T, 3, height, width] in [0, 1] (bilinear, antialiased)."""
+    assert videos.dtype == torch.uint8 and videos.ndim == 5, (videos.dtype, tuple(videos.shape))
+    frames = videos.flatten(0, 1).float() / 255
+    frames = functional.interpolate(frames, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
+    return frames.unflatten(0, videos.shape[:2])
+
+
+def features(network: TransNetV2Trunk, videos: torch.Tensor) -> torch.Tensor:
+    """One vector [B, 896] a clip, uint8 [B, T, 3, H, W] with T >= 2: each channel's mean, and its mean absolute change in time.
+
+    Means over space and time of the three stages' maps, then means of |map(t + 1) - map(t)|; docs/evaluation.md has the
+    comparison that chose them.
+    """
+    maps = network(preprocess(videos, HEIGHT, WIDTH))
+    means = [stage.mean(dim=(1, 3, 4)) for stage in maps]
+    changes = [(stage[:, 1:] - stage[:, :-1]).abs().mean(dim=(1, 3, 4)) for stage in maps]
+    return torch.cat(means + changes, dim=1)

@@ -1,0 +1,88 @@
+"""Coordinate features: the code chooses the frequencies, time and motion shift the phases (spec 'Coordinate features').
+
+a = P (u, v) + phase(t), features = [sin a, cos a]. Two exact savings are used:
+- on a grid P (u, v) separates into a part per column and one per row, so sines of n values do for n x n pixels;
+- time only shifts the phases, which rotates (sin, cos); the rotation goes into the small matrix of the layer that reads them.
+
+Legend: B videos, T times, K = 128 frequencies, n grid size, O output channels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from digan.ops.layers import EqualizedLinear
+
+FREQUENCIES = 128
+FREQUENCY_SCALE = math.sqrt(10.0)
+TIME_SCALE = 0.25
+MOTION_SLOPE = 0.01
+
+
+def grid_axis(n: int, *, scale: float = 1.0, shift: float = 0.0, device: torch.device | None = None) -> torch.Tensor:
+    """u(j) = 2 j / n - 1 for j = 0 ... n - 1, stretched by ``scale`` and moved by ``shift``; float32 [n].
+
+    The picture the model was trained on spans [-1, 1); a larger ``scale`` shows what lies around it.
+    """
+    return (2.0 * torch.arange(n, dtype=torch.float32, device=device) / n - 1.0) * scale + shift
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waves:
+    """What a video's coordinate features are made of: ``frequencies`` [B, K, 2] (across, down), ``phases`` [B, T, K] with q in."""
+
+    frequencies: torch.Tensor
+    phases: torch.Tensor
+
+
+class CoordinateFeatures(nn.Module):
+    """From w, z_m and t to the waves that a block lays over its grid."""
+
+    def __init__(self, w_dim: int) -> None:
+        super().__init__()
+        self.content = EqualizedLinear(w_dim, FREQUENCIES * 3)
+        self.motion = EqualizedLinear(w_dim * 2, FREQUENCIES)
+        self.phase = nn.ModuleList(
+            [EqualizedLinear(FREQUENCIES, FREQUENCIES, activate=True), EqualizedLinear(FREQUENCIES, FREQUENCIES)]
+        )
+
+    def forward(self, w: torch.Tensor, motion: torch.Tensor, times: torch.Tensor) -> Waves:
+        """w [B, 512], z_m [B, 512], times [B, T] -> Waves."""
+        content = self.content(w).float()
+        frequencies = content[:, : FREQUENCIES * 2].reshape(-1, FREQUENCIES, 2) * FREQUENCY_SCALE
+        rates = self.motion(torch.cat([w, motion], dim=1)).float()
+        hidden = F.leaky_relu(rates[:, None, :] * times[:, :, None] * TIME_SCALE, MOTION_SLOPE)
+        for layer in self.phase:
+            hidden = layer(hidden)
+        return Waves(frequencies=frequencies, phases=content[:, None, FREQUENCIES * 2 :] + hidden.float())
+
+
+def standing_features(waves: Waves, columns: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """[sin a0, cos a0] for a0 = P (u, v), pixel-major: [B, n_rows * n_columns, 2 K]; once a video, whatever the times.
+
+    ``columns`` [n_columns] holds u from left to right, ``rows`` [n_rows] v from top to bottom.
+    """
+    across = waves.frequencies[:, None, :, 0] * columns[:, None]  # [B, n_columns, K]
+    down = waves.frequencies[:, None, :, 1] * rows[:, None]
+    sin_x, cos_x = across.sin()[:, None], across.cos()[:, None]
+    sin_y, cos_y = down.sin()[:, :, None], down.cos()[:, :, None]
+    # sin(x + y) = sin x cos y + cos x sin y; cos(x + y) = cos x cos y - sin x sin y, written as one product of stacked halves
+    sines = torch.cat([sin_x, cos_x], dim=-1) * torch.cat([cos_y, cos_y], dim=-1)
+    cosines = torch.cat([cos_x, -sin_x], dim=-1) * torch.cat([sin_y, sin_y], dim=-1)
+    return (sines + cosines).flatten(1, 2)
+
+
+def turn_into_time(matrix: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
+    """The matrix that reads standing features as M^T [B, 2 K, O] reads moving ones: [B, 2 K, T * O], times outermost.
+
+    sin(a0 + p) = sin a0 cos p + cos a0 sin p and cos(a0 + p) = cos a0 cos p - sin a0 sin p, with p = phases [B, T, K].
+    """
+    of_sin, of_cos = matrix[:, :FREQUENCIES, None], matrix[:, FREQUENCIES:, None]  # [B, K, 1, O]
+    sin_p, cos_p = phases.sin().transpose(1, 2)[..., None], phases.cos().transpose(1, 2)[..., None]  # [B, K, T, 1]
+    turned = torch.cat([of_sin * cos_p - of_cos * sin_p, of_sin * sin_p + of_cos * cos_p], dim=1)
+    return turned.flatten(2)

@@ -1,0 +1,171 @@
+"""The generator: codes become the weights of a per-pixel network over (x, y, t), and the network paints (spec 'Synthesis').
+
+Activations are pixel-major, [B, pixels * T, C]: every layer is then one matrix product a video, in which the video's matrix
+M(w) is used for all frames and pixels at once.
+
+Legend: B videos, T times, C channels, n grid size, P = n * n pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from digan.models.config import CODE_DIM, ModelConfig
+from digan.models.coordinates import CoordinateFeatures, Waves, grid_axis, standing_features, turn_into_time
+from digan.models.mapping import Mapping
+from digan.ops.layers import lrelu, reset_parameters
+from digan.ops.modulation import ModulatedMatrix, ModulatedRGB
+
+BASE_GRID = 32  # blocks up to this resolution share one grid
+FEATURES = 256
+
+
+class Block(nn.Module):
+    """One nominal resolution: two layers (one in the first block, three from 128 on), then colours."""
+
+    def __init__(self, config: ModelConfig, resolution: int) -> None:
+        super().__init__()
+        out_channels = config.channels(resolution)
+        self.first = resolution == 4
+        self.upsamples = resolution > BASE_GRID
+        self.features = CoordinateFeatures(CODE_DIM) if self.first or self.upsamples else None
+        in_channels = 0 if self.first else config.channels(resolution // 2)
+        if self.features is not None:
+            in_channels += FEATURES
+        layers = 1 if self.first else 2 + (resolution in (128, 256))
+        self.layers = nn.ModuleList(
+            ModulatedMatrix(
+                CODE_DIM, in_channels if i == 0 else out_channels, out_channels, rank=config.modulation_rank
+            )
+            for i in range(layers)
+        )
+        self.to_rgb = ModulatedRGB(CODE_DIM, out_channels)
+        self.out_channels = out_channels
+
+
+class BlockWeights:
+    """A block's matrices for a batch of codes: made once a video, used for any number of frames and grids."""
+
+    def __init__(self, block: Block, ws: torch.Tensor, motion: torch.Tensor) -> None:
+        self.block = block
+        self.w_first = ws[:, 0]
+        self.motion = motion
+        self.layers = [layer(ws[:, i]) for i, layer in enumerate(block.layers)]
+        self.to_rgb = block.to_rgb(ws[:, len(block.layers)])
+
+    def waves(self, times: torch.Tensor) -> Waves:
+        assert self.block.features is not None
+        return self.block.features(self.w_first, self.motion, times)
+
+
+def _affine(x: torch.Tensor, weights: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """x [B, N, I] M^T [B, I, O] + bias [O]."""
+    matrix, bias = weights
+    return torch.baddbmm(bias.to(x.dtype), x, matrix.to(x.dtype))
+
+
+class Synthesis(nn.Module):
+    """(w, z_m, t) -> RGB."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.resolutions = config.block_resolutions
+        self.blocks = nn.ModuleDict({str(res): Block(config, res) for res in self.resolutions})
+        self.w_count = sum(len(block.layers) for block in self._blocks()) + 1
+
+    def _blocks(self) -> list[Block]:
+        return [self.blocks[str(res)] for res in self.resolutions]  # type: ignore[misc]
+
+    def prepare(self, ws: torch.Tensor, motion: torch.Tensor) -> list[BlockWeights]:
+        """ws [B, w_count, 512] and z_m [B, 512] -> each block's matrices; block i's ToRGB takes the w of the layer that follows it."""
+        prepared, start = [], 0
+        for block in self._blocks():
+            stop = start + len(block.layers)
+            prepared.append(BlockWeights(block, ws[:, start : stop + 1], motion))
+            start = stop
+        return prepared
+
+    def paint(
+        self, prepared: list[BlockWeights], times: torch.Tensor, *, scale: float = 1.0, finer: int = 1
+    ) -> torch.Tensor:
+        """Frames at ``times`` [B, T] -> float [B, T, 3, R, R] in about [-1, 1].
+
+        ``scale`` > 1 shows a wider part of the plane, ``finer`` a grid that many times as fine (space inter- and extrapolation).
+        """
+        dtype = torch.get_autocast_dtype(times.device.type) if torch.is_autocast_enabled(times.device.type) else None
+        with torch.autocast(times.device.type, enabled=False):
+            return self._paint(prepared, times, scale=scale, finer=finer, dtype=dtype or torch.float32)
+
+    def _paint(
+        self, prepared: list[BlockWeights], times: torch.Tensor, *, scale: float, finer: int, dtype: torch.dtype
+    ) -> torch.Tensor:
+        batch, count = times.shape
+        n = BASE_GRID * finer
+        x = rgb = torch.empty(0)
+        for weights in prepared:
+            block = weights.block
+            if block.upsamples:
+                n *= 2
+            rest = weights.layers
+            if block.features is not None:
+                waves = weights.waves(times)
+                columns = grid_axis(n, scale=scale, device=times.device)
+                features = standing_features(waves, columns, columns.flip(0)).to(dtype)
+                matrix, bias = weights.layers[0]
+                split = matrix.shape[1] - FEATURES
+                moving = turn_into_time(matrix[:, split:], waves.phases).to(dtype)
+                rest = rest[1:]
+                if block.first:
+                    x = torch.baddbmm(bias.repeat(count).to(dtype), features, moving)
+                else:
+                    # a 1x1 layer commutes with repeating pixels: its part for x is taken before the repeat
+                    low = _affine(x, (matrix[:, :split], bias)).view(batch, n // 2, 1, n // 2, 1, -1)
+                    x = torch.bmm(features, moving).view(batch, n // 2, 2, n // 2, 2, -1)
+                    x = x + low
+                x = lrelu(x).view(batch, n * n * count, block.out_channels)
+            for layer in rest:
+                x = lrelu(_affine(x, layer))
+            colours = _affine(x, weights.to_rgb).view(batch, n, n, count, 3)
+            if block.first:
+                rgb = colours
+            elif block.upsamples:
+                rgb = colours.view(batch, n // 2, 2, n // 2, 2, count, 3) + rgb[:, :, None, :, None]
+                rgb = rgb.view(batch, n, n, count, 3)
+            else:
+                rgb = rgb + colours
+        return rgb.permute(0, 3, 4, 1, 2).float()
+
+
+class Generator(nn.Module):
+    """Content z, motion z_m, class c and times t to frames: ``forward(Latents-like, times)`` -> [B, T, 3, R, R]."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mapping = Mapping(
+            code_dim=CODE_DIM, classes=config.classes, width=CODE_DIM, layers=config.mapping_layers
+        )
+        self.synthesis = Synthesis(config)
+
+    def reset(self, *, generator: torch.Generator) -> Generator:
+        """Draws all weights anew and returns itself."""
+        reset_parameters(self, generator=generator)
+        return self
+
+    def spread(self, w: torch.Tensor) -> torch.Tensor:
+        """The same w for every layer: [B, 512] -> [B, w_count, 512]."""
+        return w[:, None].expand(-1, self.synthesis.w_count, -1)
+
+    def forward(
+        self,
+        content: torch.Tensor,
+        motion: torch.Tensor,
+        times: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        *,
+        truncation: float = 1.0,
+    ) -> torch.Tensor:
+        """z [B, 512], z_m [B, 512], t [B, T], labels int64 [B] or ``None`` -> frames [B, T, 3, R, R]."""
+        w = self.mapping.truncate(self.mapping(content, labels), truncation)
+        return self.synthesis.paint(self.synthesis.prepare(self.spread(w), motion), times)

@@ -1,0 +1,85 @@
+"""Seeds and coordinates to uint8 video: equal seeds give equal codes, whatever else is sampled beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from digan.models.config import CODE_DIM
+from digan.models.generator import Generator
+from digan.seeding import generator_for
+from digan.types import Latents
+
+PIXELS_AT_ONCE = 2**17  # pixels times frames painted in one go: bounds memory and keeps activations near the cache
+
+
+def draw_latents(seeds: Sequence[int], *, motion_seeds: Sequence[int] | None = None, labels: Sequence[int] | None = None) -> Latents:
+    """One content and one motion code for each seed; ``motion_seeds`` combines contents with other motions."""
+    motion_seeds = seeds if motion_seeds is None else motion_seeds
+
+    def codes(name: str, values: Sequence[int]) -> torch.Tensor:
+        return torch.stack([torch.randn(CODE_DIM, generator=generator_for(seed, name)) for seed in values])
+
+    return Latents(
+        content=codes("content", seeds),
+        motion=codes("motion", motion_seeds),
+        labels=None if labels is None else torch.tensor(labels, dtype=torch.int64),
+    )
+
+
+def to_bytes(frames: torch.Tensor) -> torch.Tensor:
+    """floor(255 (x + 1) / 2) of frames clamped to [-1, 1], uint8 (spec 'Evaluation')."""
+    return (frames.clamp(-1, 1) + 1).mul_(127.5).to(torch.uint8)
+
+
+def pick_labels(generator: Generator, seeds: Sequence[int]) -> list[int] | None:
+    """A class for each seed of a class-conditional generator, uniform; ``None`` for an unconditional one."""
+    classes = generator.config.classes
+    if not classes:
+        return None
+    return [int(torch.randint(classes, (1,), generator=generator_for(seed, "label"))) for seed in seeds]
+
+
+@torch.inference_mode()
+def render(
+    generator: Generator,
+    latents: Latents,
+    times: torch.Tensor,
+    *,
+    truncation: float = 1.0,
+    scale: float = 1.0,
+    finer: int = 1,
+) -> torch.Tensor:
+    """Frames of ``latents`` at ``times`` [T], any order, rate and range -> uint8 [B, T, 3, R, R].
+
+    Frames are painted a few at a time, so memory does not grow with T beyond the result.
+    """
+    w = generator.mapping.truncate(generator.mapping(latents.content, latents.labels), truncation)
+    prepared = generator.synthesis.prepare(generator.spread(w), latents.motion)
+    batch = w.shape[0]
+    chunk = max(1, PIXELS_AT_ONCE // (batch * (generator.config.resolution * finer) ** 2))
+    parts = [
+        to_bytes(generator.synthesis.paint(prepared, part[None].expand(batch, -1), scale=scale, finer=finer))
+        for part in times.split(chunk)
+    ]
+    return torch.cat(parts, dim=1)
+
+
+def sample(
+    generator: Generator,
+    *,
+    seeds: Sequence[int],
+    times: torch.Tensor,
+    labels: Sequence[int] | None = None,
+    truncation: float = 1.0,
+    batch: int = 16,
+) -> torch.Tensor:
+    """One video for each seed at ``times`` [T] -> uint8 [B, T, 3, R, R]; class-conditional ones get ``labels`` or drawn classes."""
+    labels = pick_labels(generator, seeds) if labels is None else labels
+    videos = []
+    for start in range(0, len(seeds), batch):
+        part = slice(start, start + batch)
+        latents = draw_latents(seeds[part], labels=None if labels is None else labels[part])
+        videos.append(render(generator, latents, times, truncation=truncation))
+    return torch.cat(videos)

@@ -1,0 +1,197 @@
+"""params.yaml to frozen dataclasses, strictly: an unknown key, a wrong type or an impossible value ends here, in one
+line.
+
+Each section's dataclass stands beside the code that it configures and checks its own values; here is the reading, and
+what concerns two sections at once. Nothing heavy is imported: every stage and command starts with this.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import YAMLError
+
+from digan.data.clips import ClipsConfig
+from digan.errors import UserError
+from digan.models.config import ModelConfig
+from digan.training.config import TrainingConfig
+from pipelines.detectors import EvaluationConfig
+from pipelines.media.shards import ShardsConfig
+from pipelines.register import RegistryConfig
+from pipelines.services.cluster import ClusterConfig
+from pipelines.services.tracking import TrackingConfig
+from pipelines.sources import SourceConfig
+
+DEFAULT_PATH = "params.yaml"
+MOTION_GROUP = 4  # samples over which the discriminator takes its minibatch deviation: min(4, batch of a worker)
+I3D_FRAMES = 10  # the shortest clip that I3D's pooling takes
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelParams:
+    """The section ``model`` of params.yaml; resolution and classes of a ``ModelConfig`` come from the data."""
+
+    channel_base: int
+    channel_max: int
+    mapping_layers: int
+    modulation_rank: int
+
+    def __post_init__(self) -> None:
+        self.config(resolution=32, classes=0)
+
+    def config(self, *, resolution: int, classes: int) -> ModelConfig:
+        """The networks' sizes for clips of ``resolution`` pixels with ``classes`` classes (0: none)."""
+        return ModelConfig(resolution=resolution, classes=classes, **asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """Everything that params.yaml says, one attribute a section."""
+
+    source: SourceConfig
+    clips: ClipsConfig
+    shards: ShardsConfig
+    model: ModelParams
+    training: TrainingConfig
+    cluster: ClusterConfig
+    evaluation: EvaluationConfig
+    tracking: TrackingConfig
+    registry: RegistryConfig
+
+    def __post_init__(self) -> None:
+        self.model.config(resolution=self.clips.resolution, classes=0)
+        _check_batch(self.training.batch_size, self.cluster.workers)
+        if self.evaluation.detector.startswith("i3d") and self.clips.frames < I3D_FRAMES:
+            raise UserError(
+                f"clips.frames={self.clips.frames}: evaluation.detector={self.evaluation.detector} needs clips of "
+                f"at least {I3D_FRAMES} frames; try 16, or another detector"
+            )
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """The values as they stand in the file, section by section."""
+        return asdict(self)
+
+
+def load(path: str | Path = DEFAULT_PATH) -> Params:
+    """Read and check the whole file; ``UserError`` with place, value and remedy where something is not right."""
+    values = read(path)
+    hints = get_type_hints(Params)
+    _check_names(values, list(hints), place=f"{path}: ", prefix="", kind="section")
+    return Params(**{name: _section(values[name], name, kind) for name, kind in hints.items()})
+
+
+def load_tracking(path: str | Path = DEFAULT_PATH) -> TrackingConfig:
+    """The section ``tracking`` alone; its defaults where there is no such file (a model is used outside a
+    repository).
+    """
+    if not Path(path).exists():
+        return TrackingConfig(uri="", experiment="digan")
+    values = read(path)
+    _check_names(values, ["tracking"], place=f"{path}: ", prefix="", kind="section", known=list(get_type_hints(Params)))
+    return _section(values["tracking"], "tracking", TrackingConfig)
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The file's values, not yet checked beyond being valid YAML with sections; keys given twice are refused."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file in {Path.cwd()}; run from the folder that holds it") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; it must be a YAML file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    try:
+        values = YAML(typ="safe", pure=True).load(text)
+    except DuplicateKeyError as error:
+        raise UserError(f"{path}, {_line(error)}: a key is given twice ({_problem(error)}); keep one") from None
+    except YAMLError as error:
+        raise UserError(f"{path}, {_line(error)}: is not valid YAML ({_problem(error)})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: must hold sections such as `training:`, and holds {_shown(values)}")
+    return values
+
+
+def _section(values: Any, name: str, kind: type[Section]) -> Section:
+    if not isinstance(values, dict):
+        raise UserError(f"{name}={_shown(values)}: must be a section with keys, one a line below `{name}:`")
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    _check_names(values, names, place="", prefix=f"{name}.", kind="key")
+    hints = get_type_hints(kind)
+    return kind(**{key: _typed(values[key], hints[key], f"{name}.{key}") for key in names})
+
+
+def _check_names(
+    values: dict[str, Any], names: list[str], *, place: str, prefix: str, kind: str, known: list[str] | None = None
+) -> None:
+    unknown = [key for key in values if key not in (known or names)]
+    missing = [name for name in names if name not in values]
+    if unknown:
+        near = difflib.get_close_matches(str(unknown[0]), missing + names, n=1, cutoff=0.0)
+        raise UserError(f"{place}{prefix}{unknown[0]}: unknown {kind}; nearest is {prefix}{near[0]}")
+    if missing:
+        raise UserError(f"{place}{prefix}{missing[0]}: missing {kind}; every {kind} is required")
+
+
+def _typed(value: Any, kind: type, key: str) -> Any:
+    """``value`` if it is of this kind; whole numbers are taken for numbers, yes and no for nothing but themselves."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is str and isinstance(value, str):
+        return value
+    if kind is int and isinstance(value, int) and number:
+        return value
+    if kind is float and number and math.isfinite(value):
+        return float(value)
+    wanted = {
+        bool: "true or false",
+        str: 'text; put it in quotes, "" for none',
+        int: "a whole number",
+        float: "a number",
+    }
+    assert kind in wanted, f"{key}: no rule to read {kind}"
+    raise UserError(f"{key}={_shown(value)}: must be {wanted[kind]}; params.yaml says beside the key what it means")
+
+
+def _check_batch(batch: int, workers: int) -> None:
+    if batch % workers:
+        near = [b for b in (batch - batch % workers, batch + workers - batch % workers) if b > 0]
+        raise UserError(
+            f"training.batch_size={batch}: must divide by the {workers} workers (cluster.workers); "
+            f"try {' or '.join(map(str, near))}"
+        )
+    share = batch // workers
+    if share > MOTION_GROUP and share % MOTION_GROUP:
+        low = share - share % MOTION_GROUP
+        raise UserError(
+            f"training.batch_size={batch}: gives each of the {workers} workers {share} clips, which must divide by the "
+            f"discriminator's group of {MOTION_GROUP}; try {low * workers} or {(low + MOTION_GROUP) * workers}"
+        )
+
+
+def _line(error: YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    return f"line {mark.line + 1}" if mark is not None else "line unknown"
+
+
+def _problem(error: YAMLError) -> str:
+    text = str(getattr(error, "problem", None) or error).strip().splitlines()
+    return text[0] if text else "no reason given"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "(nothing)"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

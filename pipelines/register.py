@@ -1,0 +1,97 @@
+"""Stage `register`: the trained generator becomes a version of the registered model, and `champion` if it is the better
+one.
+
+The rule stands in ``services/gate.py``. The same weights never make a second version: the one that is there gets the
+newest figures and is judged again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from digan.errors import UserError
+from pipelines.errors import run_stage
+from pipelines.media.write import write_bytes
+from pipelines.services.gate import Figure
+from pipelines.services.origin import weights_digest
+from pipelines.services.registry import publish
+
+METRICS = Path("metrics/evaluation.json")
+GENERATOR = Path("outputs/train/generator")
+RUN_FILE = Path("outputs/train/run.json")
+RESULT = Path("outputs/register/result.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryConfig:
+    """``model`` is the name of the registered model in MLflow."""
+
+    model: str
+
+    def __post_init__(self) -> None:
+        if not self.model or any(c in self.model for c in "/:@.%\"'") or self.model != self.model.strip():
+            raise UserError(
+                f'registry.model="{self.model}": must be a name without / : @ . % and quotes; try digan-toy'
+            )
+
+
+def read_json(path: Path, stage: str) -> Any:
+    """The content of a file that ``stage`` has written."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; run `dvc repro {stage}` first") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: is not JSON ({error.msg}); run `dvc repro -f {stage}`") from None
+
+
+def read_figure(path: Path) -> Figure:
+    """The figure to judge by, from the metrics file of the stage `evaluate`."""
+    content = read_json(path, "evaluate")
+    try:
+        metric = str(content["metric"])
+        return Figure(
+            metric=metric,
+            value=float(content[metric]["mean"]),
+            data=str(content["data_digest"]),
+            detector=str(content["detector_digest"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: holds no figure ({type(error).__name__}: {error}); run `dvc repro -f evaluate`"
+        ) from None
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read params.yaml and the figures, register, write and print the result."""
+    from pipelines import params  # params reads RegistryConfig from here
+
+    config = params.load()
+    figure = read_figure(METRICS)
+    run_id = str(read_json(RUN_FILE, "train")["run_id"])
+    try:
+        digest = weights_digest(GENERATOR)
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename}: missing; run `dvc repro train` first") from None
+    published = publish(
+        config.tracking,
+        name=config.registry.model,
+        generator=GENERATOR,
+        resolution=config.clips.resolution,
+        weights_digest=digest,
+        figure=figure,
+        run_id=run_id,
+    )
+    write_bytes(RESULT, (json.dumps(asdict(published), indent=2) + "\n").encode())
+    what = "registered" if published.created else "already registered"
+    print(
+        f"{what}: models:/{published.model}/{published.version} as @{published.alias}: {published.reason}", flush=True
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,142 @@
+"""The books of one training, kept by the driver alone: log.jsonl, sample strips, MLflow.
+
+Every point is written once: what is computed again after a restart, of a worker or of the whole program, is shown but not written a
+second time. MLflow is fed by a thread, so neither a slow nor an absent server holds anything up.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.media.write import write_strip
+from pipelines.services.channel import Report
+
+LOG = "log.jsonl"
+SAMPLES = "samples"
+BETWEEN_POINTS = 10.0  # seconds between two points in MLflow; log.jsonl gets all
+PATIENCE = 60.0  # seconds that the end waits for MLflow
+RETRY = 5.0
+STRIP_PIXELS = 1600  # a strip is enlarged by whole pixels as long as it is no wider
+
+Track = Callable[[dict[str, float], int], None]  # metrics, clips seen
+TrackFile = Callable[[Path], None]
+
+
+class Logbook:
+    """Writes below ``folder``; ``track`` and ``track_file`` put metrics and pictures into the run, from another thread."""
+
+    def __init__(self, folder: Path, track: Track, track_file: TrackFile, warn: Callable[[str], None]) -> None:
+        self.folder = folder
+        self._track, self._track_file = track, track_file
+        folder.mkdir(parents=True, exist_ok=True)
+        last = mend_log(folder / LOG)
+        self.clips_seen = int(last.get("clips_seen", 0))
+        self.seconds = float(last.get("seconds", 0.0))  # of training up to clips_seen, over all launches, by the driver's clock
+        self._before = self.seconds
+        self._start: float | None = None
+        self._point_due = -1.0
+        self._feeder = _Feeder(warn)
+
+    def begin(self) -> None:
+        """The workers have begun: from here on time counts as training, restarts of workers included."""
+        if self._start is None:
+            self._start = time.monotonic()
+
+    def report(self, report: Report) -> None:
+        """Write a point, unless an earlier launch or attempt came further."""
+        if report.clips_seen <= self.clips_seen:
+            return
+        self.begin()
+        assert self._start is not None
+        self.clips_seen, self.seconds = report.clips_seen, self._before + time.monotonic() - self._start
+        figures = {"clips_per_second": report.clips_per_second, **report.metrics}
+        line = {
+            "clips_seen": report.clips_seen,
+            "seconds": round(self.seconds, 2),
+            "seconds_left": round(report.seconds_left, 1),
+            **figures,
+        }
+        with (self.folder / LOG).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+        now = time.monotonic()
+        if now >= self._point_due or report.clips_seen >= report.clips_total:
+            self._point_due = now + BETWEEN_POINTS
+            self._feeder.put(lambda: self._track(figures, report.clips_seen))
+
+    def samples(self, clips_seen: int, videos: np.ndarray) -> None:
+        """Write a strip of uint8 [B, T, 3, H, W], one row a video, as ``samples/NNNNNNNN.png``."""
+        import torch
+
+        path = self.folder / SAMPLES / f"{clips_seen:08d}.png"
+        known = path.exists()
+        times, width = videos.shape[1], videos.shape[-1]
+        write_strip(path, torch.from_numpy(np.array(videos)), max(1, STRIP_PIXELS // (times * width)))
+        if not known:
+            self._feeder.put(lambda: self._track_file(path))
+
+    def close(self) -> None:
+        """Wait until MLflow has everything, at most ``PATIENCE`` seconds."""
+        self._feeder.close(PATIENCE)
+
+
+class _Feeder:
+    """Does one thing after the other in a thread; what fails is tried again, so that the history has no hole."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
+        self._thread.start()
+
+    def put(self, work: Callable[[], None]) -> None:
+        self._work.put(work)
+
+    def close(self, patience: float) -> None:
+        self._closing.set()
+        self._work.put(None)
+        self._thread.join(patience)
+        if self._thread.is_alive():
+            self._warn(f"MLflow did not take the last {self._work.qsize()} points within {patience:.0f} s; log.jsonl has them")
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            warned = False
+            while True:
+                try:
+                    work()
+                    break
+                except Exception as error:
+                    if self._closing.is_set() and warned:
+                        self._warn("MLflow does not answer; what it lacks stands in log.jsonl")
+                        return
+                    if not warned:
+                        self._warn(f"MLflow did not take a point ({type(error).__name__}: {_first(error)}); trying again")
+                    warned = True
+                    self._closing.wait(RETRY)
+
+
+def mend_log(path: Path) -> dict[str, Any]:
+    """The last line of the log, empty where there is none; a line that a killed driver left half-written is cut off."""
+    if not path.is_file():
+        return {}
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        with path.open("r+b") as log:
+            log.truncate(len(whole))
+    lines = whole.splitlines()
+    return json.loads(lines[-1]) if lines else {}
+
+
+def _first(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:120] if lines else "no message"

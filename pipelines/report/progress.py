@@ -1,0 +1,45 @@
+"""One line of progress every few seconds: how much, how fast, how long still."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class Progress:
+    """Counts what is done of ``total`` and prints ``LABEL: 128/1024 videos, 22.1/s, 41 s left`` every ``interval`` seconds."""
+
+    def __init__(
+        self,
+        label: str,
+        total: int,
+        *,
+        unit: str = "videos",
+        interval: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+        show: Callable[[str], None] = lambda line: print(line, flush=True),
+    ) -> None:
+        self.label, self.total, self.unit, self.interval = label, total, unit, interval
+        self._clock, self._show = clock, show
+        self.done = 0
+        self._start = self._last = clock()
+
+    def add(self, count: int) -> None:
+        """``count`` more are done."""
+        self.done += count
+        now = self._clock()
+        if now - self._last >= self.interval and self.done < self.total:
+            self._last = now
+            rate = self.done / (now - self._start)
+            left = (self.total - self.done) / rate
+            self._show(f"{self.label}: {self.done}/{self.total} {self.unit}, {rate:.1f}/s, {left:.0f} s left")
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return self._clock() - self._start
+
+    def finish(self) -> None:
+        """The last line: count, time and rate."""
+        seconds = max(self.seconds, 1e-9)
+        self._show(f"{self.label}: {self.done} {self.unit} in {seconds:.1f} s ({self.done / seconds:.1f}/s)")

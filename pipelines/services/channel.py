@@ -1,0 +1,96 @@
+"""The way back from workers to the driver: an actor beside the driver that keeps messages until the driver takes them.
+
+A worker never waits for it and never fails by it; the driver alone writes books (log, pictures, MLflow), so nothing is written
+twice when workers are restarted, and workers need no way to the tracking store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """Rank 0 of a worker group has begun; ``workers`` are in the group."""
+
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Where rank 0 stands: the loop's ``Progress`` in plain values; ``metrics`` by name."""
+
+    clips_seen: int
+    clips_total: int
+    clips_per_second: float
+    seconds_left: float
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Videos of the fixed seeds: uint8 [B, T, 3, H, W]."""
+
+    clips_seen: int
+    videos: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What stopped a worker. ``kind``: ``mistake`` (the user's, ``text`` is the line to show), ``bug`` (``text`` is the traceback),
+    ``loss`` (a peer, device or connection went; Ray starts the workers again)."""
+
+    kind: str
+    rank: int
+    text: str
+
+
+Message = Started | Report | Samples | Fault
+
+
+class _Mailbox:
+    """The actor's inside."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+
+    def put(self, message: Message) -> None:
+        self._messages.append(message)
+
+    def take(self) -> list[Message]:
+        taken, self._messages = self._messages, []
+        return taken
+
+
+class Channel:
+    """Made by the driver, handed to workers as it is."""
+
+    def __init__(self) -> None:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor = ray.remote(num_cpus=0, max_restarts=-1)(_Mailbox)
+        self._mailbox: Any = actor.options(scheduling_strategy=here).remote()
+
+    def send(self, message: Message, *, wait: float = 0.0) -> None:
+        """Put a message on its way; ``wait`` seconds at most until it has arrived (for last words). A lost channel loses it."""
+        import ray
+
+        with contextlib.suppress(Exception):
+            sent = self._mailbox.put.remote(message)
+            if wait:
+                ray.wait([sent], timeout=wait)
+
+    def take(self) -> list[Message]:
+        """All that has arrived since the last call, in each worker's order."""
+        import ray
+
+        try:
+            return ray.get(self._mailbox.take.remote(), timeout=30)
+        except (ray.exceptions.RayError, TimeoutError):
+            return []  # the actor was lost: Ray starts it again, empty

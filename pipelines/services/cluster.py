@@ -1,0 +1,185 @@
+"""Ray: the machines that training runs on, either a small private cluster on this one or a cluster that is there already."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from digan.errors import UserError
+
+SOCKET_FOLDER = "digan-ray-"  # Ray's sockets lie below /tmp/digan-ray-PID-XXXX: a Unix socket's path has 107 bytes at most
+OBJECT_STORE_BYTES = 100 * 2**20  # only sample pictures pass through it; 100 MB lie in /dev/shm while the cluster lives
+ADDRESS = re.compile(r"auto|(ray://)?[^\s/:]+:\d+")
+
+# What Ray reads from the environment, for as long as the cluster is in use. Values that the user has set stay.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a lost worker is noticed within this many seconds (Ray: 2)
+    "RAY_TRAIN_METRICS_ENABLED": "0",  # no Prometheus endpoint looks at them
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # workers stay in the folder where the driver runs
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` shall not ship an environment of its own
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # and Ray does not warn of it in every process
+}
+# Set in the driver, these would make every worker slower to start.
+UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPROFILEIMPORTTIME")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterConfig:
+    """The section ``cluster`` of params.yaml.
+
+    ``address`` is empty (``$RAY_ADDRESS``, else a private cluster on this machine), ``auto``, ``host:port`` or ``ray://host:port``;
+    ``gpus_per_worker`` is 0 (CPU and gloo) or 1 (NCCL); ``max_failures`` counts restarts after lost workers.
+    """
+
+    address: str
+    workers: int
+    cpus_per_worker: int
+    gpus_per_worker: int
+    max_failures: int
+
+    def __post_init__(self) -> None:
+        if self.address and not ADDRESS.fullmatch(self.address):
+            raise UserError(
+                f"cluster.address={self.address}: is no address of a Ray cluster; "
+                'try "" for this machine, auto, or ray://host:10001'
+            )
+        for name in ("workers", "cpus_per_worker"):
+            if getattr(self, name) < 1:
+                raise UserError(f"cluster.{name}={getattr(self, name)}: must be at least 1")
+        if self.gpus_per_worker not in (0, 1):
+            raise UserError(
+                f"cluster.gpus_per_worker={self.gpus_per_worker}: must be 0 (CPU) or 1; a worker drives one GPU, "
+                "so raise cluster.workers to use more"
+            )
+        if self.max_failures < 0:
+            raise UserError(f"cluster.max_failures={self.max_failures}: must be 0 or more; try 3")
+
+    @property
+    def resources_per_worker(self) -> dict[str, float]:
+        """What Ray reserves for one worker."""
+        gpus = {"GPU": float(self.gpus_per_worker)} if self.gpus_per_worker else {}
+        return {"CPU": float(self.cpus_per_worker), **gpus}
+
+    @property
+    def backend(self) -> str:
+        """torch.distributed's backend."""
+        return "nccl" if self.gpus_per_worker else "gloo"
+
+
+@contextmanager
+def connect(config: ClusterConfig) -> Iterator[Path]:
+    """Ray, ready for this configuration; the value is a folder for Ray's own files, which goes when the block ends.
+
+    A connection that is already open (a test's, a tuning driver's) is used and left open. Errors: ``UserError`` where there is
+    no cluster at the address or it can never place the workers.
+    """
+    import ray
+
+    with _environment(), _scratch() as folder:
+        if ray.is_initialized():
+            _check_capacity(config, ray.cluster_resources(), "the cluster in use")
+            yield folder
+            return
+        try:
+            _start(config, folder)
+            yield folder
+        finally:
+            ray.shutdown()
+
+
+def _start(config: ClusterConfig, folder: Path) -> None:
+    import logging
+
+    import ray
+
+    address = config.address or os.environ.get("RAY_ADDRESS", "")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address:
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            cause = str(error).strip().splitlines()[0][:160]
+            raise UserError(
+                f"cluster.address={address}: no Ray cluster answers there ({cause}); start one with `ray start --head`, "
+                'or set cluster.address="" to train on this machine alone'
+            ) from error
+        _check_capacity(config, ray.cluster_resources(), f"the cluster at {address}")
+        return
+    here: dict[str, float] = {"CPU": config.workers * config.cpus_per_worker, "GPU": _gpus_here()}
+    _check_capacity(config, here, "this machine")
+    ray.init(
+        address="local",
+        num_cpus=int(here["CPU"]),
+        num_gpus=config.workers * config.gpus_per_worker,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        _temp_dir=str(folder),
+        **quiet,
+    )
+
+
+def _check_capacity(config: ClusterConfig, found: dict[str, float], where: str) -> None:
+    """Refuse what Ray would wait for without end."""
+    for kind, each, key in (("CPU", config.cpus_per_worker, "cpus"), ("GPU", config.gpus_per_worker, "gpus")):
+        has = int(found.get(kind, 0))
+        if config.workers * each > has:
+            fits = has // each
+            remedy = f"try cluster.workers={fits}" if fits else f"try cluster.{key}_per_worker={has}"
+            raise UserError(
+                f"cluster.workers={config.workers}: with cluster.{key}_per_worker={each} needs {config.workers * each} {kind}s, "
+                f"and {where} has {has}; {remedy}"
+            )
+
+
+def _gpus_here() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """This process's environment as Ray shall see and pass it on; afterwards as it was."""
+    names = [*ENVIRONMENT, *UNWANTED]
+    before = {name: os.environ.get(name) for name in names}
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name in UNWANTED:
+        os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        for name, old in before.items():
+            if old is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = old
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A private folder with a short path. Folders that killed drivers have left behind go first."""
+    parent = Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
+    for old in parent.glob(f"{SOCKET_FOLDER}*"):
+        pid = old.name.removeprefix(SOCKET_FOLDER).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists() and old.owner() == _me():
+            shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{SOCKET_FOLDER}{os.getpid()}-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _me() -> str:
+    import getpass
+
+    return getpass.getuser()

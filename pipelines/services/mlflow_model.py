@@ -1,0 +1,99 @@
+"""A generator as an MLflow model without pickled code: the folder of a generator, and this module to load and ask it.
+
+    model = mlflow.pyfunc.load_model("models:/digan-toy@champion")
+    videos = model.predict({"seed": [7, 8], "frames": [16, 16]}, params={"truncation": 0.7})  # uint8 [2, 16, 3, H, W]
+
+MLflow calls ``_load_pyfunc`` of the module that the model names as its loader; the digan package must be installed
+there.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from digan.checkpointing import load_generator
+from digan.errors import UserError
+from digan.sampling import sample
+from digan.times import frame_times
+
+LOADER = "pipelines.services.mlflow_model"
+DEFAULT_FRAMES = 16
+
+
+class VideoModel:
+    """What ``mlflow.pyfunc`` wraps: seeds in, videos out."""
+
+    def __init__(self, folder: Path) -> None:
+        self.generator = load_generator(folder)
+
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> np.ndarray:
+        """Videos uint8 [B, T, 3, H, W] for rows with ``seed`` and, optionally, ``frames`` (equal in all rows) and
+        ``label``.
+
+        ``params["truncation"]`` is psi (1: off). Equal rows give equal videos. Errors: ``UserError``.
+        """
+        seeds = [int(seed) for seed in _column(model_input, "seed", [])]
+        if not seeds:
+            raise UserError("seed: give at least one, as in {'seed': [7], 'frames': [16]}")
+        counts = {int(count) for count in _column(model_input, "frames", [DEFAULT_FRAMES])}
+        if len(counts) != 1 or min(counts) < 1:
+            raise UserError(f"frames={sorted(counts)}: must be one positive number for all videos of a call")
+        labels = [int(label) for label in _column(model_input, "label", [])] or None
+        truncation = float((params or {}).get("truncation", 1.0))
+        with torch.inference_mode():
+            times = frame_times(counts.pop())
+            videos = sample(
+                self.generator,
+                seeds=seeds,
+                times=times,
+                labels=labels,
+                truncation=truncation,
+            )
+        return videos.numpy()
+
+
+def _load_pyfunc(data_path: str) -> VideoModel:
+    """MLflow's hook; ``data_path`` is the generator's folder inside the model."""
+    return VideoModel(Path(data_path))
+
+
+def signature(resolution: int) -> Any:
+    """The rows that ``predict`` takes and the videos that it gives, for MLflow to check and show."""
+    from mlflow.models.signature import ModelSignature
+    from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    return ModelSignature(
+        inputs=Schema(
+            [
+                ColSpec("long", "seed"),
+                ColSpec("long", "frames", required=False),
+                ColSpec("long", "label", required=False),
+            ]
+        ),
+        outputs=Schema([TensorSpec(np.dtype("uint8"), (-1, -1, 3, resolution, resolution))]),
+        params=ParamSchema([ParamSpec("truncation", "double", 1.0)]),
+    )
+
+
+def requirements() -> list[str]:
+    """What a program needs to load the model: the versions in use here (MLflow would find them slowly by running the
+    model).
+    """
+    return [f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in ("torch", "numpy", "mlflow")]
+
+
+def _column(model_input: Any, name: str, default: list[Any]) -> list[Any]:
+    """The values of a column of a data frame or of a mapping to lists; missing and empty ones give ``default``."""
+    try:
+        values = model_input[name]
+    except (KeyError, TypeError, IndexError):
+        return default
+    if values is None:
+        return default
+    return [value for value in np.atleast_1d(np.asarray(values)).tolist() if value is not None and value == value]

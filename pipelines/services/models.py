@@ -1,0 +1,89 @@
+"""The address of a model to the folder of a generator: a folder itself, or a version or alias in the MLflow
+registry.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from digan.errors import UserError
+from pipelines.services.tracking import TrackingConfig, client, refusals, resolved
+
+WEIGHTS = "weights.pt"
+CONFIG = "config.json"
+
+_REGISTERED = re.compile(r"models:/(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<version>\d+))")
+
+
+def generator_folder(address: str, tracking: TrackingConfig) -> Path:
+    """The local folder with ``weights.pt`` and ``config.json`` that ``address`` means, fetched if it lies elsewhere.
+
+    ``address`` is the folder of a generator (or a folder that holds ``generator/``), ``models:/NAME@alias`` or
+    ``models:/NAME/version``. Errors: ``UserError`` where there is no such model.
+    """
+    if address.startswith("models:"):
+        return _from_registry(address, tracking)
+    if "://" in address:
+        scheme = address.split("://", 1)[0]
+        raise UserError(
+            f"--model {address}: addresses of the kind {scheme}:// are not supported yet; copy the folder here first"
+        )
+    return _from_folder(Path(address))
+
+
+def _from_folder(path: Path) -> Path:
+    if not path.exists():
+        raise UserError(f"--model {path}: no such folder; train first (`make demo`), or give models:/NAME@champion")
+    for folder in (path, path / "generator"):
+        if (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file():
+            return folder
+    raise UserError(f"--model {path}: holds no generator ({WEIGHTS} and {CONFIG}); try outputs/train/generator")
+
+
+def _from_registry(address: str, tracking: TrackingConfig) -> Path:
+    match = _REGISTERED.fullmatch(address)
+    if match is None:
+        raise UserError(f"--model {address}: must look like models:/NAME@champion or models:/NAME/3")
+    tracking = resolved(tracking)
+    source = _source(match, tracking)
+    import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with refusals(tracking.uri):
+            folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=source, tracking_uri=tracking.uri))
+    except (MlflowException, OSError) as error:
+        raise UserError(
+            f"--model {address}: its files cannot be fetched from {source} ({' '.join(str(error).split())})"
+        ) from error
+    for weights in sorted(folder.glob(f"**/{WEIGHTS}")):
+        if (weights.parent / CONFIG).is_file():
+            return weights.parent
+    raise UserError(f"--model {address}: is no generator of this project (no {WEIGHTS} in it)")
+
+
+def _source(match: re.Match[str], tracking: TrackingConfig) -> str:
+    from mlflow.exceptions import MlflowException
+
+    name, alias = match["name"], match["alias"]
+    mlflow = client(tracking)
+    with refusals(tracking.uri):
+        try:
+            model = mlflow.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            names = ", ".join(sorted(m.name for m in mlflow.search_registered_models(max_results=20))) or "none yet"
+            raise UserError(f"--model {match[0]}: no model {name} in {tracking.uri}; registered: {names}") from None
+        version = match["version"] if alias is None else model.aliases.get(alias)
+        if version is None:
+            known = ", ".join(f"@{a} (version {v})" for a, v in sorted(model.aliases.items())) or "none"
+            raise UserError(f"--model {match[0]}: {name} has no alias {alias}; it has {known}")
+        try:
+            return mlflow.get_model_version(name, version).source
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            have = ", ".join(v.version for v in mlflow.search_model_versions(f"name='{name}'")) or "none"
+            raise UserError(f"--model {match[0]}: {name} has no version {version}; it has {have}") from None

@@ -1,0 +1,157 @@
+"""What a training folder was begun with, and so whether a new launch goes on there, has nothing to do, or must start over.
+
+DVC keeps the outputs of the stage (``persist``), so the folder may hold a run of another configuration. Only its length and the rhythm of
+its checkpoints and samples may change in the middle of a run.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from digan.errors import UserError
+from pipelines.services.provenance import content_hash
+
+ORIGIN, INDEX = "origin.json", "index.json"
+MAY_CHANGE = ("clips", "checkpoint_interval", "checkpoints_kept", "sample_interval")
+CODE = ("digan/data", "digan/models", "digan/ops", "digan/training", "digan/seeding.py", "digan/times.py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """``training`` and ``model`` as in params.yaml, the data digest, a digest of the code that makes the weights, the workers."""
+
+    training: dict[str, Any]
+    model: dict[str, Any]
+    data: str
+    code: str
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """``kind``: ``fresh``, ``continue``, ``finished`` or ``over`` (what is there belongs to another run); ``notes`` say why."""
+
+    kind: str
+    notes: list[str]
+
+
+def code_digest() -> str:
+    """SHA-256 over the sources that the weights depend on."""
+    root = Path(__file__).resolve().parents[2]
+    listed = "\n".join(f"{name} {content_hash(root / name)}" for name in CODE)
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def weights_digest(generator: Path) -> str:
+    """SHA-256 over a generator folder's configuration and weights."""
+    total = hashlib.sha256()
+    for name in ("config.json", "weights.pt"):
+        total.update((generator / name).read_bytes())
+    return total.hexdigest()
+
+
+def decide(folder: Path, now: Origin, *, clips_seen: int) -> Decision:
+    """What to do in ``folder``, where a run has come to ``clips_seen`` clips."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return Decision(kind="fresh", notes=[])
+    before = read_origin(folder)
+    if before is None:
+        return Decision(kind="over", notes=["it does not say what it was begun with"])
+    changed = _changes(before, now)
+    if now.training["clips"] < before.training["clips"] and now.training["clips"] < clips_seen:
+        changed.append(f"training.clips={now.training['clips']} is less than the {clips_seen} clips that it has seen")
+    if changed:
+        return Decision(kind="over", notes=changed)
+    whole = _is_whole(folder, now)
+    if whole and before.code == now.code:
+        return Decision(kind="finished", notes=[])
+    if whole:
+        return Decision(kind="over", notes=["the code in digan/ has changed since it was finished"])
+    notes = []
+    if before.code != now.code:
+        notes.append("the code in digan/ has changed since it began")
+    if before.workers != now.workers:
+        notes.append(f"{now.workers} workers go on where {before.workers} began: not bit for bit the same run")
+    return Decision(kind="continue", notes=notes)
+
+
+def _changes(before: Origin, now: Origin) -> list[str]:
+    changed = []
+    for section in ("training", "model"):
+        old, new = getattr(before, section), getattr(now, section)
+        for key in sorted({*old, *new} - set(MAY_CHANGE)):
+            if old.get(key) != new.get(key):
+                changed.append(f"{section}.{key} was {old.get(key)!r}, is {new.get(key)!r}")
+    if before.data != now.data:
+        changed.append("the data is different")
+    return changed
+
+
+def _is_whole(folder: Path, now: Origin) -> bool:
+    """Whether a finished run of this length lies there, undamaged."""
+    try:
+        index = json.loads((folder / INDEX).read_text())
+        same = index["config"]["training"]["clips"] == now.training["clips"]
+        return bool(same and index["weights_digest"] == weights_digest(folder / "generator"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def read_origin(folder: Path) -> Origin | None:
+    """What the folder was begun with, or ``None`` where it does not say."""
+    try:
+        return Origin(**json.loads((folder / ORIGIN).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    draft.write_text(json.dumps(content, indent=2) + "\n")
+    draft.replace(path)
+
+
+def write_origin(folder: Path, origin: Origin) -> None:
+    """Say what the folder is begun with."""
+    write_json(folder / ORIGIN, asdict(origin))
+
+
+def move_aside(folder: Path) -> Path | None:
+    """Make room: ``folder`` becomes ``folder.previous`` (the one that had this name before is deleted), unless nothing was learned."""
+    if not any((folder / "checkpoints").glob("*")) and not (folder / "generator").exists():
+        shutil.rmtree(folder)
+        return None
+    previous = folder.with_name(folder.name + ".previous")
+    if previous.exists():
+        shutil.rmtree(previous)
+    folder.rename(previous)
+    return previous
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; it goes with the process, however that ends. ``UserError`` where another process has it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f".{folder.name}.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise UserError(
+                f"{folder}: process {lock.read().strip() or '?'} is training there; wait for it or stop it first"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield

@@ -1,0 +1,155 @@
+"""The MLflow registry: a generator becomes a version, once, with tags that say what it is and the alias that it has
+earned.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.services.gate import CHALLENGER, CHAMPION, Figure, Verdict, judge
+from pipelines.services.provenance import git_tags
+from pipelines.services.tracking import TrackingConfig, client, refusals, resolved
+
+WEIGHTS_TAG = "weights.digest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """The outcome; ``created`` is false where the same weights were registered before."""
+
+    model: str
+    version: int
+    alias: str
+    reason: str
+    created: bool
+    metric: str
+    value: float
+    data_digest: str
+    detector_digest: str
+    weights_digest: str
+    run_id: str
+
+
+def publish(
+    tracking: TrackingConfig,
+    *,
+    name: str,
+    generator: Path,
+    resolution: int,
+    weights_digest: str,
+    figure: Figure,
+    run_id: str,
+) -> Published:
+    """Register the generator's folder under ``name`` unless these weights are there already, judge it and set its
+    alias.
+    """
+    tracking = resolved(tracking)
+    mlflow = client(tracking)
+    with refusals(tracking.uri):
+        _ensure_model(mlflow, name)
+        version = _version_of(mlflow, name, weights_digest)
+        created = version is None
+        run_id = _run_for(tracking, run_id, name)
+        tags = {**figure.tags(), WEIGHTS_TAG: weights_digest, "run_id": run_id, **git_tags(Path.cwd())}
+        if version is None:
+            info = _log_model(tracking, generator, resolution=resolution, run_id=run_id)
+            version = mlflow.create_model_version(
+                name, source=info.model_uri, run_id=run_id, tags=tags, model_id=getattr(info, "model_id", None)
+            ).version
+        else:
+            for key, value in figure.tags().items():
+                mlflow.set_model_version_tag(name, version, key, value)
+        verdict = _judge(mlflow, name, str(version), figure)
+        mlflow.set_model_version_tag(name, version, "verdict", verdict.reason)
+        mlflow.set_tag(run_id, "registered", f"{name}/{version}")
+    return Published(
+        model=name,
+        version=int(version),
+        alias=verdict.alias,
+        reason=verdict.reason,
+        created=created,
+        metric=figure.metric,
+        value=figure.value,
+        data_digest=figure.data,
+        detector_digest=figure.detector,
+        weights_digest=weights_digest,
+        run_id=run_id,
+    )
+
+
+def _judge(mlflow: Any, name: str, version: str, figure: Figure) -> Verdict:
+    """Decide and set the alias; a version that is the champion stays it."""
+    aliases = mlflow.get_registered_model(name).aliases
+    holder = aliases.get(CHAMPION)
+    if holder is not None and str(holder) == version:
+        return Verdict(alias=CHAMPION, reason=f"is the champion already, {figure.metric} {figure.value:.4g}")
+    tags = mlflow.get_model_version(name, holder).tags if holder is not None else {}
+    champion_version = None if holder is None else str(holder)
+    verdict = judge(figure, Figure.of_tags(tags), champion_version=champion_version, name=name)
+    if verdict.alias == CHAMPION and str(aliases.get(CHALLENGER)) == version:
+        mlflow.delete_registered_model_alias(name, CHALLENGER)
+    mlflow.set_registered_model_alias(name, verdict.alias, version)
+    return verdict
+
+
+def _ensure_model(mlflow: Any, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        mlflow.create_registered_model(name, description="DIGAN video generator: seeds in, uint8 videos out.")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _version_of(mlflow: Any, name: str, weights_digest: str) -> str | None:
+    """The newest version with these weights."""
+    versions = mlflow.search_model_versions(f"name='{name}'")
+    same = [int(v.version) for v in versions if v.tags.get(WEIGHTS_TAG) == weights_digest]
+    return str(max(same)) if same else None
+
+
+def _run_for(tracking: TrackingConfig, run_id: str, name: str) -> str:
+    """The training's run; a new one where the store does not know it (the training logged to another store)."""
+    from mlflow.exceptions import MlflowException
+
+    mlflow = client(tracking)
+    try:
+        return mlflow.get_run(run_id).info.run_id
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    from pipelines.services.tracking import open_run
+
+    return open_run(tracking, {}, {"mlflow.runName": f"register {name}", "trained_in": run_id}, None)
+
+
+def _log_model(tracking: TrackingConfig, generator: Path, *, resolution: int, run_id: str) -> Any:
+    """The generator as a pyfunc model of the run. MLflow's way to log a model needs its global state; it is put back
+    after.
+    """
+    import mlflow
+
+    from pipelines.services import mlflow_model
+
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    status = client(tracking).get_run(run_id).info.status
+    mlflow.set_tracking_uri(tracking.uri)
+    mlflow.set_registry_uri(tracking.uri)
+    try:
+        with warnings.catch_warnings(), mlflow.start_run(run_id=run_id, log_system_metrics=False):
+            warnings.filterwarnings("ignore", message=".*input example.*")  # the signature says what goes in
+            return mlflow.pyfunc.log_model(
+                name="generator",
+                loader_module=mlflow_model.LOADER,
+                data_path=str(generator),
+                signature=mlflow_model.signature(resolution),
+                pip_requirements=mlflow_model.requirements(),
+            )
+    finally:
+        mlflow.set_tracking_uri(before[0])
+        mlflow.set_registry_uri(before[1])
+        client(tracking).set_terminated(run_id, status=status if status != "RUNNING" else "FINISHED")

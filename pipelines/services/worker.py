@@ -1,0 +1,118 @@
+"""What one training worker does: build its reader, run the loop, tell the driver. Ray has placed it and set up the process group."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from pipelines.services.channel import Channel, Fault, Report, Samples, Started
+
+if TYPE_CHECKING:
+    from digan.types import FramePair
+
+LAST_WORDS = 5.0  # seconds that a dying worker waits for its message to arrive
+
+
+class Assignment(TypedDict):
+    """All that a worker is told; it reads no params.yaml and may sit on another machine than the driver.
+
+    ``training`` and ``model`` are the fields of ``TrainingConfig`` and ``ModelConfig``; ``shards`` and ``output`` are folders that every
+    worker reaches; ``threads`` are torch's on a CPU.
+    """
+
+    training: dict[str, Any]
+    model: dict[str, Any]
+    shards: str
+    output: str
+    threads: int
+    channel: Channel
+
+
+def train_worker(config: Assignment) -> None:
+    """Ray Train calls this once in each worker. Errors are told to the driver before they are raised."""
+    import ray.train
+
+    rank = ray.train.get_context().get_world_rank()
+    try:
+        _train(config, rank, ray.train.get_context().get_world_size())
+    except Exception as error:
+        config["channel"].send(fault_of(error, rank), wait=LAST_WORDS)
+        raise
+
+
+def fault_of(error: Exception, rank: int) -> Fault:
+    """What kind of end this is. A restart mends a lost peer, device or connection, never a mistake, a full disk or a bug."""
+    from digan.errors import UserError
+    from pipelines.errors import remedy_of
+
+    if isinstance(error, UserError):
+        return Fault(kind="mistake", rank=rank, text=str(error))
+    if isinstance(error, OSError) and (remedy := remedy_of(error)) is not None:
+        return Fault(kind="mistake", rank=rank, text=f"{error.filename or error.filename2 or 'output'}: {remedy}")
+    if isinstance(error, RuntimeError | OSError | MemoryError):
+        lines = str(error).strip().splitlines()
+        return Fault(kind="loss", rank=rank, text=f"{type(error).__name__}: {lines[0] if lines else 'no message'}")
+    return Fault(kind="bug", rank=rank, text="".join(traceback.format_exception(error)))
+
+
+def _train(config: Assignment, rank: int, world: int) -> None:
+    import psutil
+    import ray.train.torch
+    import torch
+
+    from digan import checkpointing
+    from digan.models.config import ModelConfig
+    from digan.training import loop, state
+    from digan.training.config import TrainingConfig
+    from pipelines.media.shards import PairReader
+
+    torch.set_num_threads(config["threads"])
+    training, model = TrainingConfig(**config["training"]), ModelConfig(**config["model"])
+    output, channel = Path(config["output"]), config["channel"]
+    process = psutil.Process(os.getpid())
+
+    def reader(start_batch: int) -> Iterator[FramePair]:
+        return PairReader(
+            config["shards"],
+            split="train",
+            rank=rank,
+            world=world,
+            seed=training.seed,
+            batch_size=training.batch_size // world,
+            start_batch=start_batch,
+            mirror=training.mirror,
+            labelled=model.classes > 0,
+        )
+
+    def on_progress(progress: loop.Progress) -> None:
+        if rank == 0:
+            values = asdict(progress)
+            own = {"waiting": values.pop("waiting"), "memory_gb": process.memory_info().rss / 1e9}
+            channel.send(Report(**{**values, "metrics": {**values["metrics"], **own}}))
+
+    def on_samples(clips_seen: int, videos_btchw: torch.Tensor) -> None:
+        if rank == 0:
+            channel.send(Samples(clips_seen=clips_seen, videos=videos_btchw.cpu().numpy()))
+
+    if rank == 0:
+        channel.send(Started(workers=world))
+        untrained = output / "initial_generator"
+        if not untrained.exists():
+            checkpointing.save_generator(state.initial_generator(training, model), untrained)
+    generator = loop.train(
+        training=training,
+        model=model,
+        reader=reader,
+        checkpoints=output / "checkpoints",
+        rank=rank,
+        world=world,
+        device=ray.train.torch.get_device(),
+        on_progress=on_progress,
+        on_samples=on_samples,
+    )
+    if rank == 0:
+        checkpointing.save_generator(generator, output / "generator")

@@ -1,0 +1,198 @@
+"""The embedded data set: one smooth bright shape that moves over a plain background, in real H.264 files.
+
+What is in a video (shape, colour, size, background) and how it moves (path, speed, direction) is drawn independently
+and lies as JSON beside it. Shapes are signed distance functions, so edges are anti-aliased at any size. Equal seeds
+give equal files: pixels come from numpy, and x264 runs with one thread and fixed settings. Legend: T frames, S pixels
+of a side; positions in [-1, 1], x right, y down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from digan.errors import UserError
+from pipelines.sources import RawVideo, SourceConfig
+
+VERSION = 1  # goes up with every change of what is drawn
+SIZE, FRAMES, FPS = 128, 24, 12
+CRF = "12"
+CACHE = Path("outputs/raw/toy")
+
+COLOURS = {  # name: sRGB
+    "coral": (240, 98, 84), "tangerine": (247, 153, 62), "sunflower": (250, 204, 71), "leaf": (98, 180, 92),
+    "teal": (38, 166, 160), "sky": (66, 148, 226), "violet": (136, 98, 206), "rose": (232, 96, 156),
+}  # fmt: skip
+BACKGROUNDS = {
+    "paper": (246, 240, 228), "mist": (222, 232, 240), "mint": (216, 238, 222), "blush": (248, 224, 220),
+    "night": (38, 44, 72), "slate": (64, 78, 92),
+}  # fmt: skip
+SHAPES = ("circle", "square", "triangle", "star", "heart", "ring")
+PATHS = ("line", "circle", "bounce", "wave")
+
+
+def videos(config: SourceConfig) -> list[RawVideo]:
+    """Make the files under ``outputs/raw/toy`` unless they lie there already; classes are the shapes."""
+    folder = CACHE / f"seed{config.toy_seed}"
+    names = [f"{number:06d}" for number in range(config.toy_videos)]
+    wanted = {"version": VERSION, "seed": config.toy_seed, "videos": config.toy_videos}
+    index = folder / "index.json"
+    labels: dict[str, Any] = {}
+    if index.is_file():
+        found = json.loads(index.read_text())
+        sound = found["made"] == wanted and all((folder / f"{name}.mp4").is_file() for name in names)
+        labels = found["labels"] if sound else {}
+    if not labels:
+        labels = _make(folder, names, wanted)
+    return [
+        RawVideo(
+            name=f"{labels[name]['shape']}/{name}.mp4", path=folder / f"{name}.mp4", category=labels[name]["shape"]
+        )
+        for name in names
+    ]
+
+
+def _make(folder: Path, names: list[str], wanted: dict[str, int]) -> dict[str, Any]:
+    """Write all files into a folder under a temporary name and give it its name at the end."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise UserError(f"{folder.parent}: cannot be written ({error.strerror}); change its permissions") from error
+    print(f"toy: making {len(names)} videos in {folder}", flush=True)
+    labels = {}
+    try:
+        for number, name in enumerate(names):
+            label = draw_label(wanted["seed"], number)
+            write_video(work / f"{name}.mp4", render(label))
+            (work / f"{name}.json").write_text(json.dumps(label, indent=1, sort_keys=True) + "\n")
+            labels[name] = label
+        (work / "index.json").write_text(json.dumps({"made": wanted, "labels": labels}, sort_keys=True))
+        if folder.exists():
+            shutil.rmtree(folder)
+        work.replace(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return labels
+
+
+def draw_label(seed: int, number: int) -> dict[str, Any]:
+    """What video ``number`` shows; depends on the seed and the number alone."""
+    entropy = hashlib.sha256(f"toy/{VERSION}/{seed}/{number}".encode()).digest()
+    random = np.random.default_rng(int.from_bytes(entropy[:8], "big"))
+    colours, backgrounds = list(COLOURS), list(BACKGROUNDS)
+    return {
+        "shape": SHAPES[number % len(SHAPES)],
+        "colour": colours[random.integers(len(colours))],
+        "background": backgrounds[random.integers(len(backgrounds))],
+        "size": round(float(random.uniform(0.38, 0.52)), 4),  # radius; the picture reaches from -1 to 1
+        "path": PATHS[random.integers(len(PATHS))],
+        "speed": round(float(random.uniform(0.7, 1.3)), 4),  # 1: about the way across the picture in the video
+        "direction": round(float(random.uniform(0, 2 * np.pi)), 4),  # radians: of the way, or where the circle begins
+        "turn": int(random.choice((-1, 1))),  # -1 or 1: which way round
+        "phase": round(float(random.uniform(0, 1)), 4),  # where on its way the object is at the first frame
+    }
+
+
+def positions(label: dict[str, Any], frames: int = FRAMES) -> np.ndarray:
+    """Where the centre of the object is, float64 [T, 2]; never so far out that the object leaves the picture."""
+    t = np.arange(frames) / (frames - 1) * label["speed"]
+    room = 0.94 - label["size"]  # farthest centre in each direction
+    along = np.array([np.cos(label["direction"]), np.sin(label["direction"])])
+    across = np.array([-along[1], along[0]]) * label["turn"]
+    swing = np.sin(2 * np.pi * (0.5 * t + label["phase"]))  # forth and back, gentle at the ends
+    if label["path"] == "line":
+        return room * swing[:, None] * along
+    if label["path"] == "circle":
+        angle = label["direction"] + label["turn"] * 2 * np.pi * 0.8 * t
+        return 0.85 * room * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    if label["path"] == "wave":
+        side = 0.38 * np.sin(2 * np.pi * (1.1 * t + label["phase"]))
+        return room * (0.9 * swing[:, None] * along + side[:, None] * across)
+    # bounce: a ball that hops up from the floor and drifts from side to side
+    hop = (1.3 * t + label["phase"]) % 1.0
+    height = 4 * hop * (1 - hop)  # 0 on the floor, 1 at the top
+    drift = np.sin(2 * np.pi * (0.35 * t * label["turn"]) + label["direction"])
+    return room * np.stack([0.9 * drift, 0.9 - 1.5 * height], axis=1)
+
+
+def distance(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Signed distance to the shape of radius about 1 around the origin, negative inside; y points down."""
+    if shape == "circle":
+        return np.hypot(x, y) - 0.92
+    if shape == "ring":
+        return np.abs(np.hypot(x, y) - 0.70) - 0.26
+    if shape == "square":
+        dx, dy = np.abs(x) - 0.66, np.abs(y) - 0.66
+        return np.hypot(np.maximum(dx, 0), np.maximum(dy, 0)) + np.minimum(np.maximum(dx, dy), 0) - 0.12
+    if shape == "triangle":
+        points = [(np.sin(a) * 0.92, 0.12 - np.cos(a) * 0.92) for a in (0, 2 * np.pi / 3, 4 * np.pi / 3)]
+        return _polygon(points, x, y) - 0.10
+    if shape == "star":
+        radii = [0.94 if k % 2 == 0 else 0.44 for k in range(10)]
+        points = [(np.sin(np.pi * k / 5) * r, 0.05 - np.cos(np.pi * k / 5) * r) for k, r in enumerate(radii)]
+        return _polygon(points, x, y) - 0.06
+    # heart: parametric curve as a polygon
+    a = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    heart_x = 16 * np.sin(a) ** 3 / 16.5
+    heart_y = -(13 * np.cos(a) - 5 * np.cos(2 * a) - 2 * np.cos(3 * a) - np.cos(4 * a)) / 16.5
+    return _polygon(list(zip(heart_x, heart_y - 0.12, strict=True)), x, y) - 0.03
+
+
+def _polygon(points: list[tuple[float, float]], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Signed distance to a closed polygon."""
+    nearest = np.full(x.shape, np.inf)
+    inside = np.zeros(x.shape, dtype=bool)
+    for (ax, ay), (bx, by) in zip(points, points[1:] + points[:1], strict=True):
+        ex, ey, px, py = bx - ax, by - ay, x - ax, y - ay
+        along = np.clip((px * ex + py * ey) / (ex * ex + ey * ey), 0, 1)
+        nearest = np.minimum(nearest, (px - ex * along) ** 2 + (py - ey * along) ** 2)
+        if ay != by:
+            inside ^= ((ay > y) != (by > y)) & (px < ex * py / ey)
+    return np.where(inside, -1, 1) * np.sqrt(nearest)
+
+
+def render(label: dict[str, Any], size: int = SIZE, frames: int = FRAMES) -> np.ndarray:
+    """The video that a label describes, uint8 [T, S, S, 3], edges one pixel soft."""
+    axis = (np.arange(size) + 0.5) / size * 2 - 1
+    base = np.array(BACKGROUNDS[label["background"]], dtype=np.float64)
+    shade = 1 - 0.07 * (axis + 1) / 2  # a little darker towards the floor
+    background = np.broadcast_to(base * shade[:, None, None], (size, size, 3))
+    colour = np.array(COLOURS[label["colour"]], dtype=np.float64)
+    video = np.empty((frames, size, size, 3), dtype=np.uint8)
+    for number, (centre_x, centre_y) in enumerate(positions(label, frames)):
+        video[number] = _quantise(background)
+        reach = label["size"] * 1.15
+        columns = slice(*np.searchsorted(axis, [centre_x - reach, centre_x + reach]))
+        rows = slice(*np.searchsorted(axis, [centre_y - reach, centre_y + reach]))
+        x, y = (axis[None, columns] - centre_x) / label["size"], (axis[rows, None] - centre_y) / label["size"]
+        x, y = np.broadcast_arrays(x, y)
+        pixels = -distance(label["shape"], x, y) * label["size"] * size / 2
+        cover = np.clip(pixels + 0.5, 0, 1)[..., None]
+        lit = colour * (1.04 - 0.10 * (y[..., None] + 1) / 2)  # lighter on top
+        video[number, rows, columns] = _quantise(background[rows, columns] * (1 - cover) + lit * cover)
+    return video
+
+
+def _quantise(picture: np.ndarray) -> np.ndarray:
+    return np.clip(np.floor(picture + 0.5), 0, 255).astype(np.uint8)
+
+
+def write_video(path: Path, video: np.ndarray) -> None:
+    """uint8 [T, S, S, 3] -> an H.264 mp4 that any player shows (yuv420p); equal pictures give equal bytes."""
+    import av
+
+    with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = video.shape[2], video.shape[1], "yuv420p"
+        stream.codec_context.thread_count = 1
+        stream.options = {"crf": CRF, "preset": "medium", "threads": "1", "flags": "+bitexact"}
+        for frame in video:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())

@@ -1,0 +1,239 @@
+"""Stage `train`: shards in, a trained generator out. Ray places the workers and watches them; this driver keeps the books.
+
+The same command goes on from the last checkpoint, whatever ended the run before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from digan.errors import UserError
+from digan.models.config import ModelConfig
+from pipelines.errors import run_stage
+from pipelines.params import Params, load
+from pipelines.report.logbook import LOG, Logbook, mend_log
+from pipelines.report.training_line import TrainingLine, duration, grouped, training_line
+from pipelines.services import origin, tracking
+from pipelines.services.channel import Channel, Fault, Report, Samples, Started
+from pipelines.services.cluster import connect
+from pipelines.services.provenance import run_tags
+from pipelines.services.worker import Assignment, train_worker
+
+SHARDS, OUTPUT = Path("outputs/shards"), Path("outputs/train")
+LOOK = 0.5  # seconds between two looks at the channel
+COLLECTIVE_TIMEOUT = 600  # seconds after which a worker gives up on peers that went without a word
+FORMAT = 1
+
+
+class TrainingFailedError(Exception):
+    """The workers' end cannot be mended by starting them again; the text holds the worker's traceback."""
+
+
+def train(params: Params, *, shards: Path, output: Path) -> None:
+    """Train what ``params`` says from ``shards`` into ``output``; returns at once where that is done already.
+
+    Errors: ``UserError`` for a user's mistake, here or in a worker; ``TrainingFailedError`` for everything else in a worker.
+    """
+    from pipelines.media.shards import read_index
+
+    shards, output = shards.absolute(), output.absolute()
+    index = read_index(shards)
+    if index.resolution != params.clips.resolution or index.frames != params.clips.frames:
+        raise UserError(
+            f"{shards}: has clips of {index.resolution} pixels and {index.frames} frames, params.yaml asks for "
+            f"{params.clips.resolution} and {params.clips.frames}; make the shards again, with python -m pipelines.ingest"
+        )
+    model = params.model.config(resolution=index.resolution, classes=len(index.classes))
+    now = origin.Origin(
+        training=asdict(params.training),
+        model=asdict(model),
+        data=index.digest,
+        code=origin.code_digest(),
+        workers=params.cluster.workers,
+    )
+    line = TrainingLine("train")
+    with origin.sole_writer(output):
+        seen = int(mend_log(output / LOG).get("clips_seen", 0))
+        decision = origin.decide(output, now, clips_seen=seen)
+        if decision.kind == "finished":
+            line.say(f"{output} holds this run already, {grouped(seen)} clips; nothing to do")
+            return
+        _prepare(decision, output, line, seen)
+        origin.write_origin(output, now)
+        with connect(params.cluster) as scratch:
+            config = tracking.resolved(params.tracking)
+            tags = run_tags("train", index.digest)
+            run_id = tracking.open_run(config, params.as_dict(), tags, output / "run.json")
+            with _books(config, run_id, output, line) as book:
+                trainer, channel = _trainer(params, model, shards, output, scratch, run_id)
+                _follow(trainer, channel, book, line, params.cluster.max_failures)
+        _write_index(output, now, book, run_id, params)
+        line.say(f"{grouped(book.clips_seen)} clips in {duration(book.seconds)}; generator in {output / 'generator'}")
+
+
+def _prepare(decision: origin.Decision, output: Path, line: TrainingLine, seen: int) -> None:
+    """Bring the output folder into the state that the decision asks for, and say so."""
+    if decision.kind == "over":
+        previous = origin.move_aside(output)
+        kept = f"; it is now {previous.name}" if previous else ""
+        line.say(f"starting over: {output} holds another run ({'; '.join(decision.notes)}){kept}")
+    elif decision.kind == "continue":
+        for note in decision.notes:
+            line.say(note)
+        if seen:
+            line.say(f"going on from the last checkpoint; the log ends at {grouped(seen)} clips")
+    output.mkdir(parents=True, exist_ok=True)
+    (output / origin.INDEX).unlink(missing_ok=True)
+
+
+@contextmanager
+def _books(config: tracking.TrackingConfig, run_id: str, output: Path, line: TrainingLine) -> Iterator[Logbook]:
+    """The logbook, and the run's end in MLflow: finished, failed or killed."""
+    book = Logbook(
+        output,
+        track=lambda metrics, clips: tracking.log_metrics(config, run_id, metrics, clips),
+        track_file=lambda path: tracking.log_artifact(config, run_id, path, "samples"),
+        warn=line.say,
+    )
+    status = "FAILED"
+    try:
+        yield book
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        line.clear()
+        book.close()
+        try:
+            tracking.finish_run(config, run_id, status)
+        except Exception as error:
+            line.say(f"MLflow was not told that the run is {status} ({type(error).__name__})")
+
+
+def _trainer(
+    params: Params, model: ModelConfig, shards: Path, output: Path, scratch: Path, run_id: str
+) -> tuple[Any, Channel]:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    cluster, channel = params.cluster, Channel()
+    assignment = Assignment(
+        training=asdict(params.training),
+        model=asdict(model),
+        shards=str(shards),
+        output=str(output),
+        threads=cluster.cpus_per_worker,
+        channel=channel,
+    )
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config=assignment,
+        scaling_config=ScalingConfig(
+            num_workers=cluster.workers,
+            use_gpu=cluster.gpus_per_worker > 0,
+            resources_per_worker=cluster.resources_per_worker,
+        ),
+        run_config=RunConfig(
+            name=f"digan-{run_id[:8]}-{time.time_ns()}",
+            storage_path=str(scratch),
+            failure_config=FailureConfig(max_failures=cluster.max_failures),
+        ),
+        torch_config=TorchConfig(backend=cluster.backend, timeout_s=COLLECTIVE_TIMEOUT),
+    )
+    return trainer, channel
+
+
+def _follow(trainer: Any, channel: Channel, book: Logbook, line: TrainingLine, max_failures: int) -> None:
+    """Run ``trainer.fit`` in a thread and take the workers' messages until it ends."""
+    ended: list[BaseException | None] = []
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+            ended.append(None)
+        except BaseException as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=fit, name="ray-train", daemon=True)
+    thread.start()
+    starts = 0
+    while True:
+        alive = thread.is_alive()  # asked before taking, so that last words are not missed
+        for message in channel.take():
+            if isinstance(message, Started):
+                starts += 1
+                book.begin()
+                if starts > 1:
+                    line.say(f"workers started again, restart {starts - 1} of at most {max_failures}, from the last checkpoint")
+            else:
+                _take(message, book, line)
+        if not alive:
+            break
+        thread.join(LOOK)
+    if ended[0] is not None:
+        raise TrainingFailedError(f"given up after {starts} starts (cluster.max_failures={max_failures})\n{ended[0]}")
+
+
+def _take(message: Report | Samples | Fault, book: Logbook, line: TrainingLine) -> None:
+    if isinstance(message, Report):
+        book.report(message)
+        text = training_line(
+            message.clips_seen,
+            message.clips_total,
+            message.clips_per_second,
+            message.seconds_left,
+            message.metrics,
+        )
+        line.show(text, last=message.clips_seen >= message.clips_total)
+    elif isinstance(message, Samples):
+        book.samples(message.clips_seen, message.videos)
+    elif message.kind == "mistake":
+        raise UserError(message.text)
+    elif message.kind == "bug":
+        raise TrainingFailedError(f"worker {message.rank}:\n{message.text}")
+    else:
+        line.say(f"worker {message.rank} stopped ({message.text[:200]})")
+
+
+def _write_index(output: Path, now: origin.Origin, book: Logbook, run_id: str, params: Params) -> None:
+    content = {
+        "format": FORMAT,
+        "clips_seen": book.clips_seen,
+        "seconds": round(book.seconds, 1),
+        "clips_per_second": round(book.clips_seen / max(book.seconds, 1e-9), 2),
+        "weights_digest": origin.weights_digest(output / "generator"),
+        "data_digest": now.data,
+        "code_digest": now.code,
+        "run_id": run_id,
+        "config": {"training": now.training, "model": now.model, "cluster": asdict(params.cluster)},
+    }
+    origin.write_json(output / origin.INDEX, content)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the stage on params.yaml in the present folder."""
+    argparse.ArgumentParser(prog="python -m pipelines.train", description=__doc__).parse_args(argv)
+
+    def stop(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)  # a job that is preempted ends like one that is interrupted
+    try:
+        train(load(), shards=SHARDS, output=OUTPUT)
+    except TrainingFailedError as error:
+        print(f"error: the training failed: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_stage(main)

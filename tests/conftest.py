@@ -1,0 +1,69 @@
+"""What tests share: a folder with the repository's params.yaml, a small generator, one MLflow store for the session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[1]
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+WriteParams = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture
+def write_params(tmp_path: Path) -> WriteParams:
+    """Write a params.yaml, the repository's with the given dotted keys changed, into the test's folder."""
+
+    def write(changes: dict[str, Any] | None = None, folder: Path | None = None) -> Path:
+        values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+        for dotted, value in (changes or {}).items():
+            section, _, key = dotted.partition(".")
+            if key:
+                values.setdefault(section, {})[key] = value
+            else:
+                values[section] = value
+        path = (folder or tmp_path) / "params.yaml"
+        with path.open("w") as file:
+            YAML(typ="safe", pure=True).dump(values, file)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small unconditional generator for 32 x 32 pixels."""
+    import torch
+
+    from digan.checkpointing import save_generator
+    from digan.models.config import ModelConfig
+    from digan.models.generator import Generator
+
+    torch.manual_seed(0)
+    config = ModelConfig(
+        resolution=32, channel_base=256, channel_max=8, mapping_layers=1, modulation_rank=2, classes=0
+    )
+    folder = tmp_path_factory.mktemp("model") / "generator"
+    save_generator(Generator(config).eval(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an MLflow store of its own; making one takes seconds, so all tests use this one under their own names."""
+    return tmp_path_factory.mktemp("mlflow")

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from digan.data.clips import ClipsConfig, segment_windows, segments, square
+from digan.errors import UserError
+
+
+def config(**changes: object) -> ClipsConfig:
+    return ClipsConfig(**{"resolution": 32, "frames": 4, "frame_stride": 1, "validation_share": 0.2, **changes})  # type: ignore[arg-type]
+
+
+def numbered(count: int) -> list[np.ndarray]:
+    return [np.full((32, 32, 3), number % 256, np.uint8) for number in range(count)]
+
+
+@pytest.mark.parametrize("size", [(90, 160), (160, 90), (33, 47), (32, 32), (20, 24)])
+def test_a_plain_picture_stays_plain(size: tuple[int, int]) -> None:
+    small = square(np.full((*size, 3), (17, 255, 0), np.uint8), 32)
+    assert small.shape == (32, 32, 3) and small.dtype == np.uint8
+    assert (small == (17, 255, 0)).all()
+
+
+def test_crop_is_the_centre() -> None:
+    picture = np.zeros((32, 64, 3), np.uint8)
+    picture[:, 16:48] = 200
+    assert (square(picture, 32) == 200).all()
+    assert (square(picture.transpose(1, 0, 2), 32) == 200).all()
+
+
+def test_resize_agrees_with_pillow() -> None:
+    image = pytest.importorskip("PIL.Image")
+    random = np.random.default_rng(0)
+    for side in (128, 75, 48, 20):
+        picture = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        theirs = np.asarray(image.fromarray(picture).resize((32, 32), image.Resampling.BILINEAR))
+        assert np.abs(square(picture, 32).astype(int) - theirs).max() <= 1
+
+
+def test_reducing_does_not_alias() -> None:
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[:, ::2] = 254
+    assert np.abs(square(stripes, 32)[:, 2:-2].astype(int) - 127).max() <= 2
+
+
+@pytest.mark.parametrize("count", [4, 5, 19, 20, 51, 200])
+@pytest.mark.parametrize("stride", [1, 3])
+def test_every_window_lies_in_one_segment(count: int, stride: int) -> None:
+    clips = config(frame_stride=stride)
+    kept = range(0, count, stride)
+    starts: list[int] = []
+    for segment in segments(numbered(count), clips):
+        windows = segment.windows(clips.frames)
+        assert 1 <= windows <= segment_windows(clips.frames)
+        assert segment.frames[:, 0, 0, 0].tolist() == list(segment.numbers)
+        assert list(segment.numbers) == list(range(segment.numbers[0], segment.numbers[-1] + 1, stride))
+        starts += segment.numbers[:windows]
+    assert starts == list(kept[: max(0, len(kept) - clips.frames + 1)])
+
+
+def test_a_short_video_has_no_segment() -> None:
+    assert list(segments(numbered(3), config())) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("resolution", 48), ("resolution", 16), ("frames", 1), ("frame_stride", 0), ("validation_share", 0)]
+)
+def test_impossible_values_name_their_place(key: str, value: int) -> None:
+    with pytest.raises(UserError, match=rf"^clips\.{key}={value}: .*; try"):
+        config(**{key: value})

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from digan.data.pairs import PairDraw, draw_pairs, make_pair
+
+
+def test_frames_times_and_order() -> None:
+    frames = np.zeros((2, 2, 4, 4, 3), np.uint8)
+    frames[:, 1] = 255
+    draw = PairDraw(numbers=torch.tensor([[0, 15], [3, 3]]), flips=torch.tensor([False, False]))
+    pair = make_pair(frames, draw, 16, [5, 2])
+    assert pair.frames.shape == (2, 2, 3, 4, 4)
+    assert (pair.frames[:, 0] == -1).all() and (pair.frames[:, 1] == 1).all()
+    assert torch.equal(pair.times, torch.tensor([[0.0, 1.0], [0.2, 0.2]]))
+    assert pair.labels is not None and pair.labels.tolist() == [5, 2] and pair.labels.dtype == torch.int64
+
+
+def test_a_flip_turns_both_frames_of_a_clip() -> None:
+    frames = np.zeros((2, 2, 4, 4, 3), np.uint8)
+    frames[:, :, :, 0] = 255
+    draw = PairDraw(numbers=torch.tensor([[0, 1], [0, 1]]), flips=torch.tensor([True, False]))
+    columns = make_pair(frames, draw, 2, None).frames[:, :, 0, 0].argmax(-1)
+    assert columns.tolist() == [[3, 3], [0, 0]]
+
+
+def test_draws_depend_on_their_place_alone() -> None:
+    place = {"seed": 1, "rank": 0, "clips_seen": 640}
+    first = draw_pairs(512, 16, **place, mirror=True)
+    assert torch.equal(first.numbers, draw_pairs(512, 16, **place, mirror=False).numbers)
+    assert not draw_pairs(512, 16, **place, mirror=False).flips.any()
+    assert 0.4 < first.flips.float().mean() < 0.6
+    for other in ({"seed": 2}, {"rank": 1}, {"clips_seen": 656}):
+        assert not torch.equal(first.numbers, draw_pairs(512, 16, **{**place, **other}, mirror=True).numbers)
+    assert (first.numbers[:, 0] <= first.numbers[:, 1]).all()
+    assert first.numbers.min() == 0 and first.numbers.max() == 15

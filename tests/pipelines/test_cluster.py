@@ -1,0 +1,80 @@
+"""The Ray section of params.yaml, and what starting a private cluster leaves behind (nothing)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from digan.errors import UserError
+from pipelines.services import cluster
+from pipelines.services.cluster import ClusterConfig
+
+CONFIG = ClusterConfig(address="", workers=2, cpus_per_worker=1, gpus_per_worker=0, max_failures=3)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("workers", 0),
+        ("cpus_per_worker", 0),
+        ("gpus_per_worker", 2),
+        ("gpus_per_worker", -1),
+        ("max_failures", -1),
+        ("address", "http://host:1"),
+        ("address", "no address"),
+    ],
+)
+def test_an_impossible_value_is_named(key: str, value: object) -> None:
+    with pytest.raises(UserError, match=f"^cluster.{key}={value}: "):
+        replace(CONFIG, **{key: value})
+
+
+@pytest.mark.parametrize("address", ["", "auto", "127.0.0.1:6379", "ray://head.example:10001"])
+def test_addresses_of_clusters_pass(address: str) -> None:
+    assert replace(CONFIG, address=address).address == address
+
+
+def test_resources_name_gpus_only_where_there_are_some() -> None:
+    assert CONFIG.resources_per_worker == {"CPU": 1.0}
+    with_gpu = replace(CONFIG, gpus_per_worker=1)
+    assert with_gpu.resources_per_worker == {"CPU": 1.0, "GPU": 1.0}
+    assert (CONFIG.backend, with_gpu.backend) == ("gloo", "nccl")
+
+
+def test_what_can_never_be_placed_is_refused_with_a_number_that_fits() -> None:
+    with pytest.raises(UserError, match=r"^cluster.workers=4: .* needs 4 GPUs, and the cluster has 2; try cluster.workers=2$"):
+        cluster._check_capacity(replace(CONFIG, workers=4, gpus_per_worker=1), {"CPU": 64, "GPU": 2}, "the cluster")
+
+
+def test_the_environment_is_as_before_and_the_users_values_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "7")
+    monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
+    before = dict(os.environ)
+    with cluster._environment():
+        assert "PYTHONDONTWRITEBYTECODE" not in os.environ
+        assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+        assert os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] == "7"
+    assert dict(os.environ) == before
+
+
+def test_a_scratch_folder_goes_and_takes_those_of_killed_drivers_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    old = Path("/tmp") / f"{cluster.SOCKET_FOLDER}{dead.pid}-test"
+    old.mkdir()
+    with cluster._scratch() as mine:
+        assert mine.is_dir() and not old.exists()
+        with cluster._scratch() as other:
+            assert other != mine and mine.is_dir()
+    assert not mine.exists()
+
+
+def test_the_config_is_there_without_ray() -> None:
+    code = "import sys, pipelines.services.cluster; sys.exit(bool({'ray', 'torch'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,170 @@
+"""dvc.yaml against the code: what a stage imports is what it lists, and its parameters exist."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
+
+# Imported by stages but in no list, since no result depends on it; what it imports in turn is not followed.
+NO_RESULT = {
+    "digan.errors": "messages",
+    "digan.types": "containers and their assertions",
+    "digan.checkpointing": "the format of a generator's folder; a change there shows in the folder's own digest",
+    "pipelines.errors": "messages and exit codes",
+    "pipelines.params": "reading and checking; the values themselves are listed under params",
+    "pipelines.media.write": "encoding of pictures for people",
+    "pipelines.report.logbook": "the log",
+    "pipelines.media.progress": "the progress line",
+    "pipelines.report.progress": "the progress line",
+    "pipelines.report.training_line": "the progress line",
+    "pipelines.services.channel": "messages between worker and driver",
+    "pipelines.services.cluster": "where the workers run",
+    "pipelines.services.origin": "whether a run goes on",
+    "pipelines.services.provenance": "tags",
+    "pipelines.services.tracking": "MLflow",
+}
+# Listed, but what they import is not followed.
+NOT_FOLLOWED = {"pipelines.services.mlflow_model": "runs where a registered model is asked, not in the stage"}
+
+
+def path_of(module: str) -> Path | None:
+    place = ROOT.joinpath(*module.split("."))
+    for path in (place.with_suffix(".py"), place / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def imported(path: Path) -> set[str]:
+    """First-party modules whose code a file uses, imported anywhere in it.
+
+    Imports under TYPE_CHECKING do not count, nor those of configurations alone: their values are listed under params.
+    """
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not all(alias.name.endswith("Config") for alias in node.names):
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if path_of(name) else str(node.module) for name in whole}
+    return {name for name in found if name.partition(".")[0] in ("digan", "pipelines") and path_of(name)}
+
+
+def closure(module: str) -> set[Path]:
+    """The files that running a module depends on, those without code left out."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = path_of(name)
+        if name in seen or name in NO_RESULT or path is None:
+            continue
+        seen.add(name)
+        waiting += [] if name in NOT_FOLLOWED else imported(path)
+    paths = {path for name in seen if (path := path_of(name)) is not None}
+    return {path for path in paths if path.stat().st_size > 0}
+
+
+def code_of(stage: str) -> list[Path]:
+    return [ROOT / dep for dep in STAGES[stage]["deps"] if dep.startswith(("digan", "pipelines"))]
+
+
+def names_of(entries: list[Any]) -> list[str]:
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def test_line_is_whole() -> None:
+    assert list(STAGES) == ["ingest", "reference", "train", "evaluate", "register"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_lists_all_code_that_it_imports(stage: str) -> None:
+    listed = code_of(stage)
+    missing = [
+        path.relative_to(ROOT).as_posix()
+        for path in sorted(closure(f"pipelines.{stage}"))
+        if not any(path == dep or dep in path.parents for dep in listed)
+    ]
+    assert not missing, f"add these to the deps of {stage} in dvc.yaml, or to NO_RESULT here with the reason"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_lists_no_code_that_it_does_not_import(stage: str) -> None:
+    used = closure(f"pipelines.{stage}")
+    idle = [
+        dep.relative_to(ROOT).as_posix()
+        for dep in code_of(stage)
+        if not dep.exists() or not any(path == dep or dep in path.parents for path in used)
+    ]
+    assert not idle
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_parameters_exist(stage: str) -> None:
+    values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+    for dotted in STAGES[stage]["params"]:
+        section, _, key = dotted.partition(".")
+        assert section in values and (not key or key in values[section]), dotted
+
+
+def test_data_flows_from_stage_to_stage() -> None:
+    """Every data dependency is, or lies in, something that an earlier stage makes."""
+    made: list[str] = []
+    for stage, content in STAGES.items():
+        for dep in content["deps"]:
+            if not dep.startswith(("digan", "pipelines")):
+                assert any(dep == out or dep.startswith(f"{out}/") for out in made), f"{stage}: nothing makes {dep}"
+        made += names_of(content.get("outs", [])) + names_of(content.get("metrics", []))
+        made += names_of(content.get("plots", []))
+
+
+def test_long_stages_go_on_where_they_stopped() -> None:
+    for stage, out in (("ingest", "outputs/shards"), ("reference", "outputs/reference"), ("train", "outputs/train")):
+        assert {out: {"persist": True}} in STAGES[stage]["outs"]
+
+
+@pytest.mark.parametrize(
+    ("key", "stages"),
+    [
+        ("source.toy_seed", {"ingest"}),
+        ("training.r1_gamma", {"train"}),
+        ("evaluation.truncation", {"evaluate"}),
+        ("evaluation.videos", {"reference", "evaluate"}),
+        ("evaluation.batch_size", set()),
+        ("cluster.address", set()),
+        ("tracking.uri", set()),
+        ("registry.model", {"register"}),
+    ],
+)
+def test_a_changed_parameter_starts_just_these(key: str, stages: set[str]) -> None:
+    def concerns(stage: str) -> bool:
+        return any(key == named or key.startswith(f"{named}.") for named in STAGES[stage]["params"])
+
+    assert {stage for stage in STAGES if concerns(stage)} == stages
+
+
+def test_evaluation_starts_no_training() -> None:
+    assert not any(dep.startswith("digan/metrics") for dep in STAGES["train"]["deps"])
+    assert "pipelines/detectors.py" not in STAGES["train"]["deps"]
+
+
+def test_dvc_asks_nobody() -> None:
+    config = (ROOT / ".dvc" / "config").read_text()
+    for line in ("analytics = false", "check_update = false", "autostage = true"):
+        assert line in config

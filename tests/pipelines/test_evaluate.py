@@ -1,0 +1,167 @@
+"""The stages `reference` and `evaluate` on a small generator and invented clips."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from digan import checkpointing
+from digan.errors import UserError
+from digan.metrics.frechet import frechet_from_features
+from digan.metrics.kernel import kernel_distance
+from digan.models.config import ModelConfig
+from digan.models.generator import Generator
+from digan.sampling import sample
+from digan.types import Clip
+from pipelines import detectors, evaluate, reference, register
+from pipelines.detectors import Detector, EvaluationConfig
+from pipelines.media import shards
+
+ROOT = Path(__file__).parents[2]
+CONFIG = EvaluationConfig(detector="transnetv2", weights="", videos=6, draws=2, seed=0, batch_size=4, truncation=1.0)
+FRAMES = 10
+
+
+class Counting:
+    """A cheap detector in place of a network: means of each channel and time. Counts the videos it sees."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.largest = 0
+
+    def embed(self, videos: torch.Tensor) -> torch.Tensor:
+        self.seen += len(videos)
+        self.largest = max(self.largest, len(videos))
+        return videos.float().mean(dim=(3, 4)).flatten(1) / 255
+
+    def detector(self, digest: str = "d" * 64) -> Detector:
+        common = {"network": "means", "metric_name": "frechet_means", "weights_sha256": "", "min_frames": 1}
+        return Detector(digest=digest, embed=self.embed, **common)  # type: ignore[arg-type]
+
+
+def invented_clips(_folder: object, *, split: str, count: int, seed: int) -> Iterator[Clip]:
+    generator = torch.Generator().manual_seed(seed + (1000 if split == "val" else 0))
+    for i in range(count):
+        frames = torch.randint(0, 256, (FRAMES, 3, 1, 1), dtype=torch.uint8, generator=generator).expand(-1, -1, 32, 32)
+        yield Clip(frames=frames.contiguous(), label=None, name=f"{split}/{i // 2}.mp4@{i % 2}")
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    monkeypatch.chdir(tmp_path)
+    index = SimpleNamespace(
+        digest="a" * 64, frames=FRAMES, resolution=32, splits={s: (SimpleNamespace(clips=40),) for s in ("train", "val")}
+    )
+    counting = Counting()
+    monkeypatch.setattr(shards, "read_index", lambda folder: index)
+    monkeypatch.setattr(shards, "read_clips", invented_clips)
+    monkeypatch.setattr(detectors, "load", lambda config: counting.detector())
+    settings = SimpleNamespace(evaluation=CONFIG, tracking=None)
+    monkeypatch.setattr("pipelines.params.load", lambda *a: settings)
+    config = ModelConfig(resolution=32, classes=0, channel_base=1024, channel_max=8, mapping_layers=1, modulation_rank=2)
+    for seed, name in enumerate(("generator", "initial_generator")):
+
+        checkpointing.save_generator(Generator(config).reset(generator=torch.Generator().manual_seed(seed)), tmp_path / "outputs/train" / name)
+    return SimpleNamespace(counting=counting, index=index, settings=settings, folder=tmp_path)
+
+
+def test_from_real_clips_to_figures(workplace: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    reference.main()
+    assert workplace.counting.seen == 12
+    evaluate.main()
+    assert workplace.counting.seen == 12 + 18
+    assert workplace.counting.largest == CONFIG.batch_size
+
+    content = json.loads(Path("metrics/evaluation.json").read_text())
+    generator = checkpointing.load_generator(Path("outputs/train/generator"))
+    times = torch.linspace(0, 1, FRAMES)
+    reals = torch.stack([clip.frames for clip in invented_clips("", split="train", count=6, seed=0)])
+    floor = torch.stack([clip.frames for clip in invented_clips("", split="val", count=6, seed=0)])
+    features = workplace.counting.detector().features
+    draws = [features(sample(generator, seeds=range(6 * d, 6 * d + 6), times=times)) for d in range(2)]
+    for name, distance in (("frechet_means", frechet_from_features), ("kernel_means", kernel_distance)):
+        found = content[name]
+        values = [distance(features(reals), draw) for draw in draws]
+        np.testing.assert_allclose([found["mean"], found["std"]], [np.mean(values), np.std(values, ddof=1)], rtol=1e-6)
+        np.testing.assert_allclose(found["floor"], distance(features(reals), features(floor)), rtol=1e-6)
+        np.testing.assert_allclose(found["ratio_to_untrained"], found["mean"] / found["untrained"])
+    assert content["frechet_means"]["untrained"] != content["frechet_means"]["mean"]
+    assert register.read_figure(Path("metrics/evaluation.json")).metric == "frechet_means"
+
+    output = capsys.readouterr().out
+    assert f"frechet_means: {content['frechet_means']['mean']:.4g} +- " in output
+    assert "floor, real against real" in output and "untrained generator" in output
+    assert "6 clips from 3 videos of the train split" in output
+    rows = Path("plots/draws.csv").read_text().splitlines()
+    assert rows[0] == "draw,frechet_means,kernel_means" and len(rows) == 3
+
+
+def test_pictures_are_there_to_be_seen(workplace: SimpleNamespace) -> None:
+    reference.main()
+    evaluate.main()
+    shown = json.loads(Path("outputs/evaluation/index.json").read_text())["files"]
+    for name in shown:
+        assert (Path("outputs/evaluation") / name).stat().st_size > 500
+    with Image.open("outputs/evaluation/strip.png") as strip:
+        assert strip.size[0] > 8 * 90 and strip.size[1] > 10 * 90
+    with av.open("outputs/evaluation/videos.mp4") as video:
+        assert sum(1 for _ in video.decode(video=0)) == 3 * FRAMES
+    assert not list(Path().rglob("*.part"))
+
+
+def test_reference_is_made_once(workplace: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    counting = workplace.counting
+    reference.main()
+    first = Path("outputs/reference/features.npz").read_bytes()
+    reference.main()
+    assert counting.seen == 12
+    assert "there already" in capsys.readouterr().out
+    assert Path("outputs/reference/features.npz").read_bytes() == first
+
+    for change in ("data", "detector", "counts", "damage"):
+        before = counting.seen
+        if change == "data":
+            workplace.index.digest = "b" * 64
+        elif change == "detector":
+            monkeypatch.setattr(detectors, "load", lambda config: counting.detector("e" * 64))
+        elif change == "counts":
+            workplace.settings.evaluation = replace(CONFIG, videos=5)
+        else:
+            Path("outputs/reference/features.npz").write_bytes(b"half")
+        with pytest.raises(UserError, match="run python -m pipelines.reference"):
+            evaluate.main()
+        reference.main()
+        assert counting.seen > before, change
+
+
+def test_floor_without_held_out_videos(workplace: SimpleNamespace) -> None:
+    workplace.index.splits.pop("val")
+    reference.main()
+    index = json.loads(Path("outputs/reference/index.json").read_text())
+    assert index["floor"]["split"] == "train"
+    assert any("no held-out videos" in note for note in index["notes"])
+    with np.load("outputs/reference/features.npz") as file:
+        assert not np.array_equal(file["reals"], file["floor"])
+
+
+def test_no_generator_is_one_clear_line(workplace: SimpleNamespace) -> None:
+    reference.main()
+    (workplace.folder / "outputs/train/generator/weights.pt").unlink()
+    with pytest.raises(UserError, match="no generator there"):
+        evaluate.main()
+    assert not Path("metrics").exists()
+
+
+def test_another_resolution_is_refused(workplace: SimpleNamespace) -> None:
+    workplace.index.resolution = 64
+    with pytest.raises(UserError, match="makes 32 pixels, the shards hold 64"):
+        evaluate.main()

@@ -1,0 +1,156 @@
+"""params.yaml: what is in it is read, anything else is one line with place, value and remedy."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from digan.errors import UserError
+from pipelines import params
+from pipelines.errors import run_stage
+from tests.conftest import ROOT, WriteParams
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        params.load(path)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_repository_file_is_valid_and_whole() -> None:
+    loaded = params.load(ROOT / "params.yaml")
+    assert loaded.training.batch_size % loaded.cluster.workers == 0
+    assert loaded.as_dict() == {name: dict(section) for name, section in params.read(ROOT / "params.yaml").items()}
+
+
+def test_every_key_has_a_comment_or_is_explained_by_its_section() -> None:
+    lines = (ROOT / "params.yaml").read_text().splitlines()
+    bare = [line.split(":")[0].strip() for line in lines if line.startswith("  ") and "#" not in line]
+    assert bare == ["seed", "experiment"]  # evaluation.seed and the experiment's name
+
+
+def test_whole_numbers_are_numbers(write_params: WriteParams) -> None:
+    value = params.load(write_params({"training.r1_gamma": 2})).training.r1_gamma
+    assert value == 2.0 and isinstance(value, float)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "parts"),
+    [
+        ("training.r1_gama", 0.1, ["training.r1_gama", "unknown key", "nearest is training.r1_gamma"]),
+        ("trainig", {}, ["trainig", "unknown section", "nearest is training"]),
+        ("training.batch_size", "abc", ['training.batch_size="abc"', "whole number"]),
+        ("training.batch_size", 16.0, ["training.batch_size=16.0", "whole number"]),
+        ("training.batch_size", True, ["training.batch_size=true", "whole number"]),
+        ("training.mirror", 1, ["training.mirror=1", "true or false"]),
+        ("training.r1_gamma", float("nan"), ["training.r1_gamma=nan", "a number"]),
+        ("training.seed", None, ["training.seed=(nothing)", "whole number"]),
+        ("source.path", 7, ["source.path=7", "text"]),
+        ("clips", 7, ["clips=7", "section"]),
+        ("clips.resolution", 48, ["clips.resolution=48", "power of two", "try"]),
+        ("training.batch_size", 15, ["training.batch_size=15", "divide by the 2 workers", "try 14 or 16"]),
+        ("training.batch_size", 12, ["training.batch_size=12", "group of 4", "try 8 or 16"]),
+        ("cluster.workers", 3, ["training.batch_size=16", "divide by the 3 workers", "try 15 or 18"]),
+        ("source.name", "folder", ["source.path"]),
+        ("model.channel_base", 8, ["model.channel_base=8"]),
+        ("registry.model", "a/b", ['registry.model="a/b"']),
+        ("tracking.experiment", " ", ["tracking.experiment"]),
+    ],
+)
+def test_mistakes_are_named(write_params: WriteParams, key: str, value: Any, parts: list[str]) -> None:
+    text = refusal(write_params({key: value}))
+    assert [part for part in parts if part not in text] == []
+
+
+@pytest.mark.parametrize(("batch", "workers"), [(1, 1), (3, 1), (4, 2), (6, 2), (8, 2), (64, 4)])
+def test_batches_that_fit(write_params: WriteParams, batch: int, workers: int) -> None:
+    """A worker's share up to four is one group; larger ones hold whole groups of four."""
+    assert params.load(write_params({"training.batch_size": batch, "cluster.workers": workers}))
+
+
+def test_i3d_needs_ten_frames(write_params: WriteParams) -> None:
+    text = refusal(write_params({"clips.frames": 8, "evaluation.detector": "i3d_untrained"}))
+    assert text.startswith("clips.frames=8")
+
+
+def test_missing_key_and_section(tmp_path: Path) -> None:
+    lines = (ROOT / "params.yaml").read_text()
+    path = tmp_path / "params.yaml"
+    path.write_text(lines.replace("  experiment: digan\n", ""))
+    assert "tracking.experiment: missing key" in refusal(path)
+    path.write_text(lines.split("registry:")[0])
+    assert "registry: missing section" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("training:\n  seed: 1\n  seed: 2\n", ["line 3", "twice", "seed"]),
+        ("training:\n  seed: [1\n", ["line", "not valid YAML"]),
+        ("training:\n\tseed: 1\n", ["line 2", "not valid YAML"]),
+        ("", ["must hold sections"]),
+        ("- 1\n", ["must hold sections"]),
+    ],
+)
+def test_broken_yaml_is_placed(tmp_path: Path, text: str, parts: list[str]) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    message = refusal(path)
+    assert [part for part in parts if part not in message] == []
+
+
+def test_missing_file_folder_and_bytes(tmp_path: Path) -> None:
+    assert "no such file" in refusal(tmp_path / "params.yaml")
+    assert "is a folder" in refusal(tmp_path)
+    (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "not UTF-8" in refusal(tmp_path / "params.yaml")
+
+
+def test_tracking_alone_needs_no_other_section(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    assert params.load_tracking(path).experiment == "digan"
+    path.write_text('tracking:\n  uri: "sqlite:///x.db"\n  experiment: other\n')
+    assert params.load_tracking(path).uri == "sqlite:///x.db"
+
+
+def test_params_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        params.load(ROOT / "params.yaml").training.seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "parts"),
+    [
+        (UserError("a=1: no;\n try 2"), 2, ["error: a=1: no; try 2\n"]),
+        (OSError(errno.ENOSPC, "No space left", "/x/y"), 2, ["error: /x/y: no space", "free some"]),
+        (PermissionError(errno.EACCES, "denied", "/x"), 2, ["error: /x: no permission"]),
+        (OSError(errno.EROFS, "ro", "/x"), 2, ["error: /x: the file system is read-only"]),
+        (KeyboardInterrupt(), 130, ["interrupted"]),
+    ],
+)
+def test_a_stage_ends_in_one_line(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, parts: list[str]
+) -> None:
+    def stage() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        run_stage(stage)
+    shown = capsys.readouterr()
+    assert caught.value.code == code and shown.out == "" and shown.err.count("\n") == 1
+    assert [part for part in parts if part not in shown.err] == []
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), OSError(errno.EIO, "disk"), FileNotFoundError("x"), AssertionError()])
+def test_bugs_keep_their_traceback(error: Exception) -> None:
+    def stage() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        run_stage(stage)

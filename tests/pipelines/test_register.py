@@ -1,0 +1,169 @@
+"""The registry: who becomes champion, no version twice, and a version that makes the frames its generator makes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from digan.checkpointing import load_generator
+from digan.errors import UserError
+from digan.sampling import sample
+from digan.times import frame_times
+from pipelines import register
+from pipelines.services import models, tracking
+from pipelines.services.gate import CHALLENGER, CHAMPION, Figure, judge
+from pipelines.services.tracking import TrackingConfig
+from tests.conftest import WriteParams
+
+
+def figure(value: float, *, metric: str = "frechet_x", data: str = "d1", detector: str = "t1") -> Figure:
+    return Figure(metric=metric, value=value, data=data, detector=detector)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "champion", "alias", "part"),
+    [
+        (figure(5.0), None, CHAMPION, "first"),
+        (figure(4.0), figure(5.0), CHAMPION, "4 against 5 of version 3"),
+        (figure(5.0), figure(5.0), CHALLENGER, "no better"),
+        (figure(6.0), figure(5.0), CHALLENGER, "no better"),
+        (figure(1.0, data="d2"), figure(5.0), CHALLENGER, "not comparable"),
+        (figure(1.0, detector="t2"), figure(5.0), CHALLENGER, "detector t2 instead of t1"),
+        (figure(1.0, metric="fvd"), figure(5.0), CHALLENGER, "set the alias champion"),
+        (figure(float("nan")), None, CHALLENGER, "nan"),
+        (figure(float("nan")), figure(5.0), CHALLENGER, "nan"),
+    ],
+)
+def test_rule(candidate: Figure, champion: Figure | None, alias: str, part: str) -> None:
+    verdict = judge(candidate, champion, champion_version="3" if champion else None, name="m")
+    assert verdict.alias == alias and part in verdict.reason
+
+
+def test_a_champion_without_figures_is_not_replaced() -> None:
+    assert judge(figure(1.0), None, champion_version="3", name="m").alias == CHALLENGER
+
+
+def test_figure_survives_as_tags() -> None:
+    one = figure(0.1 + 0.2)
+    assert Figure.of_tags({**one.tags(), "other": "x"}) == one
+    assert Figure.of_tags({}) is None and Figure.of_tags({**one.tags(), "value": "x"}) is None
+
+
+Stage = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def stage(
+    store: Path,
+    tiny_generator: Path,
+    write_params: WriteParams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Stage:
+    """Run `register` in a folder as the stages before leave it; ``change`` makes other weights."""
+    monkeypatch.chdir(tmp_path)
+    name = request.node.name.replace("_", "-")
+    config = tracking.resolved(TrackingConfig(uri="", experiment="register"), store)
+    write_params({"tracking.uri": config.uri, "tracking.experiment": "register", "registry.model": name})
+    shutil.copytree(tiny_generator, register.GENERATOR)
+    tracking.open_run(config, {}, {}, register.RUN_FILE)
+    register.METRICS.parent.mkdir()
+
+    def run(value: float, *, change: float = 0.0, detector: str = "t1") -> dict[str, Any]:
+        weights = torch.load(register.GENERATOR / "weights.pt", weights_only=True)
+        next(iter(weights.values())).add_(change)
+        if change:
+            torch.save(weights, register.GENERATOR / "weights.pt")
+        content = {"metric": "frechet_x", "frechet_x": {"mean": value}, "data_digest": "d1", "detector_digest": detector}
+        register.METRICS.write_text(json.dumps(content))
+        register.main()
+        return json.loads(register.RESULT.read_text())
+
+    return run
+
+
+def test_versions_and_aliases(stage: Stage, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = stage(5.0)
+    assert (first["version"], first["alias"], first["created"]) == (1, CHAMPION, True)
+    again = stage(5.0)
+    assert (again["version"], again["alias"], again["created"]) == (1, CHAMPION, False)
+    worse = stage(6.0, change=0.1)
+    assert (worse["version"], worse["alias"]) == (2, CHALLENGER)
+    better_measured = stage(4.0)  # the same weights, measured again
+    assert (better_measured["version"], better_measured["alias"], better_measured["created"]) == (2, CHAMPION, False)
+    other_detector = stage(0.1, change=0.1, detector="t2")
+    assert (other_detector["version"], other_detector["alias"]) == (3, CHALLENGER)
+
+    config = tracking.resolved(TrackingConfig(uri="", experiment="register"), store)
+    model = tracking.client(config).get_registered_model(first["model"])
+    assert model.aliases == {CHAMPION: "2", CHALLENGER: "3"}
+    version = tracking.client(config).get_model_version(first["model"], "2")
+    wanted = {"metric": "frechet_x", "value": "4.0", "data.digest": "d1", "detector.digest": "t1"}
+    assert wanted.items() <= version.tags.items() and version.run_id == first["run_id"]
+    assert version.tags["weights.digest"] == worse["weights_digest"] and version.tags["git.commit"]
+    assert f"registered: models:/{first['model']}/3 as @challenger" in capsys.readouterr().out
+    run = tracking.client(config).get_run(first["run_id"])
+    assert run.info.status == "FINISHED" and run.data.tags["registered"] == f"{first['model']}/3"
+
+
+def test_a_registered_model_makes_its_generators_frames(stage: Stage, store: Path, tiny_generator: Path) -> None:
+    import mlflow
+
+    name = stage(5.0)["model"]
+    config = tracking.resolved(TrackingConfig(uri="", experiment="register"), store)
+    wanted = sample(load_generator(tiny_generator), seeds=[7, 8], times=frame_times(5)).numpy()
+
+    folder = models.generator_folder(f"models:/{name}@champion", config)
+    assert np.array_equal(sample(load_generator(folder), seeds=[7, 8], times=frame_times(5)).numpy(), wanted)
+    assert models.generator_folder(f"models:/{name}/1", config) == folder
+
+    mlflow.set_tracking_uri(config.uri)
+    try:
+        loaded = mlflow.pyfunc.load_model(f"models:/{name}@champion")
+    finally:
+        mlflow.set_tracking_uri(None)
+    videos = loaded.predict({"seed": [7, 8], "frames": [5, 5]})
+    assert videos.dtype == np.uint8 and np.array_equal(videos, wanted)
+    assert not np.array_equal(loaded.predict({"seed": [7, 8], "frames": [5, 5]}, params={"truncation": 0.5}), wanted)
+    with pytest.raises(UserError, match="frames"):
+        loaded.predict({"seed": [7, 8], "frames": [5, 6]})
+    model_file = (folder.parents[1] / "MLmodel").read_text()
+    assert "loader_module: pipelines.services.mlflow_model" in model_file and "cloudpickle" not in model_file
+    assert not list(folder.parents[1].rglob("*.pkl"))
+
+    for address, part in [
+        (f"models:/{name}@gold", "no alias gold; it has @champion (version 1)"),
+        (f"models:/{name}/9", "no version 9; it has 1"),
+        ("models:/nobody@champion", "no model nobody"),
+        ("models:/x", "must look like"),
+    ]:
+        with pytest.raises(UserError) as caught:
+            models.generator_folder(address, config)
+        assert part in str(caught.value)
+
+
+def test_what_is_missing_is_named(stage: Stage) -> None:
+    register.METRICS.write_text("{}")
+    with pytest.raises(UserError, match=r"metrics/evaluation\.json: holds no figure"):
+        register.main()
+    register.METRICS.write_text("{")
+    with pytest.raises(UserError, match="line 1: is not JSON"):
+        register.main()
+    register.METRICS.unlink()
+    with pytest.raises(UserError, match=r"metrics/evaluation\.json: missing; run `dvc repro evaluate`"):
+        register.main()
+    assert not register.RESULT.exists()
+    with pytest.raises(UserError, match=r"weights\.pt: missing; run `dvc repro train`"):
+        (register.GENERATOR / "weights.pt").rename("elsewhere.pt")
+        register.METRICS.write_text(
+            '{"metric": "m", "m": {"mean": 1}, "data_digest": "d", "detector_digest": "t"}'
+        )
+        register.main()

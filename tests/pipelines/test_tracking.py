@@ -1,0 +1,153 @@
+"""Runs in MLflow: opened once, resumed by id, no step twice, tags that say where a figure comes from."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from digan.errors import UserError
+from pipelines.services import provenance, tracking
+from pipelines.services.tracking import TrackingConfig
+
+
+@pytest.fixture
+def config(store: Path) -> TrackingConfig:
+    return tracking.resolved(TrackingConfig(uri="", experiment="tests"), store)
+
+
+def history(config: TrackingConfig, run_id: str, metric: str) -> list[tuple[int, float]]:
+    return [(p.step, p.value) for p in tracking.client(config).get_metric_history(run_id, metric)]
+
+
+def forget() -> None:
+    """As in a new process."""
+    tracking._last_steps.clear()
+
+
+def test_address_is_params_then_environment_then_sqlite_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = TrackingConfig(uri="", experiment="e")
+    assert tracking.resolved(empty, tmp_path).uri == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert tracking.resolved(empty, tmp_path).uri == "http://127.0.0.1:5000"
+    monkeypatch.chdir(tmp_path)
+    here = tracking.resolved(TrackingConfig(uri="sqlite:///own.db", experiment="e"))
+    assert here.uri == f"sqlite:///{tmp_path}/own.db"
+    assert tracking.resolved(here, Path("/elsewhere")) == here
+
+
+def test_a_run_is_taken_up_again_without_repeating_points(config: TrackingConfig, tmp_path: Path) -> None:
+    run_file = tmp_path / "out" / "run.json"
+    run_id = tracking.open_run(config, {"training": {"seed": 0, "clips": 100}, "source": {"path": ""}}, {"a": "b"}, run_file)
+    assert json.loads(run_file.read_text())["run_id"] == run_id
+    for step in (10, 20, 30):
+        tracking.log_metrics(config, run_id, {"loss/generator": step / 10, "logits": -1.0}, step)
+    forget()
+    assert tracking.open_run(config, {"training": {"seed": 0, "clips": 200}}, {"a": "c"}, run_file) == run_id
+    for step in (20, 30, 40):
+        tracking.log_metrics(config, run_id, {"loss/generator": 9.0, "new": 1.0}, step)
+    tracking.finish_run(config, run_id)
+
+    assert history(config, run_id, "loss/generator") == [(10, 1.0), (20, 2.0), (30, 3.0), (40, 9.0)]
+    assert history(config, run_id, "new") == [(20, 1.0), (30, 1.0), (40, 1.0)]
+    run = tracking.client(config).get_run(run_id)
+    assert run.data.params == {"training.seed": "0", "training.clips": "100", "source.path": ""}
+    assert run.data.tags["a"] == "c" and run.data.tags["changed.training.clips"] == "200"
+    assert run.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"run_id": "0123456789abcdef0123456789abcdef"}'])
+def test_an_unknown_run_file_gives_a_new_run(config: TrackingConfig, tmp_path: Path, content: str | None) -> None:
+    run_file = tmp_path / "run.json"
+    if content is not None:
+        run_file.write_text(content)
+    run_id = tracking.open_run(config, {}, {"dvc.exp_name": "brave-mole"}, run_file)
+    assert tracking.client(config).get_run(run_id).info.run_name == "brave-mole"
+    assert json.loads(run_file.read_text())["run_id"] == run_id
+
+
+def test_starting_over_is_another_run(config: TrackingConfig, tmp_path: Path) -> None:
+    first = tracking.open_run(config, {}, {}, tmp_path / "run.json")
+    assert tracking.open_run(config, {}, {}, tmp_path / "run.json", fresh=True) != first
+
+
+def test_evaluation_and_artifacts(config: TrackingConfig, tmp_path: Path, store: Path) -> None:
+    run_id = tracking.open_run(config, {}, {}, tmp_path / "run.json")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "strip.png").write_bytes(b"png")
+    for _ in range(2):
+        tracking.log_evaluation(config, run_id, {"frechet": 3.5}, tmp_path / "pictures", tags={"detector": "d"})
+    tracking.log_evaluation(config, run_id, {"frechet": 2.5})
+    assert [value for _, value in history(config, run_id, "frechet")] == [3.5, 2.5]
+    run = tracking.client(config).get_run(run_id)
+    assert run.data.metrics["frechet"] == 2.5 and run.data.tags["detector"] == "d"
+    assert (store / "mlartifacts" / run_id / "artifacts" / "evaluation" / "strip.png").read_bytes() == b"png"
+
+
+def test_many_points_and_not_a_number(config: TrackingConfig, tmp_path: Path) -> None:
+    run_id = tracking.open_run(config, {}, {}, tmp_path / "run.json")
+    tracking.log_metrics(config, run_id, {f"m{k:04d}": float(k) for k in range(1200)} | {"bad": float("nan")}, 1)
+    metrics = tracking.client(config).get_run(run_id).data.metrics
+    assert len(metrics) == 1201 and metrics["m1199"] == 1199 and metrics["bad"] != metrics["bad"]
+
+
+def test_an_unreachable_server_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    config = TrackingConfig(uri="http://127.0.0.1:9", experiment="x")
+    with pytest.raises(UserError, match=r"tracking\.uri=http://127\.0\.0\.1:9: .*start the server"):
+        tracking.open_run(config, {}, {}, tmp_path / "run.json")
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_a_store_that_is_no_store_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_text("this is text, not a database " * 100)
+    for uri in (f"sqlite:///{tmp_path}/x.db", "ftp://x"):
+        with pytest.raises(UserError, match=r"tracking\.uri="):
+            tracking.open_run(TrackingConfig(uri=uri, experiment="x"), {}, {}, tmp_path / "run.json")
+
+
+def test_opening_a_store_says_nothing(tmp_path: Path) -> None:
+    """MLflow logs its migrations otherwise."""
+    code = (
+        "from pathlib import Path; from pipelines.services.tracking import *;"
+        "c = resolved(TrackingConfig(uri='', experiment='x')); r = open_run(c, {}, {}, Path('run.json'));"
+        "log_metrics(c, r, {'a': 1.0}, 1); finish_run(c, r)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def git(folder: Path, *words: str) -> None:
+    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *words], cwd=folder, check=True, capture_output=True)
+
+
+def test_tags_say_where_a_run_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.py").write_text("1\n")
+    (tmp_path / "params.yaml").write_text("training: {seed: 0}\nevaluation: {draws: 1}\n")
+    (tmp_path / "dvc.yaml").write_text("stages: {train: {cmd: x, deps: [a.py, data], params: [training]}}\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "index.json").write_text("{}")
+    git(tmp_path, "init")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "x")
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-mole")
+    tags = provenance.run_tags("train", "d1", tmp_path)
+    assert tags["data.digest"] == "d1" and tags["dvc.exp_name"] == "brave-mole" and tags["git.dirty"] == "false"
+    assert len(tags["git.commit"]) == 40 and len(tags["dvc.stage_hash"]) == 64
+
+    def changed(name: str, text: str) -> bool:
+        before = provenance.stage_hash("train", tmp_path)
+        (tmp_path / name).write_text(text)
+        return provenance.stage_hash("train", tmp_path) != before
+
+    assert changed("a.py", "2\n")
+    assert changed("data/index.json", '{"a": 1}')
+    assert changed("params.yaml", "training: {seed: 1}\nevaluation: {draws: 1}\n")
+    assert not changed("params.yaml", "training: {seed: 1}\nevaluation: {draws: 2}\n")
+    assert not changed("data/more", "not in the index")
+    assert provenance.run_tags("train", "d1", tmp_path)["git.dirty"] == "true"
+    assert provenance.stage_hash("other", tmp_path) is None
+    assert "git.commit" not in provenance.run_tags("train", "d", Path("/"))

@@ -1,0 +1,477 @@
+"""The stage `train`: two workers from end to end, lost workers and drivers, and when a folder's run goes on or starts over."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import queue
+import signal
+import sqlite3
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from PIL import Image
+from ruamel.yaml import YAML
+
+from digan.checkpointing import load_generator
+from digan.errors import UserError
+from pipelines import train
+from pipelines.media.shard_index import Shard, ShardIndex, digest_of, index_to_json
+from pipelines.params import Params, load
+from pipelines.report.logbook import Logbook, mend_log
+from pipelines.report.training_line import TrainingLine, duration, training_line
+from pipelines.services import origin
+from pipelines.services.channel import Fault, Report, Started
+from pipelines.services.cluster import connect
+from pipelines.services.worker import fault_of
+
+ROOT = Path(__file__).parents[2]
+FRAMES, RESOLUTION, CLIPS, BATCH = 4, 32, 320, 4
+
+
+def write_params(folder: Path) -> Params:
+    """A params.yaml for a run of seconds, its store in ``folder``."""
+    yaml = YAML()
+    values = yaml.load((ROOT / "params.yaml").read_text())
+    values["clips"].update(resolution=RESOLUTION, frames=FRAMES)
+    values["model"].update(channel_max=4)
+    values["training"].update(
+        clips=CLIPS, batch_size=BATCH, r1_interval=4, checkpoint_interval=40, sample_interval=160, mirror=True
+    )
+    values["cluster"].update(workers=2, cpus_per_worker=1)
+    values["evaluation"].update(detector="transnetv2")
+    values["tracking"].update(uri=f"sqlite:///{folder / 'mlflow.db'}")
+    with (folder / "params.yaml").open("w") as file:
+        yaml.dump(values, file)
+    return load(folder / "params.yaml")
+
+
+def write_shards(folder: Path, *, shards: int = 4, videos: int = 3) -> None:
+    """Moving squares, straight into tars and an index."""
+    rng = np.random.default_rng(0)
+    listed = []
+    (folder / "train").mkdir(parents=True)
+    for number in range(shards):
+        memory = io.BytesIO()
+        with tarfile.open(fileobj=memory, mode="w") as tar:
+            for video in range(videos):
+                colour, name = rng.integers(0, 256, 3), f"v{number}{video}"
+                members: dict[str, bytes] = {}
+                for t in range(FRAMES + 2):
+                    frame = np.full((RESOLUTION, RESOLUTION, 3), 200, np.uint8)
+                    frame[8:16, 2 * t + 4 : 2 * t + 12] = colour
+                    png = io.BytesIO()
+                    Image.fromarray(frame).save(png, "png")
+                    members[f"{t:04d}.png"] = png.getvalue()
+                meta = {"name": name, "category": None, "label": None, "fps": 8.0, "frame_numbers": list(range(FRAMES + 2))}
+                members["json"] = json.dumps(meta).encode()
+                for suffix, data in members.items():
+                    info = tarfile.TarInfo(f"{name}.{suffix}")
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+        path = f"train/{number:06d}.tar"
+        (folder / path).write_bytes(memory.getvalue())
+        listed.append(
+            Shard(
+                path=path,
+                bytes=len(memory.getvalue()),
+                sha256=hashlib.sha256(memory.getvalue()).hexdigest(),
+                videos=videos,
+                windows=(3,) * videos,
+            )
+        )
+    splits = {"train": tuple(listed)}
+    index = ShardIndex(
+        folder=folder,
+        resolution=RESOLUTION,
+        frames=FRAMES,
+        frame_stride=1,
+        encoding="png",
+        classes=(),
+        splits=splits,
+        origin={},
+        software={},
+        counts={},
+        digest=digest_of(splits),
+    )
+    (folder / "index.json").write_text(index_to_json(index))
+
+
+@dataclass(frozen=True)
+class Place:
+    folder: Path
+    params: Params
+
+    @property
+    def shards(self) -> Path:
+        return self.folder / "outputs/shards"
+
+    @property
+    def unbroken(self) -> Path:
+        return self.folder / "unbroken"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Shards and params.yaml."""
+    folder = tmp_path_factory.mktemp("line")
+    place = Place(folder, write_params(folder))
+    write_shards(place.shards)
+    return place
+
+
+@pytest.fixture(scope="module")
+def ray_here(place: Place) -> Iterator[None]:
+    """One private cluster for all tests that train in this process."""
+    with connect(place.params.cluster):
+        yield
+
+
+@pytest.fixture(scope="module")
+def unbroken(place: Place, ray_here: None) -> Path:
+    """The output of a run that nothing has disturbed."""
+    train.train(place.params, shards=place.shards, output=place.unbroken)
+    return place.unbroken
+
+
+def weights(output: Path) -> dict[str, torch.Tensor]:
+    return torch.load(output / "generator/weights.pt", weights_only=True)
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+def log_of(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+
+
+def points(folder: Path, run_id: str, metric: str) -> list[int]:
+    with sqlite3.connect(folder / "mlflow.db") as store:
+        rows = store.execute("select step from metrics where run_uuid = ? and key = ? order by step", (run_id, metric))
+        return [step for (step,) in rows]
+
+
+def status(folder: Path, run_id: str) -> str:
+    with sqlite3.connect(folder / "mlflow.db") as store:
+        return store.execute("select status from runs where run_uuid = ?", (run_id,)).fetchone()[0]
+
+
+def checkpoint_beyond(output: Path, clips: int, *, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        folder = output / "checkpoints"
+        if folder.is_dir() and any(p.name.isdigit() and int(p.name) >= clips for p in folder.iterdir()):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"no checkpoint beyond {clips} clips within {seconds} s")
+
+
+def test_two_workers_from_shards_to_a_generator(
+    place: Place, unbroken: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index = json.loads((unbroken / "index.json").read_text())
+    assert index["clips_seen"] == CLIPS and index["seconds"] > 0
+    assert index["weights_digest"] == origin.weights_digest(unbroken / "generator")
+    assert index["config"]["training"]["batch_size"] == BATCH
+    trained, untrained = load_generator(unbroken / "generator"), load_generator(unbroken / "initial_generator")
+    assert trained.config.resolution == RESOLUTION
+    moved = [not torch.equal(a, b) for a, b in zip(trained.parameters(), untrained.parameters(), strict=True)]
+    assert any(moved)
+    seen = [line["clips_seen"] for line in log_of(unbroken)]
+    assert seen == sorted(set(seen)) and seen[-1] == CLIPS
+    assert {"loss/generator", "loss/discriminator", "clips_per_second", "waiting", "memory_gb"} <= log_of(unbroken)[-1].keys()
+    assert sorted(p.name for p in (unbroken / "samples").iterdir()) == ["00000000.png", "00000160.png", "00000320.png"]
+    steps = points(place.folder, index["run_id"], "loss/generator")
+    assert steps == sorted(set(steps)) and steps[-1] == CLIPS
+    assert status(place.folder, index["run_id"]) == "FINISHED"
+
+    before = (unbroken / "index.json").stat().st_mtime_ns
+    train.train(place.params, shards=place.shards, output=unbroken)
+    assert (unbroken / "index.json").stat().st_mtime_ns == before
+    assert "nothing to do" in capsys.readouterr().err
+
+
+def test_a_killed_worker_costs_no_bit(place: Place, unbroken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = place.folder / "worker_killed"
+
+    def kill() -> None:
+        checkpoint_beyond(output, 120)
+        workers = [p for p in psutil.Process().children(recursive=True) if "RayTrainWorker" in " ".join(p.cmdline())]
+        workers[-1].kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    train.train(place.params, shards=place.shards, output=output)
+    killer.join()
+    assert "restart 1 of at most 3" in capsys.readouterr().err
+    assert_same_weights(output, unbroken)
+    seen = [line["clips_seen"] for line in log_of(output)]
+    assert seen == sorted(set(seen)) and seen[-1] == CLIPS
+
+
+@pytest.mark.slow
+def test_a_killed_driver_and_an_interrupted_one_cost_no_bit(place: Place, unbroken: Path) -> None:
+    output = place.folder / "outputs/train"
+    command = [sys.executable, "-m", "pipelines.train"]
+
+    def launch() -> subprocess.Popen[str]:
+        return subprocess.Popen(command, cwd=place.folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+    first = launch()
+    checkpoint_beyond(output, 80)
+    family = psutil.Process(first.pid).children(recursive=True)
+    first.kill()
+    first.communicate()
+    assert psutil.wait_procs(family, timeout=20)[1] == []
+
+    second = launch()
+    checkpoint_beyond(output, 200)
+    family = psutil.Process(second.pid).children(recursive=True)
+    os.killpg(second.pid, signal.SIGINT)
+    _, told = second.communicate(timeout=60)
+    assert second.returncode == 130 and "Traceback" not in told, told
+    assert psutil.wait_procs(family, timeout=20)[1] == []
+    run_id = json.loads((output / "run.json").read_text())["run_id"]
+    assert status(place.folder, run_id) == "KILLED"
+
+    third = subprocess.run(command, cwd=place.folder, capture_output=True, text=True, timeout=120, check=False)
+    assert third.returncode == 0, third.stderr
+    assert_same_weights(output, unbroken)
+    assert json.loads((output / "index.json").read_text())["run_id"] == run_id
+    assert status(place.folder, run_id) == "FINISHED"
+    steps = points(place.folder, run_id, "loss/generator")
+    assert steps == sorted(set(steps)) and steps[-1] == CLIPS
+
+
+# When a folder's run goes on, is done, or starts over
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> tuple[Path, origin.Origin]:
+    now = origin.Origin(
+        training={"clips": 100, "r1_gamma": 1.0, "checkpoints_kept": 3}, model={"channel_max": 4}, data="d", code="c", workers=2
+    )
+    (tmp_path / "generator").mkdir()
+    for name in ("config.json", "weights.pt"):
+        (tmp_path / "generator" / name).write_text(name)
+    index = {"config": {"training": now.training}, "weights_digest": origin.weights_digest(tmp_path / "generator")}
+    origin.write_json(tmp_path / "index.json", index)
+    origin.write_origin(tmp_path, now)
+    return tmp_path, now
+
+
+def test_an_empty_folder_is_fresh_and_a_finished_one_is_done(
+    tmp_path_factory: pytest.TempPathFactory, finished: tuple[Path, origin.Origin]
+) -> None:
+    folder, now = finished
+    assert origin.decide(tmp_path_factory.mktemp("empty"), now, clips_seen=0).kind == "fresh"
+    assert origin.decide(folder / "missing", now, clips_seen=0).kind == "fresh"
+    assert origin.decide(folder, now, clips_seen=100).kind == "finished"
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "note"),
+    [
+        ({"training": {"clips": 200, "r1_gamma": 1.0, "checkpoints_kept": 3}}, "continue", None),
+        ({"training": {"clips": 100, "r1_gamma": 1.0, "checkpoints_kept": 9}}, "finished", None),
+        ({"training": {"clips": 50, "r1_gamma": 1.0, "checkpoints_kept": 3}}, "over", "training.clips=50 is less"),
+        ({"training": {"clips": 100, "r1_gamma": 2.0, "checkpoints_kept": 3}}, "over", "training.r1_gamma was 1.0, is 2.0"),
+        ({"model": {"channel_max": 8}}, "over", "model.channel_max was 4, is 8"),
+        ({"data": "other"}, "over", "the data is different"),
+        ({"code": "other"}, "over", "the code in digan/ has changed"),
+        ({"workers": 1}, "finished", None),
+    ],
+)
+def test_what_may_change(finished: tuple[Path, origin.Origin], change: dict[str, Any], kind: str, note: str | None) -> None:
+    folder, now = finished
+    decision = origin.decide(folder, replace(now, **change), clips_seen=100)
+    assert decision.kind == kind
+    assert note is None or any(note in line for line in decision.notes)
+
+
+def test_an_unfinished_run_goes_on_under_changed_code_and_says_so(finished: tuple[Path, origin.Origin]) -> None:
+    folder, now = finished
+    (folder / "index.json").unlink()
+    decision = origin.decide(folder, replace(now, code="other", workers=4), clips_seen=40)
+    assert decision.kind == "continue" and len(decision.notes) == 2
+
+
+def test_a_damaged_generator_is_not_taken_for_a_finished_run(finished: tuple[Path, origin.Origin]) -> None:
+    folder, now = finished
+    (folder / "generator/weights.pt").write_text("cut")
+    assert origin.decide(folder, now, clips_seen=100).kind == "continue"
+
+
+def test_moving_aside_keeps_what_was_learned(finished: tuple[Path, origin.Origin]) -> None:
+    folder, _ = finished
+    previous = origin.move_aside(folder)
+    assert previous is not None and (previous / "generator/weights.pt").exists() and not folder.exists()
+    folder.mkdir()
+    (folder / "origin.json").touch()
+    assert origin.move_aside(folder) is None
+    assert (previous / "generator/weights.pt").exists()
+
+
+def test_a_second_training_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with (
+        origin.sole_writer(tmp_path / "train"),
+        pytest.raises(UserError, match=f"process {os.getpid()} is training there"),
+        origin.sole_writer(tmp_path / "train"),
+    ):
+        pass
+
+
+def test_without_shards_there_is_one_line_and_nothing_written(place: Place, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ingest"):
+        train.train(place.params, shards=tmp_path / "shards", output=tmp_path / "train")
+    assert not (tmp_path / "train").exists()
+
+
+def test_shards_of_another_size_are_refused(place: Place, tmp_path: Path) -> None:
+    params = replace(place.params, clips=replace(place.params.clips, resolution=64))
+    with pytest.raises(UserError, match=r"32 pixels .* asks for 64"):
+        train.train(params, shards=place.shards, output=tmp_path / "train")
+
+
+# What the driver makes of messages
+
+
+class FakeTrainer:
+    def __init__(self, fit: Callable[[], None]) -> None:
+        self.fit = fit
+
+
+class FakeChannel:
+    def __init__(self) -> None:
+        self.messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def take(self) -> list[Any]:
+        return [self.messages.get() for _ in range(self.messages.qsize())]
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Logbook]:
+    book = Logbook(tmp_path, track=lambda metrics, clips: None, track_file=lambda path: None, warn=lambda line: None)
+    yield book
+    book.close()
+
+
+def follow(book: Logbook, messages: list[Any], fit: Callable[[], None]) -> str:
+    channel, stream = FakeChannel(), io.StringIO()
+    for message in messages:
+        channel.messages.put(message)
+    train._follow(FakeTrainer(fit), channel, book, TrainingLine("train", stream), 3)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def report(clips: int) -> Report:
+    return Report(clips_seen=clips, clips_total=100, clips_per_second=10.0, seconds_left=9.0, metrics={"loss/generator": 0.5})
+
+
+def test_a_restart_is_told_and_what_is_done_again_is_written_once(book: Logbook, tmp_path: Path) -> None:
+    lost = Fault(kind="loss", rank=1, text="RuntimeError: connection closed")
+    told = follow(book, [Started(workers=2), report(40), lost, Started(workers=2), report(20), report(60)], lambda: None)
+    assert "worker 1 stopped" in told and "restart 1 of at most 3" in told
+    assert [line["clips_seen"] for line in log_of(tmp_path)] == [40, 60]
+
+
+def test_a_users_mistake_in_a_worker_stays_one_line(book: Logbook) -> None:
+    with pytest.raises(UserError, match=r"^shard is missing$"):
+        follow(book, [Fault(kind="mistake", rank=0, text="shard is missing")], lambda: None)
+
+
+def test_a_bug_in_a_worker_shows_its_traceback(book: Logbook) -> None:
+    with pytest.raises(train.TrainingFailedError, match="worker 1:\nTraceback"):
+        follow(book, [Fault(kind="bug", rank=1, text="Traceback ...")], lambda: None)
+
+
+def test_the_end_of_ray_trains_patience_is_told(book: Logbook) -> None:
+    def fit() -> None:
+        raise RuntimeError("Training failed due to worker errors")
+
+    with pytest.raises(train.TrainingFailedError, match="given up after 1 starts"):
+        follow(book, [Started(workers=2)], fit)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (UserError("a: b"), "mistake"),
+        (OSError(28, "No space left on device"), "mistake"),
+        (RuntimeError("Connection closed by peer"), "loss"),
+        (ConnectionResetError(104, "reset"), "loss"),
+        (TypeError("x"), "bug"),
+        (AssertionError(), "bug"),
+    ],
+)
+def test_what_a_restart_can_mend(error: Exception, kind: str) -> None:
+    assert fault_of(error, 0).kind == kind
+
+
+# The books
+
+
+def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"clips_seen": 8, "seconds": 2.0}\n{"clips_se')
+    assert mend_log(log)["clips_seen"] == 8
+    assert log.read_text().endswith("2.0}\n")
+    assert mend_log(tmp_path / "missing") == {}
+
+
+def test_a_store_that_fails_once_gets_every_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.report.logbook.RETRY", 0.01)
+    monkeypatch.setattr("pipelines.report.logbook.BETWEEN_POINTS", 0.0)
+    got: list[int] = []
+    fails = iter([True])
+
+    def track(metrics: dict[str, float], clips: int) -> None:
+        if next(fails, False):
+            raise ConnectionError("no answer")
+        got.append(clips)
+
+    warnings: list[str] = []
+    book = Logbook(tmp_path, track=track, track_file=lambda path: None, warn=warnings.append)
+    for clips in (10, 20, 30):
+        book.report(report(clips))
+    time.sleep(0.1)
+    book.close()
+    assert got == [10, 20, 30] and len(warnings) == 1
+
+
+def test_samples_are_written_and_tracked_once(tmp_path: Path) -> None:
+    tracked: list[Path] = []
+    book = Logbook(tmp_path, track=lambda metrics, clips: None, track_file=tracked.append, warn=lambda line: None)
+    for _ in range(2):
+        book.samples(160, np.zeros((2, 3, 3, 32, 32), np.uint8))
+    book.close()
+    assert tracked == [tmp_path / "samples/00000160.png"]
+    assert Image.open(tracked[0]).width > 3 * 32
+
+
+def test_the_progress_line() -> None:
+    text = training_line(12000, 40000, 51.24, 552, {"loss/generator": 0.8123, "loss/discriminator": 1.2})
+    assert text == "12 000/40 000 clips  30%  51.2 clips/s  G 0.812  D 1.200  9:12 left"
+    assert [duration(s) for s in (0, 59.2, 3600, 90000)] == ["0:00", "1:00", "1:00:00", "1 d 01:00"]
+
+
+def test_origins_survive_json(place: Place, tmp_path: Path) -> None:
+    now = origin.Origin(training=asdict(place.params.training), model={"classes": 0}, data="d", code="c", workers=2)
+    origin.write_origin(tmp_path, now)
+    assert origin.read_origin(tmp_path) == now
