@@ -11,7 +11,7 @@ from digan.models.generator import Generator
 from digan.seeding import generator_for
 from digan.types import Latents
 
-PIXELS_AT_ONCE = 2**17  # pixels times frames painted in one go: bounds memory and keeps activations near the cache
+FRAMES_AT_ONCE = 16  # bounds the memory of a long video; rows are tiled further down
 
 
 def draw_latents(seeds: Sequence[int], *, motion_seeds: Sequence[int] | None = None, labels: Sequence[int] | None = None) -> Latents:
@@ -58,10 +58,9 @@ def render(
     w = generator.mapping.truncate(generator.mapping(latents.content, latents.labels), truncation)
     prepared = generator.synthesis.prepare(generator.spread(w), latents.motion)
     batch = w.shape[0]
-    chunk = max(1, PIXELS_AT_ONCE // (batch * (generator.config.resolution * finer) ** 2))
     parts = [
         to_bytes(generator.synthesis.paint(prepared, part[None].expand(batch, -1), scale=scale, finer=finer))
-        for part in times.split(chunk)
+        for part in times.split(FRAMES_AT_ONCE)
     ]
     return torch.cat(parts, dim=1)
 

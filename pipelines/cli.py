@@ -52,9 +52,7 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     seeds.add_argument("--seeds", help="several, as in 1,2,3 or 0-7; side by side in a video, one a row in a strip")
     add("--frames", type=int, default=16, help="number of frames, evenly spaced from --from to --to (default: 16)")
     add("--from", type=float, default=0.0, dest="start", help="first time; training clips span 0 to 1 (default: 0)")
-    add(
-        "--to", type=float, default=1.0, dest="stop", help="last time; beyond 1 it extrapolates (default: 1)"
-    )
+    add("--to", type=float, default=1.0, dest="stop", help="last time; beyond 1 it extrapolates (default: 1)")
     add("--truncation", type=float, default=1.0, help="psi: 1 is off, towards 0 more alike (default: 1)")
     add("--label", type=int, help="class number, for class-conditional models")
     add("--fps", type=float, default=8.0, help="frames a second in .mp4 and .gif (default: 8)")
@@ -115,7 +113,7 @@ def read_seeds(text: str) -> list[int]:
 def _check(arguments: argparse.Namespace, seeds: list[int], out: Path) -> None:
     """Everything that can be refused before a model is fetched."""
     if out.suffix.lower() not in SUFFIXES:
-        raise UserError(f"--out {out}: must end in {', '.join(SUFFIXES)}; try {out.with_suffix('.mp4')}")
+        raise UserError(f"--out {out}: must end in {', '.join(SUFFIXES)}; try {out.stem or 'clip'}.mp4")
     if out.is_dir():
         raise UserError(f"--out {out}: is a folder; name a file, such as {out / 'clip.mp4'}")
     if not 1 <= arguments.frames <= MOST_FRAMES:

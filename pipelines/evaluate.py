@@ -109,8 +109,7 @@ def write_pictures(generator: Generator, config: EvaluationConfig, frames: int, 
     """Strips and playing grids of generated videos -> what each file shows, by file name."""
     times = torch.linspace(0, 1, frames)
     many = sampling.sample(generator, seeds=seeds_of(config, 0)[:24], times=times, truncation=config.truncation)
-    reals = [clip.frames for clip in shards.read_clips(reference.SHARDS, split="train", count=4, seed=config.seed)]
-    page = pictures.frame_rows([("generated", many[:6]), ("real", torch.stack(reals))])
+    page = pictures.frame_rows([("generated", many[:6]), ("real", torch.stack(_different_reals(4, config.seed)))])
     pictures.save_png(folder / "strip.png", page)
     playing = pictures.tiles(many, columns=6)
     scale = pictures.scale_for(many.shape[-1])
@@ -134,6 +133,16 @@ def write_pictures(generator: Generator, config: EvaluationConfig, frames: int, 
         "motion_and_content.png": "one content with five motions, one motion with five contents",
         "distances.png": "the figure between floor and untrained generator",
     }
+
+
+def _different_reals(count: int, seed: int) -> list[torch.Tensor]:
+    """Frames of up to ``count`` real clips of different videos."""
+    found: dict[str, torch.Tensor] = {}
+    for clip in shards.read_clips(reference.SHARDS, split="train", count=8 * count, seed=seed):
+        found.setdefault(reference.video_of(clip.name), clip.frames)
+        if len(found) == count:
+            break
+    return list(found.values())
 
 
 def summary(name: str, figures: Figures, config: EvaluationConfig) -> str:

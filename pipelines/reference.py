@@ -105,6 +105,11 @@ def batched(clips: Iterator[Clip], size: int) -> Iterator[list[Clip]]:
         yield batch
 
 
+def video_of(clip_name: str) -> str:
+    """The video that a clip comes from; clips are named VIDEO@FRAME."""
+    return clip_name.rsplit("@", 1)[0]
+
+
 def _draw(folder: Path, split: str, count: int, seed: int) -> Iterator[Clip]:
     return iter(shards.read_clips(folder, split=split, count=count, seed=seed))
 
@@ -121,7 +126,7 @@ def _embed(
 
 
 def _described(split: str, names: Sequence[str], available: int) -> dict[str, Any]:
-    videos = {name.rsplit("@", 1)[0] for name in names}
+    videos = {video_of(name) for name in names}
     return {"split": split, "clips": len(names), "distinct_clips": len(set(names)), "videos": len(videos), "available": available}
 
 

@@ -1,4 +1,4 @@
-"""Stage `train`: shards in, a trained generator out. Ray places the workers and watches them; this driver keeps the books.
+"""Stage `train`: shards in, a trained generator out. Ray places workers and watches them; this driver keeps the books.
 
 The same command goes on from the last checkpoint, whatever ended the run before.
 """
@@ -41,7 +41,7 @@ class TrainingFailedError(Exception):
 def train(params: Params, *, shards: Path, output: Path) -> None:
     """Train what ``params`` says from ``shards`` into ``output``; returns at once where that is done already.
 
-    Errors: ``UserError`` for a user's mistake, here or in a worker; ``TrainingFailedError`` for everything else in a worker.
+    Errors: ``UserError`` for a user's mistake, here or in a worker; ``TrainingFailedError`` for other ends of workers.
     """
     from pipelines.media.shards import read_index
 
@@ -50,7 +50,7 @@ def train(params: Params, *, shards: Path, output: Path) -> None:
     if index.resolution != params.clips.resolution or index.frames != params.clips.frames:
         raise UserError(
             f"{shards}: has clips of {index.resolution} pixels and {index.frames} frames, params.yaml asks for "
-            f"{params.clips.resolution} and {params.clips.frames}; make the shards again, with python -m pipelines.ingest"
+            f"{params.clips.resolution} and {params.clips.frames}; make the shards again: python -m pipelines.ingest"
         )
     model = params.model.config(resolution=index.resolution, classes=len(index.classes))
     now = origin.Origin(
@@ -174,7 +174,7 @@ def _follow(trainer: Any, channel: Channel, book: Logbook, line: TrainingLine, m
                 starts += 1
                 book.begin()
                 if starts > 1:
-                    line.say(f"workers started again, restart {starts - 1} of at most {max_failures}, from the last checkpoint")
+                    line.say(f"going on from the last checkpoint, restart {starts - 1} of at most {max_failures}")
             else:
                 _take(message, book, line)
         if not alive:

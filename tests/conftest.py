@@ -54,16 +54,15 @@ def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from digan.models.config import ModelConfig
     from digan.models.generator import Generator
 
-    torch.manual_seed(0)
-    config = ModelConfig(
-        resolution=32, channel_base=256, channel_max=8, mapping_layers=1, modulation_rank=2, classes=0
-    )
+    config = ModelConfig(resolution=32, channel_base=256, channel_max=8, mapping_layers=1, modulation_rank=2, classes=0)
     folder = tmp_path_factory.mktemp("model") / "generator"
-    save_generator(Generator(config).eval(), folder)
+    save_generator(Generator(config).reset(generator=torch.Generator().manual_seed(0)).eval(), folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an MLflow store of its own; making one takes seconds, so all tests use this one under their own names."""
+    """A folder with an MLflow store of its own; making one takes seconds, so all tests use this one under their own
+    names.
+    """
     return tmp_path_factory.mktemp("mlflow")

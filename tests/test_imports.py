@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Imports every module of digan/ while a finder refuses what neither torch nor numpy has brought along nor the stdlib holds.
+# Imports every module of digan/ while a finder refuses what neither torch, numpy nor the standard library has brought.
 BLOCKED = """
 import importlib, pkgutil, sys
 import numpy, torch, torch.nn.functional, torch.distributed, torch.utils.checkpoint
@@ -26,12 +26,13 @@ import digan
 names = [module.name for module in pkgutil.walk_packages(digan.__path__, "digan.")]
 for name in names:
     importlib.import_module(name)
-leaked = sorted(n for n in sys.modules if n.partition(".")[0] in ("pipelines", "ray", "mlflow", "scipy", "PIL", "webdataset"))
+foreign = ("pipelines", "ray", "mlflow", "scipy", "PIL", "webdataset", "ruamel")
+leaked = sorted(name for name in sys.modules if name.partition(".")[0] in foreign)
 assert not leaked, leaked
 print(len(names))
 """
 
-# Inside pipelines/: a room may use those named here. Stages and the command line (files of pipelines/ itself) use all rooms.
+# Inside pipelines/: a room may use those named here. Stages and command line (files here) use all rooms.
 FOUNDATION = {"errors"}  # files of pipelines/ that any room may use
 ROOMS: dict[str, set[str]] = {
     "media": set(),
@@ -76,7 +77,9 @@ def test_digan_needs_torch_and_numpy_alone() -> None:
 
 
 def test_digan_never_imports_pipelines() -> None:
-    wrong = {name: up for name, path in modules("digan") if (up := {i for i in imports(path) if i.startswith("pipelines")})}
+    wrong = {
+        name: up for name, path in modules("digan") if (up := {i for i in imports(path) if i.startswith("pipelines")})
+    }
     assert not wrong
 
 
@@ -113,8 +116,13 @@ def test_rooms_of_pipelines_import_downwards() -> None:
 
 
 def test_nothing_imports_a_stage() -> None:
-    """Stages are the top; params.py reads RegistryConfig from register.py, where it stands beside its code."""
-    listed = {("pipelines.params", "pipelines.register"), ("pipelines.evaluate", "pipelines.reference")}
+    """Stages are the top. But params.py reads RegistryConfig beside its code, and some read where a stage writes."""
+    listed = {
+        ("pipelines.params", "pipelines.register"),
+        ("pipelines.evaluate", "pipelines.reference"),
+        ("pipelines.summary", "pipelines.evaluate"),
+        ("pipelines.summary", "pipelines.register"),
+    }
     wrong = [
         (name, other)
         for name, path in modules("pipelines")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -62,6 +63,30 @@ class CoordinateFeatures(nn.Module):
         return Waves(frequencies=frequencies, phases=content[:, None, FREQUENCIES * 2 :] + hidden.float())
 
 
+class _GridWaves(torch.autograd.Function):
+    """sin and cos of across[j] + down[i] for all pixels (i, j), from the sines of the two parts alone.
+
+    One pass over the pixels either way: the gradient with respect to the angles needs only the result itself.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, across: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
+        sin_x, cos_x = across.sin()[:, None], across.cos()[:, None]  # [B, 1, columns, K]
+        sin_y, cos_y = down.sin()[:, :, None], down.cos()[:, :, None]  # [B, rows, 1, K]
+        both = torch.cat([sin_x, cos_x], dim=-1) * torch.cat([cos_y, cos_y], dim=-1)
+        both.addcmul_(torch.cat([cos_x, -sin_x], dim=-1), torch.cat([sin_y, sin_y], dim=-1))
+        ctx.save_for_backward(both)
+        return both
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        (both,) = ctx.saved_tensors
+        sines, cosines = both.split(FREQUENCIES, dim=-1)
+        of_sines, of_cosines = gradient.split(FREQUENCIES, dim=-1)
+        angles = torch.addcmul(of_sines * cosines, of_cosines, sines, value=-1.0)
+        return angles.sum(dim=1), angles.sum(dim=2)
+
+
 def standing_features(waves: Waves, columns: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """[sin a0, cos a0] for a0 = P (u, v), pixel-major: [B, n_rows * n_columns, 2 K]; once a video, whatever the times.
 
@@ -69,12 +94,7 @@ def standing_features(waves: Waves, columns: torch.Tensor, rows: torch.Tensor) -
     """
     across = waves.frequencies[:, None, :, 0] * columns[:, None]  # [B, n_columns, K]
     down = waves.frequencies[:, None, :, 1] * rows[:, None]
-    sin_x, cos_x = across.sin()[:, None], across.cos()[:, None]
-    sin_y, cos_y = down.sin()[:, :, None], down.cos()[:, :, None]
-    # sin(x + y) = sin x cos y + cos x sin y; cos(x + y) = cos x cos y - sin x sin y, written as one product of stacked halves
-    sines = torch.cat([sin_x, cos_x], dim=-1) * torch.cat([cos_y, cos_y], dim=-1)
-    cosines = torch.cat([cos_x, -sin_x], dim=-1) * torch.cat([sin_y, sin_y], dim=-1)
-    return (sines + cosines).flatten(1, 2)
+    return _GridWaves.apply(across, down).flatten(1, 2)
 
 
 def turn_into_time(matrix: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:

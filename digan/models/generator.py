@@ -12,13 +12,14 @@ import torch
 from torch import nn
 
 from digan.models.config import CODE_DIM, ModelConfig
-from digan.models.coordinates import CoordinateFeatures, Waves, grid_axis, standing_features, turn_into_time
+from digan.models.coordinates import CoordinateFeatures, grid_axis, standing_features, turn_into_time
 from digan.models.mapping import Mapping
 from digan.ops.layers import lrelu, reset_parameters
 from digan.ops.modulation import ModulatedMatrix, ModulatedRGB
 
 BASE_GRID = 32  # blocks up to this resolution share one grid
 FEATURES = 256
+TILE = 8192  # pixels times frames of the finest grid that are painted at once without gradients
 
 
 class Block(nn.Module):
@@ -28,6 +29,7 @@ class Block(nn.Module):
         super().__init__()
         out_channels = config.channels(resolution)
         self.first = resolution == 4
+        self.grid = max(resolution, BASE_GRID)
         self.upsamples = resolution > BASE_GRID
         self.features = CoordinateFeatures(CODE_DIM) if self.first or self.upsamples else None
         in_channels = 0 if self.first else config.channels(resolution // 2)
@@ -53,10 +55,24 @@ class BlockWeights:
         self.motion = motion
         self.layers = [layer(ws[:, i]) for i, layer in enumerate(block.layers)]
         self.to_rgb = block.to_rgb(ws[:, len(block.layers)])
+        self.n = block.grid
 
-    def waves(self, times: torch.Tensor) -> Waves:
-        assert self.block.features is not None
-        return self.block.features(self.w_first, self.motion, times)
+
+class FeatureReader:
+    """The layer that reads a block's coordinate features, made ready for given times.
+
+    ``moving`` [B, 256, T * O] reads the features, ``standing`` [B, I, O] the activations from below, ``bias`` is [T * O].
+    """
+
+    def __init__(self, weights: BlockWeights, times: torch.Tensor, dtype: torch.dtype) -> None:
+        assert weights.block.features is not None
+        self.waves = weights.block.features(weights.w_first, weights.motion, times)
+        self.count = times.shape[1]
+        matrix, bias = weights.layers[0]
+        split = matrix.shape[1] - FEATURES
+        self.moving = turn_into_time(matrix[:, split:], self.waves.phases).to(dtype)
+        self.standing = matrix[:, :split].to(dtype)
+        self.bias = bias.repeat(self.count).to(dtype)
 
 
 def _affine(x: torch.Tensor, weights: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
@@ -92,49 +108,66 @@ class Synthesis(nn.Module):
         """Frames at ``times`` [B, T] -> float [B, T, 3, R, R] in about [-1, 1].
 
         ``scale`` > 1 shows a wider part of the plane, ``finer`` a grid that many times as fine (space inter- and extrapolation).
+        Without gradients the rows are painted in tiles whose activations stay near the cache.
         """
-        dtype = torch.get_autocast_dtype(times.device.type) if torch.is_autocast_enabled(times.device.type) else None
-        with torch.autocast(times.device.type, enabled=False):
-            return self._paint(prepared, times, scale=scale, finer=finer, dtype=dtype or torch.float32)
+        device = times.device
+        dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
+        with torch.autocast(device.type, enabled=False):
+            readers = [FeatureReader(weights, times, dtype) for weights in prepared if weights.block.features]
+            columns = grid_axis(BASE_GRID * finer, scale=scale, device=device)
+            rows_at_once = BASE_GRID * finer
+            if not torch.is_grad_enabled():
+                finest = (prepared[-1].n // BASE_GRID) ** 2 * BASE_GRID * finer
+                rows_at_once = max(1, TILE // (finest * times.numel()))
+            tiles = [
+                self._paint_rows(prepared, readers, start, min(start + rows_at_once, BASE_GRID * finer), scale, finer)
+                for start in range(0, len(columns), rows_at_once)
+            ]
+        rgb = torch.cat(tiles, dim=1) if len(tiles) > 1 else tiles[0]
+        return rgb.permute(0, 3, 4, 1, 2).float()
 
-    def _paint(
-        self, prepared: list[BlockWeights], times: torch.Tensor, *, scale: float, finer: int, dtype: torch.dtype
+    def _paint_rows(
+        self,
+        prepared: list[BlockWeights],
+        readers: list[FeatureReader],
+        start: int,
+        stop: int,
+        scale: float,
+        finer: int,
     ) -> torch.Tensor:
-        batch, count = times.shape
-        n = BASE_GRID * finer
+        """Rows ``start`` to ``stop`` - 1 of the base grid, and what they become on the finer ones: [B, rows, n, T, 3]."""
+        unread = iter(readers)
         x = rgb = torch.empty(0)
         for weights in prepared:
             block = weights.block
-            if block.upsamples:
-                n *= 2
+            times_finer = weights.n // BASE_GRID
+            n, top, rows = weights.n * finer, start * times_finer, (stop - start) * times_finer
             rest = weights.layers
             if block.features is not None:
-                waves = weights.waves(times)
-                columns = grid_axis(n, scale=scale, device=times.device)
-                features = standing_features(waves, columns, columns.flip(0)).to(dtype)
-                matrix, bias = weights.layers[0]
-                split = matrix.shape[1] - FEATURES
-                moving = turn_into_time(matrix[:, split:], waves.phases).to(dtype)
+                reader = next(unread)
+                columns = grid_axis(n, scale=scale, device=reader.moving.device)
+                features = standing_features(reader.waves, columns, columns.flip(0)[top : top + rows])
+                batch, count = features.shape[0], reader.count
                 rest = rest[1:]
                 if block.first:
-                    x = torch.baddbmm(bias.repeat(count).to(dtype), features, moving)
+                    x = torch.baddbmm(reader.bias, features.to(reader.moving.dtype), reader.moving)
                 else:
                     # a 1x1 layer commutes with repeating pixels: its part for x is taken before the repeat
-                    low = _affine(x, (matrix[:, :split], bias)).view(batch, n // 2, 1, n // 2, 1, -1)
-                    x = torch.bmm(features, moving).view(batch, n // 2, 2, n // 2, 2, -1)
-                    x = x + low
-                x = lrelu(x).view(batch, n * n * count, block.out_channels)
+                    low = torch.baddbmm(reader.bias[: block.out_channels], x, reader.standing)
+                    x = torch.bmm(features.to(x.dtype), reader.moving).view(batch, rows // 2, 2, n // 2, 2, -1)
+                    x = x + low.view(batch, rows // 2, 1, n // 2, 1, -1)
+                x = lrelu(x).view(batch, rows * n * count, block.out_channels)
             for layer in rest:
                 x = lrelu(_affine(x, layer))
-            colours = _affine(x, weights.to_rgb).view(batch, n, n, count, 3)
+            colours = _affine(x, weights.to_rgb).view(batch, rows, n, count, 3)
             if block.first:
                 rgb = colours
             elif block.upsamples:
-                rgb = colours.view(batch, n // 2, 2, n // 2, 2, count, 3) + rgb[:, :, None, :, None]
-                rgb = rgb.view(batch, n, n, count, 3)
+                rgb = colours.view(batch, rows // 2, 2, n // 2, 2, count, 3) + rgb[:, :, None, :, None]
+                rgb = rgb.view(batch, rows, n, count, 3)
             else:
                 rgb = rgb + colours
-        return rgb.permute(0, 3, 4, 1, 2).float()
+        return rgb
 
 
 class Generator(nn.Module):

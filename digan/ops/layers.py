@@ -13,11 +13,11 @@ LRELU_GAIN = math.sqrt(2.0)
 
 
 def lrelu(x: torch.Tensor) -> torch.Tensor:
-    """Leaky ReLU of slope 0.2 *without* its gain sqrt(2): callers fold the gain into the weights before it.
+    """Leaky ReLU of slope 0.2, in place on a fresh result, *without* its gain sqrt(2): callers fold the gain into the weights before it.
 
     lrelu is positively homogeneous, lrelu(g x) = g lrelu(x) for g > 0, so a gain on small weights replaces one on large activations.
     """
-    return F.leaky_relu(x, LRELU_SLOPE)
+    return F.leaky_relu(x, LRELU_SLOPE, inplace=True)
 
 
 class EqualizedLinear(nn.Module):

@@ -1,8 +1,4 @@
-"""The [1, 3, 3, 1] blur that stands before every stride of the discriminators.
-
-[1, 3, 3, 1] / 8 is three averages of two neighbours in a row, so the 4x4 blur is three 2x2 averages: no weights, and
-channels-last pooling is faster on a CPU than a depthwise convolution (benchmarks/train_step.py).
-"""
+"""The [1, 3, 3, 1] blur that stands before every stride of the discriminators."""
 
 from __future__ import annotations
 
@@ -13,9 +9,10 @@ from torch.nn import functional as F
 def blur(x: torch.Tensor, *, padding: int, stride: int = 1) -> torch.Tensor:
     """Blurs x [B, C, H, W] by the outer product of [1, 3, 3, 1] / 8, after ``padding`` zeros all round.
 
-    Returns [B, C, (H + 2 padding - 4) // stride + 1, likewise W]: every ``stride``-th pixel of the valid part.
+    Returns [B, C, (H + 2 padding - 4) // stride + 1, likewise W]: every ``stride``-th pixel of the valid part. A depthwise convolution:
+    of five exact forms tried on a CPU (three 2x2 averages, shifted sums, one fused 6x6 convolution, ...) the fastest, forward and back.
     """
-    x = F.pad(x, (padding,) * 4)
-    x = F.avg_pool2d(x, 2, stride=1)
-    x = F.avg_pool2d(x, 2, stride=1)
-    return F.avg_pool2d(x, 2, stride=stride)
+    channels = x.shape[1]
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device) / 8
+    kernel = torch.outer(taps, taps).expand(channels, 1, 4, 4)
+    return F.conv2d(x, kernel, stride=stride, padding=padding, groups=channels)

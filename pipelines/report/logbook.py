@@ -1,7 +1,7 @@
 """The books of one training, kept by the driver alone: log.jsonl, sample strips, MLflow.
 
-Every point is written once: what is computed again after a restart, of a worker or of the whole program, is shown but not written a
-second time. MLflow is fed by a thread, so neither a slow nor an absent server holds anything up.
+Every point is written once: what is computed again after a restart, of a worker or of the whole program, is shown but
+not written a second time. MLflow is fed by a thread, so neither a slow nor an absent server holds anything up.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TrackFile = Callable[[Path], None]
 
 
 class Logbook:
-    """Writes below ``folder``; ``track`` and ``track_file`` put metrics and pictures into the run, from another thread."""
+    """Writes below ``folder``; ``track`` and ``track_file`` put metrics and pictures into the run, in a thread."""
 
     def __init__(self, folder: Path, track: Track, track_file: TrackFile, warn: Callable[[str], None]) -> None:
         self.folder = folder
@@ -39,7 +39,7 @@ class Logbook:
         folder.mkdir(parents=True, exist_ok=True)
         last = mend_log(folder / LOG)
         self.clips_seen = int(last.get("clips_seen", 0))
-        self.seconds = float(last.get("seconds", 0.0))  # of training up to clips_seen, over all launches, by the driver's clock
+        self.seconds = float(last.get("seconds", 0.0))  # of training up to clips_seen, over all launches
         self._before = self.seconds
         self._start: float | None = None
         self._point_due = -1.0
@@ -105,7 +105,7 @@ class _Feeder:
         self._work.put(None)
         self._thread.join(patience)
         if self._thread.is_alive():
-            self._warn(f"MLflow did not take the last {self._work.qsize()} points within {patience:.0f} s; log.jsonl has them")
+            self._warn(f"MLflow did not take the last points within {patience:.0f} s; log.jsonl has them")
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
@@ -119,7 +119,7 @@ class _Feeder:
                         self._warn("MLflow does not answer; what it lacks stands in log.jsonl")
                         return
                     if not warned:
-                        self._warn(f"MLflow did not take a point ({type(error).__name__}: {_first(error)}); trying again")
+                        self._warn(f"MLflow refused a point ({type(error).__name__}: {_first(error)}); trying again")
                     warned = True
                     self._closing.wait(RETRY)
 

@@ -13,11 +13,12 @@ SHOWN = {"loss/generator": "G", "loss/discriminator": "D", "loss/r1": "R1"}
 
 
 def training_line(seen: int, total: int, per_second: float, seconds_left: float, metrics: Mapping[str, float]) -> str:
-    """``12 000/40 000 clips  30%  51.2 clips/s  G 0.812  D 1.234  R1 0.012  9:12 left``; losses that are not there are left out."""
+    """``12 000/40 000 clips  30%  51.2 clips/s  G 0.812  D 1.234  R1 0.012  9:12 left``, without missing losses."""
     losses = [f"{short} {metrics[name]:.3f}" for name, short in SHOWN.items() if name in metrics]
     left = f"{duration(seconds_left)} left" if math.isfinite(seconds_left) else "? left"
     share = 100 * seen // max(total, 1)
-    return "  ".join([f"{grouped(seen)}/{grouped(total)} clips", f"{share}%", f"{per_second:.1f} clips/s", *losses, left])
+    rate = f"{per_second:.1f} clips/s"
+    return "  ".join([f"{grouped(seen)}/{grouped(total)} clips", f"{share}%", rate, *losses, left])
 
 
 def grouped(number: int) -> str:

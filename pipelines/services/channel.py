@@ -1,7 +1,7 @@
 """The way back from workers to the driver: an actor beside the driver that keeps messages until the driver takes them.
 
-A worker never waits for it and never fails by it; the driver alone writes books (log, pictures, MLflow), so nothing is written
-twice when workers are restarted, and workers need no way to the tracking store.
+A worker never waits for it and never fails by it. The driver alone writes books (log, pictures, MLflow), so nothing is
+written twice when workers are restarted, and workers need no way to the tracking store.
 """
 
 from __future__ import annotations
@@ -41,8 +41,11 @@ class Samples:
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What stopped a worker. ``kind``: ``mistake`` (the user's, ``text`` is the line to show), ``bug`` (``text`` is the traceback),
-    ``loss`` (a peer, device or connection went; Ray starts the workers again)."""
+    """What stopped a worker.
+
+    ``kind`` is ``mistake`` (the user's; ``text`` is the line to show), ``bug`` (``text`` is the traceback) or ``loss``
+    (a peer, device or connection went; Ray starts the workers again).
+    """
 
     kind: str
     rank: int
@@ -78,7 +81,7 @@ class Channel:
         self._mailbox: Any = actor.options(scheduling_strategy=here).remote()
 
     def send(self, message: Message, *, wait: float = 0.0) -> None:
-        """Put a message on its way; ``wait`` seconds at most until it has arrived (for last words). A lost channel loses it."""
+        """Put a message on its way, and for last words wait until it has arrived, ``wait`` seconds at most."""
         import ray
 
         with contextlib.suppress(Exception):

@@ -1,4 +1,4 @@
-"""Ray: the machines that training runs on, either a small private cluster on this one or a cluster that is there already."""
+"""Ray: the machines that training runs on, a small private cluster on this one or a cluster that is there already."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from digan.errors import UserError
 
-SOCKET_FOLDER = "digan-ray-"  # Ray's sockets lie below /tmp/digan-ray-PID-XXXX: a Unix socket's path has 107 bytes at most
+SOCKET_FOLDER = "digan-ray-"  # sockets lie below /tmp/digan-ray-PID-XXXX: a Unix socket's path has 107 bytes at most
 OBJECT_STORE_BYTES = 100 * 2**20  # only sample pictures pass through it; 100 MB lie in /dev/shm while the cluster lives
 ADDRESS = re.compile(r"auto|(ray://)?[^\s/:]+:\d+")
 
@@ -78,29 +78,29 @@ class ClusterConfig:
 def connect(config: ClusterConfig) -> Iterator[Path]:
     """Ray, ready for this configuration; the value is a folder for Ray's own files, which goes when the block ends.
 
-    A connection that is already open (a test's, a tuning driver's) is used and left open. Errors: ``UserError`` where there is
-    no cluster at the address or it can never place the workers.
+    A connection that is already open (a test's, a tuning driver's) is used and left open. Errors: ``UserError`` where
+    there is no cluster at the address or it can never place the workers.
     """
     import ray
 
-    with _environment(), _scratch() as folder:
+    address = config.address or os.environ.get("RAY_ADDRESS", "")
+    with _environment(ENVIRONMENT), _scratch() as folder:
         if ray.is_initialized():
             _check_capacity(config, ray.cluster_resources(), "the cluster in use")
             yield folder
             return
         try:
-            _start(config, folder)
+            _start(config, address, folder)
             yield folder
         finally:
             ray.shutdown()
 
 
-def _start(config: ClusterConfig, folder: Path) -> None:
+def _start(config: ClusterConfig, address: str, folder: Path) -> None:
     import logging
 
     import ray
 
-    address = config.address or os.environ.get("RAY_ADDRESS", "")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address:
         try:
@@ -108,8 +108,8 @@ def _start(config: ClusterConfig, folder: Path) -> None:
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             cause = str(error).strip().splitlines()[0][:160]
             raise UserError(
-                f"cluster.address={address}: no Ray cluster answers there ({cause}); start one with `ray start --head`, "
-                'or set cluster.address="" to train on this machine alone'
+                f"cluster.address={address}: no Ray cluster answers there ({cause}); start one with `ray start "
+                '--head`, or set cluster.address="" to train on this machine alone'
             ) from error
         _check_capacity(config, ray.cluster_resources(), f"the cluster at {address}")
         return
@@ -134,8 +134,8 @@ def _check_capacity(config: ClusterConfig, found: dict[str, float], where: str) 
             fits = has // each
             remedy = f"try cluster.workers={fits}" if fits else f"try cluster.{key}_per_worker={has}"
             raise UserError(
-                f"cluster.workers={config.workers}: with cluster.{key}_per_worker={each} needs {config.workers * each} {kind}s, "
-                f"and {where} has {has}; {remedy}"
+                f"cluster.workers={config.workers}: with cluster.{key}_per_worker={each} needs {config.workers * each} "
+                f"{kind}s, and {where} has {has}; {remedy}"
             )
 
 
@@ -146,11 +146,10 @@ def _gpus_here() -> int:
 
 
 @contextmanager
-def _environment() -> Iterator[None]:
+def _environment(wanted: dict[str, str]) -> Iterator[None]:
     """This process's environment as Ray shall see and pass it on; afterwards as it was."""
-    names = [*ENVIRONMENT, *UNWANTED]
-    before = {name: os.environ.get(name) for name in names}
-    for name, value in ENVIRONMENT.items():
+    before = {name: os.environ.get(name) for name in (*wanted, *UNWANTED)}
+    for name, value in wanted.items():
         os.environ.setdefault(name, value)
     for name in UNWANTED:
         os.environ.pop(name, None)

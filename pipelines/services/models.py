@@ -46,6 +46,11 @@ def _from_registry(address: str, tracking: TrackingConfig) -> Path:
     if match is None:
         raise UserError(f"--model {address}: must look like models:/NAME@champion or models:/NAME/3")
     tracking = resolved(tracking)
+    database = tracking.uri.removeprefix("sqlite:///")
+    if database != tracking.uri and not Path(database).is_file():
+        raise UserError(
+            f"--model {address}: no MLflow store at {database}; run from the folder that has it, or set tracking.uri"
+        )
     source = _source(match, tracking)
     import mlflow.artifacts
     from mlflow.exceptions import MlflowException
@@ -85,5 +90,5 @@ def _source(match: re.Match[str], tracking: TrackingConfig) -> str:
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            have = ", ".join(v.version for v in mlflow.search_model_versions(f"name='{name}'")) or "none"
+            have = ", ".join(str(v.version) for v in mlflow.search_model_versions(f"name='{name}'")) or "none"
             raise UserError(f"--model {match[0]}: {name} has no version {version}; it has {have}") from None

@@ -1,7 +1,7 @@
-"""What a training folder was begun with, and so whether a new launch goes on there, has nothing to do, or must start over.
+"""What a training folder was begun with, and so whether a launch goes on there, has nothing to do, or must start over.
 
-DVC keeps the outputs of the stage (``persist``), so the folder may hold a run of another configuration. Only its length and the rhythm of
-its checkpoints and samples may change in the middle of a run.
+DVC keeps the outputs of the stage (``persist``), so the folder may hold a run of another configuration. Only its length
+and the rhythm of its checkpoints and samples may change in the middle of a run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CODE = ("digan/data", "digan/models", "digan/ops", "digan/training", "digan/seed
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """``training`` and ``model`` as in params.yaml, the data digest, a digest of the code that makes the weights, the workers."""
+    """``training`` and ``model`` as dicts, digests of the data and of the code behind the weights, and workers."""
 
     training: dict[str, Any]
     model: dict[str, Any]
@@ -38,7 +38,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """``kind``: ``fresh``, ``continue``, ``finished`` or ``over`` (what is there belongs to another run); ``notes`` say why."""
+    """``kind`` is ``fresh``, ``continue``, ``finished`` or ``over`` (another run lies there); ``notes`` say why."""
 
     kind: str
     notes: list[str]
@@ -128,7 +128,7 @@ def write_origin(folder: Path, origin: Origin) -> None:
 
 
 def move_aside(folder: Path) -> Path | None:
-    """Make room: ``folder`` becomes ``folder.previous`` (the one that had this name before is deleted), unless nothing was learned."""
+    """``folder`` becomes ``folder.previous``, in place of an older one; it is deleted if nothing was learned in it."""
     if not any((folder / "checkpoints").glob("*")) and not (folder / "generator").exists():
         shutil.rmtree(folder)
         return None
@@ -141,7 +141,7 @@ def move_aside(folder: Path) -> Path | None:
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; it goes with the process, however that ends. ``UserError`` where another process has it."""
+    """Hold the folder's lock, which ends with the process. ``UserError`` where another process has it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f".{folder.name}.lock").open("a+") as lock:
         try:

@@ -4,6 +4,7 @@ earned.
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from pipelines.services.gate import CHALLENGER, CHAMPION, Figure, Verdict, judge
 from pipelines.services.provenance import git_tags
-from pipelines.services.tracking import TrackingConfig, client, refusals, resolved
+from pipelines.services.tracking import TrackingConfig, client, finish_run, open_run, refusals, resolved
 
 WEIGHTS_TAG = "weights.digest"
 
@@ -55,9 +56,9 @@ def publish(
         run_id = _run_for(tracking, run_id, name)
         tags = {**figure.tags(), WEIGHTS_TAG: weights_digest, "run_id": run_id, **git_tags(Path.cwd())}
         if version is None:
-            info = _log_model(tracking, generator, resolution=resolution, run_id=run_id)
+            logged = _log_model(tracking, generator, resolution=resolution, run_id=run_id)
             version = mlflow.create_model_version(
-                name, source=info.model_uri, run_id=run_id, tags=tags, model_id=getattr(info, "model_id", None)
+                name, source=logged.artifact_location, run_id=run_id, tags=tags, model_id=logged.model_id
             ).version
         else:
             for key, value in figure.tags().items():
@@ -122,34 +123,41 @@ def _run_for(tracking: TrackingConfig, run_id: str, name: str) -> str:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-    from pipelines.services.tracking import open_run
-
-    return open_run(tracking, {}, {"mlflow.runName": f"register {name}", "trained_in": run_id}, None)
+    own = open_run(tracking, {}, {"mlflow.runName": f"register {name}", "trained_in": run_id}, None)
+    finish_run(tracking, own)
+    return own
 
 
 def _log_model(tracking: TrackingConfig, generator: Path, *, resolution: int, run_id: str) -> Any:
-    """The generator as a pyfunc model of the run. MLflow's way to log a model needs its global state; it is put back
-    after.
+    """The generator as a model of the run, in pyfunc's format; the result has ``model_id`` and ``artifact_location``.
+
+    MLflow's one call for this works on global state (address, active run); these do not.
     """
-    import mlflow
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+    from mlflow.pyfunc import save_model
 
     from pipelines.services import mlflow_model
 
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    status = client(tracking).get_run(run_id).info.status
-    mlflow.set_tracking_uri(tracking.uri)
-    mlflow.set_registry_uri(tracking.uri)
+    mlflow = client(tracking)
+    run = mlflow.get_run(run_id)
+    logged = mlflow.create_logged_model(run.info.experiment_id, name="generator", source_run_id=run_id)
+    ready = False
     try:
-        with warnings.catch_warnings(), mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*input example.*")  # the signature says what goes in
-            return mlflow.pyfunc.log_model(
-                name="generator",
+            folder = Path(scratch) / "model"
+            save_model(
+                str(folder),
                 loader_module=mlflow_model.LOADER,
                 data_path=str(generator),
                 signature=mlflow_model.signature(resolution),
                 pip_requirements=mlflow_model.requirements(),
+                mlflow_model=Model(run_id=run_id, model_id=logged.model_id, artifact_path=logged.artifact_location),
             )
+            mlflow.log_model_artifacts(logged.model_id, str(folder))
+        ready = True
     finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
-        client(tracking).set_terminated(run_id, status=status if status != "RUNNING" else "FINISHED")
+        mlflow.finalize_logged_model(logged.model_id, "READY" if ready else "FAILED")
+    mlflow.log_outputs(run_id, [LoggedModelOutput(model_id=logged.model_id, step=0)])
+    return logged

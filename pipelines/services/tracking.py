@@ -51,10 +51,21 @@ def resolved(config: TrackingConfig, folder: Path | None = None) -> TrackingConf
     """
     uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
-        uri = f"sqlite:///{(folder or Path.cwd()).resolve() / DEFAULT_STORE}"
+        uri = f"sqlite:///{_home(folder or Path.cwd()) / DEFAULT_STORE}"
     elif uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
         uri = f"sqlite:///{Path(uri.removeprefix('sqlite:///')).resolve()}"
     return replace(config, uri=uri)
+
+
+def _home(folder: Path) -> Path:
+    """The folder itself, or the repository where ``folder`` is a copy that `dvc exp run --queue` works in and then
+    deletes.
+    """
+    whole = folder.resolve()
+    for parent in whole.parents:
+        if parent.parts[-3:] == (".dvc", "tmp", "exps"):
+            return parent.parents[2]
+    return whole
 
 
 def client(config: TrackingConfig) -> Any:

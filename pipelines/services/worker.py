@@ -1,4 +1,4 @@
-"""What one training worker does: build its reader, run the loop, tell the driver. Ray has placed it and set up the process group."""
+"""What one training worker does: build its reader, run the loop, tell the driver. Ray has set up the process group."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ LAST_WORDS = 5.0  # seconds that a dying worker waits for its message to arrive
 class Assignment(TypedDict):
     """All that a worker is told; it reads no params.yaml and may sit on another machine than the driver.
 
-    ``training`` and ``model`` are the fields of ``TrainingConfig`` and ``ModelConfig``; ``shards`` and ``output`` are folders that every
-    worker reaches; ``threads`` are torch's on a CPU.
+    ``training`` and ``model`` are the fields of ``TrainingConfig`` and ``ModelConfig``; ``shards`` and ``output`` are
+    folders that every worker reaches; ``threads`` are torch's on a CPU.
     """
 
     training: dict[str, Any]
@@ -45,7 +45,7 @@ def train_worker(config: Assignment) -> None:
 
 
 def fault_of(error: Exception, rank: int) -> Fault:
-    """What kind of end this is. A restart mends a lost peer, device or connection, never a mistake, a full disk or a bug."""
+    """What kind of end this is. A restart mends a lost peer, device or connection; no mistake, full disk or bug."""
     from digan.errors import UserError
     from pipelines.errors import remedy_of
 

@@ -47,7 +47,9 @@ def test_resources_name_gpus_only_where_there_are_some() -> None:
 
 
 def test_what_can_never_be_placed_is_refused_with_a_number_that_fits() -> None:
-    with pytest.raises(UserError, match=r"^cluster.workers=4: .* needs 4 GPUs, and the cluster has 2; try cluster.workers=2$"):
+    with pytest.raises(
+        UserError, match=r"^cluster.workers=4: .* needs 4 GPUs, and the cluster has 2; try cluster.workers=2$"
+    ):
         cluster._check_capacity(replace(CONFIG, workers=4, gpus_per_worker=1), {"CPU": 64, "GPU": 2}, "the cluster")
 
 
@@ -56,7 +58,7 @@ def test_the_environment_is_as_before_and_the_users_values_stay(monkeypatch: pyt
     monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "7")
     monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
     before = dict(os.environ)
-    with cluster._environment():
+    with cluster._environment(cluster.ENVIRONMENT):
         assert "PYTHONDONTWRITEBYTECODE" not in os.environ
         assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
         assert os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] == "7"

@@ -147,7 +147,9 @@ def test_a_stage_ends_in_one_line(
     assert [part for part in parts if part not in shown.err] == []
 
 
-@pytest.mark.parametrize("error", [ValueError("ours"), OSError(errno.EIO, "disk"), FileNotFoundError("x"), AssertionError()])
+@pytest.mark.parametrize(
+    "error", [ValueError("ours"), OSError(errno.EIO, "disk"), FileNotFoundError("x"), AssertionError()]
+)
 def test_bugs_keep_their_traceback(error: Exception) -> None:
     def stage() -> None:
         raise error

@@ -21,7 +21,7 @@ FRAMES = 4
 
 
 def write_split(folder: Path, split: str, videos: int, limit: int = 8000, fingerprint: str = "a") -> SplitWriter:
-    """Videos of 6 + k % 3 frames; a picture's red is its video's number, its green its frame's, its left half is brighter in blue."""
+    """Videos of 6 + k % 3 frames; red is the video's number, green the frame's, the left half is brighter in blue."""
     writer = SplitWriter(
         folder=folder, split=split, fingerprint=fingerprint, suffix="png", limit=limit, most_videos=100
     )

@@ -31,6 +31,8 @@ def forget() -> None:
 def test_address_is_params_then_environment_then_sqlite_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     empty = TrackingConfig(uri="", experiment="e")
     assert tracking.resolved(empty, tmp_path).uri == f"sqlite:///{tmp_path}/mlflow.db"
+    queued = tmp_path / ".dvc" / "tmp" / "exps" / "tmpabc"
+    assert tracking.resolved(empty, queued).uri == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert tracking.resolved(empty, tmp_path).uri == "http://127.0.0.1:5000"
     monkeypatch.chdir(tmp_path)
@@ -41,7 +43,9 @@ def test_address_is_params_then_environment_then_sqlite_here(tmp_path: Path, mon
 
 def test_a_run_is_taken_up_again_without_repeating_points(config: TrackingConfig, tmp_path: Path) -> None:
     run_file = tmp_path / "out" / "run.json"
-    run_id = tracking.open_run(config, {"training": {"seed": 0, "clips": 100}, "source": {"path": ""}}, {"a": "b"}, run_file)
+    run_id = tracking.open_run(
+        config, {"training": {"seed": 0, "clips": 100}, "source": {"path": ""}}, {"a": "b"}, run_file
+    )
     assert json.loads(run_file.read_text())["run_id"] == run_id
     for step in (10, 20, 30):
         tracking.log_metrics(config, run_id, {"loss/generator": step / 10, "logits": -1.0}, step)
@@ -121,7 +125,9 @@ def test_opening_a_store_says_nothing(tmp_path: Path) -> None:
 
 
 def git(folder: Path, *words: str) -> None:
-    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *words], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        ["git", "-c", "user.name=t", "-c", "user.email=t@t", *words], cwd=folder, check=True, capture_output=True
+    )
 
 
 def test_tags_say_where_a_run_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The stage `train`: two workers from end to end, lost workers and drivers, and when a folder's run goes on or starts over."""
+"""The stage `train`: two workers from end to end, lost workers and drivers, when a run goes on or starts over."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from pipelines.services.cluster import connect
 from pipelines.services.worker import fault_of
 
 ROOT = Path(__file__).parents[2]
-FRAMES, RESOLUTION, CLIPS, BATCH = 4, 32, 320, 4
+FRAMES, RESOLUTION, CLIPS, BATCH = 4, 32, 240, 4
 
 
 def write_params(folder: Path) -> Params:
@@ -49,7 +49,7 @@ def write_params(folder: Path) -> Params:
     values["clips"].update(resolution=RESOLUTION, frames=FRAMES)
     values["model"].update(channel_max=4)
     values["training"].update(
-        clips=CLIPS, batch_size=BATCH, r1_interval=4, checkpoint_interval=40, sample_interval=160, mirror=True
+        clips=CLIPS, batch_size=BATCH, r1_interval=4, checkpoint_interval=40, sample_interval=120, mirror=True
     )
     values["cluster"].update(workers=2, cpus_per_worker=1)
     values["evaluation"].update(detector="transnetv2")
@@ -76,7 +76,13 @@ def write_shards(folder: Path, *, shards: int = 4, videos: int = 3) -> None:
                     png = io.BytesIO()
                     Image.fromarray(frame).save(png, "png")
                     members[f"{t:04d}.png"] = png.getvalue()
-                meta = {"name": name, "category": None, "label": None, "fps": 8.0, "frame_numbers": list(range(FRAMES + 2))}
+                meta = {
+                    "name": name,
+                    "category": None,
+                    "label": None,
+                    "fps": 8.0,
+                    "frame_numbers": list(range(FRAMES + 2)),
+                }
                 members["json"] = json.dumps(meta).encode()
                 for suffix, data in members.items():
                     info = tarfile.TarInfo(f"{name}.{suffix}")
@@ -157,6 +163,11 @@ def assert_same_weights(one: Path, other: Path) -> None:
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
+def relatives(driver: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes of its cluster; Ray's two agents, which do nothing, stay for a minute after a kill -9."""
+    return [p for p in psutil.Process(driver.pid).children(recursive=True) if not p.name().endswith("Agent")]
+
+
 def log_of(output: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
 
@@ -195,8 +206,10 @@ def test_two_workers_from_shards_to_a_generator(
     assert any(moved)
     seen = [line["clips_seen"] for line in log_of(unbroken)]
     assert seen == sorted(set(seen)) and seen[-1] == CLIPS
-    assert {"loss/generator", "loss/discriminator", "clips_per_second", "waiting", "memory_gb"} <= log_of(unbroken)[-1].keys()
-    assert sorted(p.name for p in (unbroken / "samples").iterdir()) == ["00000000.png", "00000160.png", "00000320.png"]
+    assert {"loss/generator", "loss/discriminator", "clips_per_second", "waiting", "memory_gb"} <= log_of(unbroken)[
+        -1
+    ].keys()
+    assert sorted(p.name for p in (unbroken / "samples").iterdir()) == ["00000000.png", "00000120.png", "00000240.png"]
     steps = points(place.folder, index["run_id"], "loss/generator")
     assert steps == sorted(set(steps)) and steps[-1] == CLIPS
     assert status(place.folder, index["run_id"]) == "FINISHED"
@@ -211,7 +224,7 @@ def test_a_killed_worker_costs_no_bit(place: Place, unbroken: Path, capsys: pyte
     output = place.folder / "worker_killed"
 
     def kill() -> None:
-        checkpoint_beyond(output, 120)
+        checkpoint_beyond(output, 80)
         workers = [p for p in psutil.Process().children(recursive=True) if "RayTrainWorker" in " ".join(p.cmdline())]
         workers[-1].kill()
 
@@ -235,14 +248,14 @@ def test_a_killed_driver_and_an_interrupted_one_cost_no_bit(place: Place, unbrok
 
     first = launch()
     checkpoint_beyond(output, 80)
-    family = psutil.Process(first.pid).children(recursive=True)
+    family = relatives(first)
     first.kill()
     first.communicate()
     assert psutil.wait_procs(family, timeout=20)[1] == []
 
     second = launch()
-    checkpoint_beyond(output, 200)
-    family = psutil.Process(second.pid).children(recursive=True)
+    checkpoint_beyond(output, 160)
+    family = relatives(second)
     os.killpg(second.pid, signal.SIGINT)
     _, told = second.communicate(timeout=60)
     assert second.returncode == 130 and "Traceback" not in told, told
@@ -265,7 +278,11 @@ def test_a_killed_driver_and_an_interrupted_one_cost_no_bit(place: Place, unbrok
 @pytest.fixture
 def finished(tmp_path: Path) -> tuple[Path, origin.Origin]:
     now = origin.Origin(
-        training={"clips": 100, "r1_gamma": 1.0, "checkpoints_kept": 3}, model={"channel_max": 4}, data="d", code="c", workers=2
+        training={"clips": 100, "r1_gamma": 1.0, "checkpoints_kept": 3},
+        model={"channel_max": 4},
+        data="d",
+        code="c",
+        workers=2,
     )
     (tmp_path / "generator").mkdir()
     for name in ("config.json", "weights.pt"):
@@ -291,14 +308,20 @@ def test_an_empty_folder_is_fresh_and_a_finished_one_is_done(
         ({"training": {"clips": 200, "r1_gamma": 1.0, "checkpoints_kept": 3}}, "continue", None),
         ({"training": {"clips": 100, "r1_gamma": 1.0, "checkpoints_kept": 9}}, "finished", None),
         ({"training": {"clips": 50, "r1_gamma": 1.0, "checkpoints_kept": 3}}, "over", "training.clips=50 is less"),
-        ({"training": {"clips": 100, "r1_gamma": 2.0, "checkpoints_kept": 3}}, "over", "training.r1_gamma was 1.0, is 2.0"),
+        (
+            {"training": {"clips": 100, "r1_gamma": 2.0, "checkpoints_kept": 3}},
+            "over",
+            "training.r1_gamma was 1.0, is 2.0",
+        ),
         ({"model": {"channel_max": 8}}, "over", "model.channel_max was 4, is 8"),
         ({"data": "other"}, "over", "the data is different"),
         ({"code": "other"}, "over", "the code in digan/ has changed"),
         ({"workers": 1}, "finished", None),
     ],
 )
-def test_what_may_change(finished: tuple[Path, origin.Origin], change: dict[str, Any], kind: str, note: str | None) -> None:
+def test_what_may_change(
+    finished: tuple[Path, origin.Origin], change: dict[str, Any], kind: str, note: str | None
+) -> None:
     folder, now = finished
     decision = origin.decide(folder, replace(now, **change), clips_seen=100)
     assert decision.kind == kind
@@ -381,12 +404,16 @@ def follow(book: Logbook, messages: list[Any], fit: Callable[[], None]) -> str:
 
 
 def report(clips: int) -> Report:
-    return Report(clips_seen=clips, clips_total=100, clips_per_second=10.0, seconds_left=9.0, metrics={"loss/generator": 0.5})
+    return Report(
+        clips_seen=clips, clips_total=100, clips_per_second=10.0, seconds_left=9.0, metrics={"loss/generator": 0.5}
+    )
 
 
 def test_a_restart_is_told_and_what_is_done_again_is_written_once(book: Logbook, tmp_path: Path) -> None:
     lost = Fault(kind="loss", rank=1, text="RuntimeError: connection closed")
-    told = follow(book, [Started(workers=2), report(40), lost, Started(workers=2), report(20), report(60)], lambda: None)
+    told = follow(
+        book, [Started(workers=2), report(40), lost, Started(workers=2), report(20), report(60)], lambda: None
+    )
     assert "worker 1 stopped" in told and "restart 1 of at most 3" in told
     assert [line["clips_seen"] for line in log_of(tmp_path)] == [40, 60]
 

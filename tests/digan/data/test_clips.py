@@ -64,7 +64,8 @@ def test_a_short_video_has_no_segment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("resolution", 48), ("resolution", 16), ("frames", 1), ("frame_stride", 0), ("validation_share", 0)]
+    ("key", "value"),
+    [("resolution", 48), ("resolution", 16), ("frames", 1), ("frame_stride", 0), ("validation_share", 0)],
 )
 def test_impossible_values_name_their_place(key: str, value: int) -> None:
     with pytest.raises(UserError, match=rf"^clips\.{key}={value}: .*; try"):

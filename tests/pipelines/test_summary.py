@@ -1,0 +1,45 @@
+"""The last word of `make demo`: the figures, the version, where to look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from digan.errors import UserError
+from pipelines import summary
+from pipelines.services.tracking import TrackingConfig
+
+METRICS = {
+    "metric": "frechet_x",
+    "frechet_x": {"mean": 12.5, "std": 0.5, "floor": 3.25, "untrained": 50.0},
+    "draws": 3,
+    "videos": 256,
+}
+RESULT = {"model": "toy", "alias": "champion", "version": 4, "reason": "the first of its name"}
+
+
+def test_says_all_that_is_asked_for() -> None:
+    text = summary.text(METRICS, RESULT, TrackingConfig(uri="", experiment="e"))
+    parts = [
+        "frechet_x: 12.5 +- 0.5",
+        "3.25",
+        "50",
+        "25%",
+        "models:/toy@champion, version 4",
+        "strip.png",
+        "videos.mp4",
+    ]
+    parts += ["mlflow ui", "mlflow.db", "stand-in and no FVD"]
+    assert [part for part in parts if part not in text] == []
+
+
+def test_a_server_is_named_by_its_address() -> None:
+    config = TrackingConfig(uri="http://tracking:5000", experiment="e")
+    assert summary.how_to_open(config) == "http://tracking:5000"
+
+
+def test_before_the_line_has_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"metrics/evaluation\.json: missing; run `make demo`"):
+        summary.main()

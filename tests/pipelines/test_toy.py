@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from digan.errors import UserError
+from pipelines.media import video
+from pipelines.sources import SourceConfig, open_source, toy
+
+
+def config(**changes: object) -> SourceConfig:
+    values = {"name": "toy", "path": "", "classes": False, "toy_videos": 12, "toy_seed": 3}
+    return SourceConfig(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def made(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> dict[str, bytes]:
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return {found.name: found.path.read_bytes() for found in open_source(config(**changes))}
+
+
+def test_equal_seeds_give_equal_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = made(tmp_path / "a", monkeypatch)
+    assert len(first) == 12
+    assert first == made(tmp_path / "b", monkeypatch)
+    fewer = made(tmp_path / "c", monkeypatch, toy_videos=6)
+    assert fewer.items() < first.items()
+    other = made(tmp_path / "d", monkeypatch, toy_seed=4)
+    assert not set(other.values()) & set(first.values())
+
+
+def test_files_are_kept_until_something_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = open_source(config())
+    before = [each.path.stat().st_mtime_ns for each in found]
+    assert [each.path.stat().st_mtime_ns for each in open_source(config())] == before
+    found[5].path.unlink()
+    assert all(each.path.is_file() for each in open_source(config()))
+    assert not [path for path in (tmp_path / "outputs/raw/toy").iterdir() if path.name.startswith(".")]
+
+
+def test_the_file_shows_what_its_label_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for each in open_source(config()):
+        decoded = video.decode(each.path)
+        frames = np.stack(list(decoded.frames)).astype(int)
+        assert (decoded.decoder, decoded.container.codec) == ("decord", "h264")
+        label = json.loads(each.path.with_suffix(".json").read_text())
+        assert each.category == label["shape"] and each.name.startswith(label["shape"] + "/")
+        assert frames.shape == (toy.FRAMES, toy.SIZE, toy.SIZE, 3)
+        assert np.abs(frames - toy.render(label)).mean() < 3
+        # The object, found by its distance from the background, is where the label puts it.
+        background = np.array(toy.BACKGROUNDS[label["background"]])
+        shows = np.abs(frames - background).max(axis=-1) > 45
+        centres = toy.positions(label)
+        for number in (0, 11, 23):
+            rows, columns = np.nonzero(shows[number])
+            place = np.array([columns.mean(), rows.mean()]) / toy.SIZE * 2 - 1
+            assert np.abs(place - centres[number]).max() < 0.12, label
+            assert columns.min() > 0 and columns.max() < toy.SIZE - 1 and rows.min() > 0 and rows.max() < toy.SIZE - 1
+
+
+def test_every_object_stays_inside_and_moves_smoothly() -> None:
+    labels = [toy.draw_label(0, number) for number in range(400)]
+    for label in labels:
+        way = toy.positions(label)
+        assert np.abs(way).max() + label["size"] < 1.0
+        steps = np.linalg.norm(np.diff(way, axis=0), axis=1)
+        assert steps.sum() > 0.2, label
+        assert steps.max() < 0.3, label
+    assert {label["shape"] for label in labels} == set(toy.SHAPES)
+    assert {label["path"] for label in labels} == set(toy.PATHS)
+    assert {label["colour"] for label in labels} == set(toy.COLOURS)
+
+
+@pytest.mark.parametrize("shape", toy.SHAPES)
+def test_shapes_have_soft_edges_and_fill_their_radius(shape: str) -> None:
+    axis = np.linspace(-1.2, 1.2, 97)
+    x, y = np.meshgrid(axis, axis)
+    distances = toy.distance(shape, x, y)
+    radius = np.hypot(x, y)[distances < 0].max()
+    assert 0.85 < radius < 1.15
+    assert (
+        np.abs(np.gradient(distances, axis, axis)).max() < 1.2
+    )  # a distance, so that one pixel is one pixel everywhere
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").write_text("a file where the folder has to be")
+    with pytest.raises(UserError, match="cannot be written"):
+        open_source(config())
+
+
+@pytest.mark.parametrize(("key", "value"), [("toy_videos", 1), ("toy_seed", -1), ("name", "toys")])
+def test_impossible_values_name_their_place(key: str, value: object) -> None:
+    with pytest.raises(UserError, match=rf"^source\.{key}={value}: "):
+        config(**{key: value})
