@@ -1,6 +1,6 @@
-"""Which network stands in best for I3D where there are no Kinetics weights? Known damage on real clips, growing strength.
+"""Which network stands in best for I3D without Kinetics weights? Known damage on real clips, growing strength.
 
-    python benchmarks/stand_in.py --videos FOLDER [--resolution 64] [--cache FOLDER]
+    python benchmarks/stand_in.py --videos FOLDER [--resolution 64] [--candidates NAME ...]
 
 Videos are split into two halves at random, several times. The Frechet distance of clean clips of one half against
 damaged clips of the other is compared with the floor (both clean). Per candidate and damage the table gives
@@ -33,7 +33,7 @@ Videos = torch.Tensor  # uint8 [B, T, 3, H, W]
 Features = dict[str, np.ndarray]
 
 
-# --- damage: videos, strength, generator -> videos ---------------------------------------------------------------------
+# --- damage: videos, strength, generator -> videos
 def noise(videos: Videos, strength: float, generator: torch.Generator) -> Videos:
     """Gaussian noise, standard deviation in grey levels."""
     draw = torch.randn(videos.shape, generator=generator)
@@ -80,7 +80,7 @@ DAMAGES: dict[str, tuple[Callable[[Videos, float, torch.Generator], Videos], tup
 }
 
 
-# --- candidates: videos -> one vector a clip, by name -------------------------------------------------------------------
+# --- candidates: videos -> one vector a clip, by name
 def i3d_candidate(resolution: int) -> Callable[[Videos], Features]:
     """The untrained I3D's logits; ``resolution`` below 224 to save time."""
     network = i3d.untrained(seed=0)
@@ -123,7 +123,7 @@ CANDIDATES: dict[str, Callable[[], Callable[[Videos], Features]]] = {
 }
 
 
-# --- the comparison -----------------------------------------------------------------------------------------------------
+# --- the comparison
 def read(folder: Path, per_video: int, resolution: int) -> tuple[Videos, np.ndarray]:
     """``per_video`` evenly spread windows of every video, squared to ``resolution``; and the video's number of each."""
     clips, owners = [], []
@@ -160,7 +160,8 @@ def judge(features: dict[tuple[str, float], Features], owners: np.ndarray, split
     lines = []
     for candidate in features["clean", 0.0]:
         random = np.random.default_rng(0)
-        halves = [np.isin(owners, random.permutation(owners.max() + 1)[: (owners.max() + 1) // 2]) for _ in range(splits)]
+        videos = owners.max() + 1
+        halves = [np.isin(owners, random.permutation(videos)[: videos // 2]) for _ in range(splits)]
         clean = features["clean", 0.0][candidate]
         floors = np.array([frechet.frechet_from_features(clean[h], clean[~h]) for h in halves])
         cells, taus = [], []
@@ -196,7 +197,8 @@ def main() -> None:
         print(f"skipped: no folder {options.videos}")
         return
     clips, owners = read(options.videos, options.per_video, options.resolution)
-    print(f"{len(clips)} clips of {owners.max() + 1} videos at {options.resolution} pixels, {options.splits} splits by video")
+    what = f"{len(clips)} clips of {owners.max() + 1} videos at {options.resolution} pixels"
+    print(f"{what}, {options.splits} splits by video")
     print(f"strengths: { {name: strengths for name, (_, strengths) in DAMAGES.items()} }")
     print("| candidate | width | tau | " + " | ".join(DAMAGES) + " |")
     print("| --- | --- | --- | " + " | ".join(["---"] * len(DAMAGES)) + " |", flush=True)

@@ -1,4 +1,4 @@
-"""Seeds and coordinates to uint8 video: equal seeds give equal codes, whatever else is sampled beside them."""
+"""Seeds and coordinates to uint8 video: equal calls give equal bytes; a seed gives its codes whatever is sampled beside it."""
 
 from __future__ import annotations
 

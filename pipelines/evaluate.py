@@ -1,7 +1,7 @@
 """Stage `evaluate`: how far the generator's videos are from real ones, beside the floor and the untrained generator.
 
-Writes metrics/evaluation.json (for `dvc metrics`), plots/ (for `dvc plots`) and outputs/evaluation/ (pictures and videos
-for people), logs the same to the training's MLflow run and prints a summary.
+Writes metrics/evaluation.json (for `dvc metrics`), plots/ (for `dvc plots`) and outputs/evaluation/ (pictures and
+videos for people), logs the same to the training's MLflow run and prints a summary.
 """
 
 from __future__ import annotations
@@ -75,19 +75,30 @@ def embed_fakes(
     times, parts = torch.linspace(0, 1, frames), []
     seeds: Iterator[int] = iter(seeds_of(config, draw))
     while batch := list(islice(seeds, config.batch_size)):
-        videos = sampling.sample(generator, seeds=batch, times=times, truncation=config.truncation, batch=config.batch_size)
+        videos = sampling.sample(
+            generator, seeds=batch, times=times, truncation=config.truncation, batch=config.batch_size
+        )
         parts.append(detector.features(videos))
         progress.add(len(batch))
     return np.concatenate(parts)
 
 
 def measure(
-    generator: Generator, untrained: Generator, detector: Detector, config: EvaluationConfig, real: reference.Reference, frames: int
+    generator: Generator,
+    untrained: Generator,
+    detector: Detector,
+    config: EvaluationConfig,
+    real: reference.Reference,
+    frames: int,
 ) -> dict[str, Figures]:
-    """Frechet and kernel distance by name."""
+    """Frechet and kernel distance by name; the untrained generator gets the first draw's seeds."""
     progress = Progress("evaluate", (config.draws + 1) * config.videos)
-    fakes = [embed_fakes(generator, detector, config, frames=frames, draw=d, progress=progress) for d in range(config.draws)]
-    first = embed_fakes(untrained, detector, config, frames=frames, draw=0, progress=progress)
+
+    def embed(maker: Generator, draw: int) -> NDArray[np.float64]:
+        return embed_fakes(maker, detector, config, frames=frames, draw=draw, progress=progress)
+
+    fakes = [embed(generator, draw) for draw in range(config.draws)]
+    first = embed(untrained, 0)
     progress.finish()
     statistics = from_features(real.reals)
 
@@ -98,7 +109,10 @@ def measure(
     def kernel(features: NDArray[np.float64]) -> float:
         return kernel_distance(real.reals, features)
 
-    measures: dict[str, Callable[[NDArray[np.float64]], float]] = {detector.metric_name: frechet, detector.kernel_name: kernel}
+    measures: dict[str, Callable[[NDArray[np.float64]], float]] = {
+        detector.metric_name: frechet,
+        detector.kernel_name: kernel,
+    }
     return {
         name: Figures(draws=tuple(map(distance, fakes)), floor=distance(real.floor), untrained=distance(first))
         for name, distance in measures.items()
@@ -124,7 +138,10 @@ def write_pictures(generator: Generator, config: EvaluationConfig, frames: int, 
         latents = sampling.draw_latents(contents, motion_seeds=motions, labels=labels)
         return sampling.render(generator, latents, times, truncation=config.truncation)
 
-    both = [("one content, five motions", rows(codes[:1] * 5, codes)), ("one motion, five contents", rows(codes, codes[:1] * 5))]
+    both = [
+        ("one content, five motions", rows(codes[:1] * 5, codes)),
+        ("one motion, five contents", rows(codes, codes[:1] * 5)),
+    ]
     pictures.save_png(folder / "motion_and_content.png", pictures.frame_rows(both))
     return {
         "strip.png": "rows are videos, columns are times; generated above, real below",
@@ -148,9 +165,10 @@ def _different_reals(count: int, seed: int) -> list[torch.Tensor]:
 def summary(name: str, figures: Figures, config: EvaluationConfig) -> str:
     """The lines printed at the end."""
     values = figures.to_json()
+    counts = f"{config.videos} videos, {config.draws} draws; lower is better"
     return "\n".join(
         [
-            f"{name}: {values['mean']:.4g} +- {values['std']:.2g}  ({config.videos} videos, {config.draws} draws; lower is better)",
+            f"{name}: {values['mean']:.4g} +- {values['std']:.2g}  ({counts})",
             f"  floor, real against real: {figures.floor:.4g}",
             f"  untrained generator:      {figures.untrained:.4g}",
             f"  ratio to untrained:       {values['ratio_to_untrained']:.3f}",
@@ -192,13 +210,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         "data_digest": index.digest,
     }
     shown = write_pictures(generator, config, index.frames, EVALUATION)
-    title = f"{config.videos} videos a draw, {index.frames} frames of {index.resolution} pixels, detector {detector.network}"
+    title = (
+        f"{config.videos} videos a draw, {index.frames} frames, {index.resolution} pixels, detector {detector.network}"
+    )
     distances = {"draws": metric.draws, "floor": metric.floor, "untrained": metric.untrained}
     plots.distance_plot(EVALUATION / "distances.png", title=title, metric=detector.metric_name, **distances)  # type: ignore[arg-type]
     described = {"figures": content, "files": shown, "reference": real.index}
     write.write_bytes(EVALUATION / "index.json", (json.dumps(described, indent=1) + "\n").encode())
     names = {"draw": range(config.draws), **{name: values.draws for name, values in figures.items()}}
-    plots.write_csv(PLOTS / "draws.csv", [dict(zip(names, row, strict=True)) for row in zip(*names.values(), strict=True)])
+    plots.write_csv(
+        PLOTS / "draws.csv", [dict(zip(names, row, strict=True)) for row in zip(*names.values(), strict=True)]
+    )
     compared = {"untrained": metric.untrained, "generator": metric.mean, "floor": metric.floor}
     plots.write_csv(PLOTS / "distances.csv", [{"videos": k, detector.metric_name: v} for k, v in compared.items()])
     write.write_bytes(METRICS, (json.dumps(content, indent=2) + "\n").encode())
@@ -207,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(summary(detector.metric_name, metric, config))
     for note in real.index["notes"]:
         print(f"  note: {note}")
-    print(f"  pictures: {EVALUATION / 'strip.png'}, {EVALUATION / 'videos.mp4'}, {EVALUATION / 'motion_and_content.png'}", flush=True)
+    print("  pictures: " + ", ".join(str(EVALUATION / name) for name in shown), flush=True)
 
 
 def log(settings: Any, figures: dict[str, Figures], content: dict[str, Any]) -> None:
@@ -220,8 +242,18 @@ def log(settings: Any, figures: dict[str, Figures], content: dict[str, Any]) -> 
 
     run_id = str(json.loads(run_file.read_text())["run_id"])
     values = {f"evaluation/{name}/{key}": v for name, part in figures.items() for key, v in part.to_json().items()}
+    values = {key: value for key, value in values.items() if np.isfinite(value)}
     tags = {f"evaluation.{key}": str(content[key]) for key in ("metric", "detector_digest", "data_digest")}
-    tracking.log_evaluation(settings.tracking, run_id, {k: v for k, v in values.items() if np.isfinite(v)}, EVALUATION, tags=tags)
+    step = _clips_seen(TRAIN / "index.json")
+    tracking.log_evaluation(settings.tracking, run_id, values, EVALUATION, step=step, tags=tags)
+
+
+def _clips_seen(path: Path) -> int:
+    """How far the training went, 0 where its index does not say."""
+    try:
+        return int(json.loads(path.read_text())["clips_seen"])
+    except (FileNotFoundError, KeyError, ValueError):
+        return 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Stage `reference`: features of real clips, once for each data set and detector; every evaluation reads them from here.
+"""Stage `reference`: features of real clips, once for each data set and detector; every evaluation reads them here.
 
-``reals`` are clips of the train split, as in the paper's protocol; ``floor`` is as many clips of held-out videos, so that the
-distance between both says how close to zero a figure can come at these counts.
+``reals`` are clips of the train split, as in the paper's protocol; ``floor`` is as many clips of held-out videos, so that
+the distance between both says how close to zero a figure can come at these counts.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def build(folder: Path, config: EvaluationConfig, detector: Detector, index_fold
     }
     content["notes"] = _notes(content)
     memory = io.BytesIO()
-    digests = {"detector_digest": np.array(detector.digest), "data_digest": np.array(index.digest)}
-    np.savez(memory, reals=reals, floor=floor, **digests)
+    digests = np.array(detector.digest), np.array(index.digest)
+    np.savez(memory, reals=reals, floor=floor, detector_digest=digests[0], data_digest=digests[1])
     (folder / "index.json").unlink(missing_ok=True)
     write_bytes(folder / "features.npz", memory.getvalue())
     write_bytes(folder / "index.json", (json.dumps(content, indent=1) + "\n").encode())
@@ -127,7 +127,8 @@ def _embed(
 
 def _described(split: str, names: Sequence[str], available: int) -> dict[str, Any]:
     videos = {video_of(name) for name in names}
-    return {"split": split, "clips": len(names), "distinct_clips": len(set(names)), "videos": len(videos), "available": available}
+    counts = {"clips": len(names), "distinct_clips": len(set(names)), "videos": len(videos), "available": available}
+    return {"split": split, **counts}
 
 
 def _notes(content: dict[str, Any]) -> list[str]:
@@ -157,7 +158,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         what = "written"
     else:
         what = "there already (same data, detector, counts and seed)"
-    print(f"reference: {len(found.reals)} + {len(found.floor)} clips, {detector.metric_name}, {REFERENCE}: {what}", flush=True)
+    print(
+        f"reference: {len(found.reals)} + {len(found.floor)} clips, {detector.metric_name}, {REFERENCE}: {what}",
+        flush=True,
+    )
     for note in found.index["notes"]:
         print(f"reference: note: {note}", flush=True)
 
@@ -166,7 +170,9 @@ def require(config: EvaluationConfig, detector: Detector) -> Reference:
     """The features that ``config`` and ``detector`` ask for; a ``UserError`` where the stage has not made them."""
     found = read(REFERENCE, key_of(config, detector, shards.read_index(SHARDS).digest))
     if found is None:
-        raise UserError(f"{REFERENCE}: no features of this data, detector, count and seed; run python -m pipelines.reference")
+        raise UserError(
+            f"{REFERENCE}: no features of this data, detector, count and seed; run python -m pipelines.reference"
+        )
     return found
 
 

@@ -59,6 +59,7 @@ def read_figure(path: Path) -> Figure:
             value=float(content[metric]["mean"]),
             data=str(content["data_digest"]),
             detector=str(content["detector_digest"]),
+            protocol="{videos} videos of {frames} frames, truncation {truncation}".format_map(content),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(

@@ -79,4 +79,4 @@ def accumulate(batches: Iterable[NDArray[np.floating]]) -> FeatureStatistics:
 def _shorten(factor: Array) -> Array:
     """The same F^T F with D rows, once there are more than 2 D (R of the QR decomposition)."""
     rows, width = factor.shape
-    return factor if rows <= 2 * width else np.linalg.qr(factor, mode="r")
+    return factor if rows <= 2 * width else np.asarray(np.linalg.qr(factor, mode="r"))

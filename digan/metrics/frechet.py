@@ -1,8 +1,8 @@
 """Frechet distance of two Gaussians (Heusel et al. 2017), by singular values instead of a matrix square root.
 
-|m_a - m_b|^2 + tr S_a + tr S_b - 2 tr (S_a S_b)^(1/2). The last trace is the sum of the roots of the eigenvalues of the
-symmetrised product S_a^(1/2) S_b S_a^(1/2). With S_a = A^T A and S_b = B^T B (A, B the factors of ``features.py``) these
-are the eigenvalues of (A B^T)(A B^T)^T, so their roots are the singular values of A B^T: real and not negative by
+|m_a - m_b|^2 + tr S_a + tr S_b - 2 tr (S_a S_b)^(1/2). The last trace is the sum of the roots of the eigenvalues of
+the symmetrised product S_a^(1/2) S_b S_a^(1/2). With S_a = A^T A and S_b = B^T B (A, B the factors of ``features.py``)
+these are the eigenvalues of (A B^T)(A B^T)^T, so their roots are the singular values of A B^T: real and not negative by
 construction, exact where covariances are rank-deficient, and as small a matrix as the number of samples.
 """
 
@@ -17,7 +17,7 @@ from digan.metrics.features import FeatureStatistics
 
 
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
-    """Squared Frechet (2-Wasserstein) distance of the Gaussians with these means and unbiased covariances; never negative."""
+    """Squared Frechet (2-Wasserstein) distance of the Gaussians with these means and covariances; never negative."""
     if a.mean.shape != b.mean.shape:
         raise UserError(f"features of widths {a.mean.size} and {b.mean.size}: use one detector for both")
     factor_a, factor_b = a.covariance_factor, b.covariance_factor

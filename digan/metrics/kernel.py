@@ -17,7 +17,8 @@ def kernel_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
         raise UserError(f"{min(len(x), len(y))} clips: the kernel distance needs 2 or more; give more videos")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise UserError("features are not finite; the videos or the detector's weights are damaged")
-    return _mean_kernel(x, x, distinct=True) + _mean_kernel(y, y, distinct=True) - 2 * _mean_kernel(x, y, distinct=False)
+    within = _mean_kernel(x, x, distinct=True) + _mean_kernel(y, y, distinct=True)
+    return within - 2 * _mean_kernel(x, y, distinct=False)
 
 
 def _mean_kernel(x: NDArray[np.float64], y: NDArray[np.float64], *, distinct: bool, rows: int = 1024) -> float:

@@ -19,13 +19,19 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     return write_bytes(path, memory.getvalue().encode())
 
 
-def distance_plot(path: Path, *, title: str, metric: str, draws: Sequence[float], floor: float, untrained: float) -> Path:
+def distance_plot(
+    path: Path, *, title: str, metric: str, draws: Sequence[float], floor: float, untrained: float
+) -> Path:
     """Trained generator's draws between the floor and the untrained generator, on a logarithmic axis."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     mean = sum(draws) / len(draws)
-    bars = [("untrained generator", untrained, "#b8bec9"), ("this generator", mean, "#2f6fde"), ("real clips (floor)", floor, "#5aa469")]
+    bars = [
+        ("untrained generator", untrained, "#b8bec9"),
+        ("this generator", mean, "#2f6fde"),
+        ("real clips (floor)", floor, "#5aa469"),
+    ]
     figure = Figure(figsize=(7.2, 2.6), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     axes.barh([name for name, _, _ in bars], [value for _, value, _ in bars], color=[c for _, _, c in bars], height=0.6)

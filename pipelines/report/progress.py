@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Progress:
-    """Counts what is done of ``total`` and prints ``LABEL: 128/1024 videos, 22.1/s, 41 s left`` every ``interval`` seconds."""
+    """Counts what is done of ``total``; every ``interval`` seconds ``LABEL: 128/1024 videos, 22.1/s, 41 s left``."""
 
     def __init__(
         self,

@@ -104,9 +104,10 @@ def _start(config: ClusterConfig, address: str, folder: Path) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address:
         try:
+            _knock(address)
             ray.init(address=address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            cause = str(error).strip().splitlines()[0][:160]
+        except (OSError, RuntimeError, ValueError) as error:
+            cause = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
             raise UserError(
                 f"cluster.address={address}: no Ray cluster answers there ({cause}); start one with `ray start "
                 '--head`, or set cluster.address="" to train on this machine alone'
@@ -124,6 +125,15 @@ def _start(config: ClusterConfig, address: str, folder: Path) -> None:
         _temp_dir=str(folder),
         **quiet,
     )
+
+
+def _knock(address: str) -> None:
+    """Raise ``OSError`` where nobody listens: Ray itself would try again for many minutes."""
+    import socket
+
+    host, _, port = address.removeprefix("ray://").partition(":")
+    if port:
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _check_capacity(config: ClusterConfig, found: dict[str, float], where: str) -> None:

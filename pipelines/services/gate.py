@@ -1,7 +1,8 @@
 """Who becomes champion: the rule alone, without MLflow.
 
-A version is compared with the champion only where both were measured on the same data with the same detector and
-metric, and wins where its mean is lower. No champion: it becomes the champion. Otherwise it becomes ``challenger``.
+A version is compared with the champion only where both were measured on the same data with the same detector, metric
+and protocol (a distance falls with the number of videos), and wins where its mean is lower. No champion: it becomes the
+champion. Otherwise it becomes ``challenger``.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """What a version is judged by: ``value`` (mean over draws, lower is better) of ``metric`` and what it was measured
-    on.
+    """What a version is judged by: ``value`` (mean over draws, lower is better) of ``metric`` and how it was measured.
+
+    ``data`` and ``detector`` are digests, ``protocol`` is a text for people such as ``256 videos of 16 frames``.
     """
 
     metric: str
     value: float
     data: str
     detector: str
+    protocol: str
 
     def tags(self) -> dict[str, str]:
         """The figure as tags of a version."""
@@ -31,6 +34,7 @@ class Figure:
             "value": repr(self.value),
             "data.digest": self.data,
             "detector.digest": self.detector,
+            "protocol": self.protocol,
         }
 
     @staticmethod
@@ -42,6 +46,7 @@ class Figure:
                 value=float(tags["value"]),
                 data=tags["data.digest"],
                 detector=tags["detector.digest"],
+                protocol=tags["protocol"],
             )
         except (KeyError, ValueError):
             return None
@@ -70,6 +75,7 @@ def judge(candidate: Figure, champion: Figure | None, *, champion_version: str |
         "metric": (candidate.metric, champion.metric),
         "data": (candidate.data[:12], champion.data[:12]),
         "detector": (candidate.detector[:12], champion.detector[:12]),
+        "protocol": (candidate.protocol, champion.protocol),
     }
     other = [what for what in pairs if getattr(candidate, what) != getattr(champion, what)]
     if other:

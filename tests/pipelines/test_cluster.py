@@ -53,6 +53,14 @@ def test_what_can_never_be_placed_is_refused_with_a_number_that_fits() -> None:
         cluster._check_capacity(replace(CONFIG, workers=4, gpus_per_worker=1), {"CPU": 64, "GPU": 2}, "the cluster")
 
 
+def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
+    with (
+        pytest.raises(UserError, match=r"^cluster.address=127.0.0.1:1: no Ray cluster answers there"),
+        cluster.connect(replace(CONFIG, address="127.0.0.1:1")),
+    ):
+        pass
+
+
 def test_the_environment_is_as_before_and_the_users_values_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "7")

@@ -53,7 +53,9 @@ def test_fvd_only_with_weights(weights: Path) -> None:
         detector.features(clips(1, frames=9))
 
 
-def test_digest_covers_weights_and_preprocessing(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digest_covers_weights_and_preprocessing(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = replace(CONFIG, detector="i3d", weights=str(weights))
     digest = detectors.load(config).digest
     assert detectors.load(config).digest == digest
@@ -72,9 +74,15 @@ def test_digest_covers_weights_and_preprocessing(weights: Path, tmp_path: Path, 
         (lambda p: None, r"no such file; without it there is no FVD; put the Kinetics-400"),
         (lambda p: p.write_text("hello"), r"not a plain PyTorch state dict"),
         (lambda p: p.write_bytes(pickle.dumps(Path("x"))), r"not a plain PyTorch state dict \(no code is run"),
-        (lambda p: torch.save({"a": torch.ones(2)}, p), r"286 keys missing \(first: .*1 foreign \(first: a\)|keys missing"),
+        (
+            lambda p: torch.save({"a": torch.ones(2)}, p),
+            r"286 keys missing \(first: .*1 foreign \(first: a\)|keys missing",
+        ),
         (lambda p: torch.save([1], p), r"not a state dict of tensors"),
-        (lambda p: torch.save(i3d.I3D(classes=10).state_dict(), p), r"logits.conv3d.* has shape .* not the Kinetics-400"),
+        (
+            lambda p: torch.save(i3d.I3D(classes=10).state_dict(), p),
+            r"logits.conv3d.* has shape .* not the Kinetics-400",
+        ),
     ],
 )
 def test_unusable_weights(make: object, message: str, tmp_path: Path) -> None:

@@ -59,7 +59,10 @@ def invented_clips(_folder: object, *, split: str, count: int, seed: int) -> Ite
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.chdir(tmp_path)
     index = SimpleNamespace(
-        digest="a" * 64, frames=FRAMES, resolution=32, splits={s: (SimpleNamespace(clips=40),) for s in ("train", "val")}
+        digest="a" * 64,
+        frames=FRAMES,
+        resolution=32,
+        splits={s: (SimpleNamespace(clips=40),) for s in ("train", "val")},
     )
     counting = Counting()
     monkeypatch.setattr(shards, "read_index", lambda folder: index)
@@ -67,10 +70,12 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespac
     monkeypatch.setattr(detectors, "load", lambda config: counting.detector())
     settings = SimpleNamespace(evaluation=CONFIG, tracking=None)
     monkeypatch.setattr("pipelines.params.load", lambda *a: settings)
-    config = ModelConfig(resolution=32, classes=0, channel_base=1024, channel_max=8, mapping_layers=1, modulation_rank=2)
+    config = ModelConfig(
+        resolution=32, classes=0, channel_base=1024, channel_max=8, mapping_layers=1, modulation_rank=2
+    )
     for seed, name in enumerate(("generator", "initial_generator")):
-
-        checkpointing.save_generator(Generator(config).reset(generator=torch.Generator().manual_seed(seed)), tmp_path / "outputs/train" / name)
+        generator = Generator(config).reset(generator=torch.Generator().manual_seed(seed))
+        checkpointing.save_generator(generator, tmp_path / "outputs/train" / name)
     return SimpleNamespace(counting=counting, index=index, settings=settings, folder=tmp_path)
 
 
@@ -118,7 +123,9 @@ def test_pictures_are_there_to_be_seen(workplace: SimpleNamespace) -> None:
     assert not list(Path().rglob("*.part"))
 
 
-def test_reference_is_made_once(workplace: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reference_is_made_once(
+    workplace: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     counting = workplace.counting
     reference.main()
     first = Path("outputs/reference/features.npz").read_bytes()
@@ -137,7 +144,7 @@ def test_reference_is_made_once(workplace: SimpleNamespace, monkeypatch: pytest.
             workplace.settings.evaluation = replace(CONFIG, videos=5)
         else:
             Path("outputs/reference/features.npz").write_bytes(b"half")
-        with pytest.raises(UserError, match="run python -m pipelines.reference"):
+        with pytest.raises(UserError, match=r"run python -m pipelines\.reference"):
             evaluate.main()
         reference.main()
         assert counting.seen > before, change

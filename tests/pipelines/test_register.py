@@ -23,8 +23,10 @@ from pipelines.services.tracking import TrackingConfig
 from tests.conftest import WriteParams
 
 
-def figure(value: float, *, metric: str = "frechet_x", data: str = "d1", detector: str = "t1") -> Figure:
-    return Figure(metric=metric, value=value, data=data, detector=detector)
+def figure(
+    value: float, *, metric: str = "frechet_x", data: str = "d1", detector: str = "t1", protocol: str = "p1"
+) -> Figure:
+    return Figure(metric=metric, value=value, data=data, detector=detector, protocol=protocol)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,7 @@ def figure(value: float, *, metric: str = "frechet_x", data: str = "d1", detecto
         (figure(6.0), figure(5.0), CHALLENGER, "no better"),
         (figure(1.0, data="d2"), figure(5.0), CHALLENGER, "not comparable"),
         (figure(1.0, detector="t2"), figure(5.0), CHALLENGER, "detector t2 instead of t1"),
+        (figure(1.0, protocol="p2"), figure(5.0), CHALLENGER, "protocol p2 instead of p1"),
         (figure(1.0, metric="fvd"), figure(5.0), CHALLENGER, "set the alias champion"),
         (figure(float("nan")), None, CHALLENGER, "nan"),
         (figure(float("nan")), figure(5.0), CHALLENGER, "nan"),
@@ -87,6 +90,9 @@ def stage(
             "frechet_x": {"mean": value},
             "data_digest": "d1",
             "detector_digest": detector,
+            "videos": 16,
+            "frames": 5,
+            "truncation": 1.0,
         }
         register.METRICS.write_text(json.dumps(content))
         register.main()
@@ -112,6 +118,7 @@ def test_versions_and_aliases(stage: Stage, store: Path, capsys: pytest.CaptureF
     assert {alias: int(number) for alias, number in model.aliases.items()} == {CHAMPION: 2, CHALLENGER: 3}
     version = tracking.client(config).get_model_version(first["model"], "2")
     wanted = {"metric": "frechet_x", "value": "4.0", "data.digest": "d1", "detector.digest": "t1"}
+    wanted["protocol"] = "16 videos of 5 frames, truncation 1.0"
     assert wanted.items() <= version.tags.items() and version.run_id == first["run_id"]
     assert version.tags["weights.digest"] == worse["weights_digest"]
     assert f"registered: models:/{first['model']}/3 as @challenger" in capsys.readouterr().out
@@ -166,7 +173,12 @@ def test_what_is_missing_is_named(stage: Stage) -> None:
     with pytest.raises(UserError, match=r"metrics/evaluation\.json: missing; run `dvc repro evaluate`"):
         register.main()
     assert not register.RESULT.exists()
+    (register.GENERATOR / "weights.pt").rename("elsewhere.pt")
     with pytest.raises(UserError, match=r"weights\.pt: missing; run `dvc repro train`"):
-        (register.GENERATOR / "weights.pt").rename("elsewhere.pt")
-        register.METRICS.write_text('{"metric": "m", "m": {"mean": 1}, "data_digest": "d", "detector_digest": "t"}')
-        register.main()
+        stage_without_weights()
+
+
+def stage_without_weights() -> None:
+    content = {"metric": "m", "m": {"mean": 1}, "data_digest": "d", "detector_digest": "t"}
+    register.METRICS.write_text(json.dumps({**content, "videos": 1, "frames": 1, "truncation": 1.0}))
+    register.main()

@@ -21,7 +21,7 @@ PREFIX = "SDDCNN."
 HEIGHT, WIDTH = 27, 27  # square, as clips are: half the cost of 27 x 48
 OFFSET = 1e-2
 CLIPS_AT_ONCE = 4  # more leave the cache (and cost a sixth of the speed on a CPU)
-PREPROCESSING = "transnetv2-1: bytes/255, bilinear antialiased to 27x27; three stages; log(1e-2 + mean over space and time, mean change)"
+PREPROCESSING = "transnetv2-1: bytes/255, bilinear antialiased to 27x27; log(1e-2 + mean and mean change of 3 stages)"
 
 
 class _Branch(nn.Module):
@@ -52,15 +52,16 @@ class _Block(nn.Module):
         flat, channels, height, width = x.shape
         # [B, C, T, H W]: a view of the channels-last result
         x = x.permute(0, 2, 3, 1).reshape(flat // times, times, height * width, channels).permute(0, 3, 1, 2)
-        gain = self.bn.weight / torch.sqrt(self.bn.running_var + self.bn.eps)  # type: ignore[operator]
+        assert self.bn.running_mean is not None and self.bn.running_var is not None
+        gain = self.bn.weight / torch.sqrt(self.bn.running_var + self.bn.eps)
         shift = self.bn.bias - gain * self.bn.running_mean
         outputs = []
         for i, (dilation, pair) in enumerate(zip(DILATIONS, layers, strict=True)):
             part = slice(i * self.width, (i + 1) * self.width)
             weight = pair[1].weight[..., 0] * gain[part, None, None, None]  # type: ignore[index]
             branch = x[:, 2 * i * self.width : 2 * (i + 1) * self.width]
-            settings = {"padding": (dilation, 0), "dilation": (dilation, 1)}
-            outputs.append(functional.conv2d(branch, weight, shift[part], **settings))  # type: ignore[arg-type]
+            convolved = functional.conv2d(branch, weight, shift[part], padding=(dilation, 0), dilation=(dilation, 1))
+            outputs.append(convolved)
         joined = torch.cat(outputs, dim=1).permute(0, 2, 3, 1).reshape(flat, height, width, 4 * self.width)
         return joined.permute(0, 3, 1, 2)
 
@@ -81,8 +82,8 @@ class _Stage(nn.Module):
 class TransNetV2Trunk(nn.Module):
     """Video to the outputs of its stages.
 
-    Input float32 [B, T, 3, H, W] in [0, 1], any T >= 1, H and W >= 8 (trained at 27 x 48); output: float32 [B, T, C, h, w]
-    for each stage used, C = 64, 128, 256 and h, w halved stage by stage.
+    Input float32 [B, T, 3, H, W] in [0, 1], any T >= 1, H and W >= 8 (trained at 27 x 48). Output for each stage used:
+    float32 [B, T, C, h, w], C = 64, 128, 256 and h, w halved stage by stage.
     """
 
     def __init__(self, stages: int = 3) -> None:
@@ -107,7 +108,10 @@ def trunk_weights(state: Mapping[str, torch.Tensor], stages: int = 3) -> dict[st
 
 
 def preprocess(videos: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Bytes to the trunk's input: uint8 [B, T, 3, H, W] -> float32 [B, T, 3, height, width] in [0, 1] (bilinear, antialiased)."""
+    """Bytes to the trunk's input: uint8 [B, T, 3, H, W] -> float32 [B, T, 3, height, width] in [0, 1].
+
+    Bilinear; antialiased where it shrinks.
+    """
     assert videos.dtype == torch.uint8 and videos.ndim == 5, (videos.dtype, tuple(videos.shape))
     frames = videos.flatten(0, 1).float() / 255
     frames = functional.interpolate(frames, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
@@ -115,10 +119,11 @@ def preprocess(videos: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 def features(network: TransNetV2Trunk, videos: torch.Tensor) -> torch.Tensor:
-    """One vector [B, 896] a clip, uint8 [B, T, 3, H, W] with T >= 2: log of each channel's mean and of its mean change in time.
+    """One vector [B, 896] a clip: log of each channel's mean and of its mean change in time.
 
-    Means of the three stages' maps over space and time, then means of |map(t + 1) - map(t)|; the logarithm keeps a few strong
-    channels from deciding alone. docs/evaluation.md has the comparison that chose them.
+    ``videos`` is uint8 [B, T, 3, H, W], T >= 2. Means of the three stages' maps over space and time, then means of
+    |map(t + 1) - map(t)|; the logarithm keeps a few strong channels from deciding alone. docs/evaluation.md has the
+    comparison that chose them.
     """
     return torch.cat([_features(network, part) for part in videos.split(CLIPS_AT_ONCE)])
 

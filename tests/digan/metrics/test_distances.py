@@ -17,7 +17,7 @@ FIXTURE = Path(__file__).parents[2] / "fixtures" / "metrics_parity.npz"
 
 
 def seeded(name: str, shape: tuple[int, ...], scale: float = 1.0, shift: float = 0.0) -> np.ndarray:
-    values = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape) * scale + shift  # noqa: NPY002
+    values = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape) * scale + shift
     return values.astype(np.float32).astype(np.float64)
 
 
@@ -50,11 +50,15 @@ def test_rank_deficient_covariances_have_a_closed_form() -> None:
     # covariances of 12 samples in 500 dimensions that commute: squared difference of the spreads along shared axes
     random = np.random.default_rng(0)
     axes = np.linalg.qr(random.standard_normal((500, 11)))[0].T
-    white = np.linalg.qr(np.concatenate([np.ones((12, 1)), random.standard_normal((12, 11))], 1))[0][:, 1:] * np.sqrt(11)
+    white = np.linalg.qr(np.concatenate([np.ones((12, 1)), random.standard_normal((12, 11))], 1))[0][:, 1:] * np.sqrt(
+        11
+    )
     first, second = np.linspace(1, 3, 11), np.linspace(4, 0, 11)
     shift = random.standard_normal(500)
     a, b = white * first @ axes, white * second @ axes + shift
-    np.testing.assert_allclose(frechet_from_features(a, b), ((first - second) ** 2).sum() + (shift**2).sum(), rtol=1e-10)
+    np.testing.assert_allclose(
+        frechet_from_features(a, b), ((first - second) ** 2).sum() + (shift**2).sum(), rtol=1e-10
+    )
 
 
 def test_same_features_are_at_distance_zero() -> None:

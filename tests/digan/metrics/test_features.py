@@ -30,7 +30,9 @@ def test_merge_in_any_grouping(count: int, width: int) -> None:
         for merged in (left, right):
             assert merged.count == count
             np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-12)
-            np.testing.assert_allclose(merged.scatter, whole.scatter, rtol=1e-9, atol=1e-9 * np.abs(whole.scatter).max())
+            np.testing.assert_allclose(
+                merged.scatter, whole.scatter, rtol=1e-9, atol=1e-9 * np.abs(whole.scatter).max()
+            )
             np.testing.assert_allclose(frechet_distance(merged, other), frechet_distance(whole, other), rtol=1e-9)
 
 

@@ -16,7 +16,7 @@ FIXTURE = Path(__file__).parents[2] / "fixtures" / "metrics_parity.npz"
 
 
 def seeded(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    return np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)  # noqa: NPY002
+    return np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,9 @@ def test_agrees_with_the_package(network: transnetv2.TransNetV2Trunk, videos: to
             assert (ours.transpose(1, 2) - x).abs().max() <= 1e-5 * x.abs().max()
 
 
-def test_features_of_a_clip_do_not_depend_on_its_batch(network: transnetv2.TransNetV2Trunk, videos: torch.Tensor) -> None:
+def test_features_of_a_clip_do_not_depend_on_its_batch(
+    network: transnetv2.TransNetV2Trunk, videos: torch.Tensor
+) -> None:
     with torch.inference_mode():
         together = transnetv2.features(network, videos)
         alone = torch.cat([transnetv2.features(network, video[None]) for video in videos])
