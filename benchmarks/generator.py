@@ -42,7 +42,9 @@ def main() -> None:
     )
     generator = Generator(config).reset(generator=generator_for(0, "benchmark")).eval().requires_grad_(False)
     parameters = sum(p.numel() for p in generator.parameters())
-    print(f"{parameters / 1e6:.1f} M parameters, {options.frames} frames of {options.resolution}x{options.resolution}, float32, {options.threads} threads")
+    print(
+        f"{parameters / 1e6:.1f} M parameters, {options.frames} frames of {options.resolution}x{options.resolution}, float32, {options.threads} threads"
+    )
     latents = draw_latents([0])
     times = frame_times(options.frames)[None]
     state = generator.state_dict()
@@ -71,9 +73,13 @@ def main() -> None:
             function()
             seconds.append(time.perf_counter() - start)
         rows.append(seconds)
-        print(f"ours {seconds[0]:.2f} s, plain {seconds[1]:.2f} s, ratio {seconds[1] / seconds[0]:.2f}, matrix products {2 * size**3 / seconds[2] / 1e9:.0f} GFLOP/s")
-    print(f"median: ours {statistics.median(r[0] for r in rows):.2f} s, plain {statistics.median(r[1] for r in rows):.2f} s, "
-          f"ratio {statistics.median(r[1] / r[0] for r in rows):.2f}")
+        print(
+            f"ours {seconds[0]:.2f} s, plain {seconds[1]:.2f} s, ratio {seconds[1] / seconds[0]:.2f}, matrix products {2 * size**3 / seconds[2] / 1e9:.0f} GFLOP/s"
+        )
+    print(
+        f"median: ours {statistics.median(r[0] for r in rows):.2f} s, plain {statistics.median(r[1] for r in rows):.2f} s, "
+        f"ratio {statistics.median(r[1] / r[0] for r in rows):.2f}"
+    )
 
 
 if __name__ == "__main__":

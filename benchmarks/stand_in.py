@@ -124,10 +124,11 @@ CANDIDATES: dict[str, Callable[[], Callable[[Videos], Features]]] = {
 
 
 # --- the comparison
-def read(folder: Path, per_video: int, resolution: int) -> tuple[Videos, np.ndarray]:
-    """``per_video`` evenly spread windows of every video, squared to ``resolution``; and the video's number of each."""
+def read(folder: Path, per_video: int, resolution: int, most: int) -> tuple[Videos, np.ndarray]:
+    """``per_video`` evenly spread windows of each video, squared to ``resolution``; and the video's number of each."""
     clips, owners = [], []
-    for number, path in enumerate(sorted(folder.rglob("*.mp4"))):
+    count = sum(1 for _ in folder.rglob("*.mp4"))
+    for number, path in enumerate(sorted(folder.rglob("*.mp4"))[:: max(1, count // most)][:most]):
         reader = decord.VideoReader(str(path))
         if len(reader) < FRAMES:
             continue
@@ -190,13 +191,14 @@ def main() -> None:
     parser.add_argument("--videos", type=Path, default=Path("../shared/data/actions"))
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--per-video", type=int, default=2)
+    parser.add_argument("--most", type=int, default=1000, help="videos at most, evenly spread over the folder")
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--candidates", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES))
     options = parser.parse_args()
     if not options.videos.is_dir():
         print(f"skipped: no folder {options.videos}")
         return
-    clips, owners = read(options.videos, options.per_video, options.resolution)
+    clips, owners = read(options.videos, options.per_video, options.resolution, options.most)
     what = f"{len(clips)} clips of {owners.max() + 1} videos at {options.resolution} pixels"
     print(f"{what}, {options.splits} splits by video")
     print(f"strengths: { {name: strengths for name, (_, strengths) in DAMAGES.items()} }")

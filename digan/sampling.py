@@ -14,7 +14,9 @@ from digan.types import Latents
 FRAMES_AT_ONCE = 16  # bounds the memory of a long video; rows are tiled further down
 
 
-def draw_latents(seeds: Sequence[int], *, motion_seeds: Sequence[int] | None = None, labels: Sequence[int] | None = None) -> Latents:
+def draw_latents(
+    seeds: Sequence[int], *, motion_seeds: Sequence[int] | None = None, labels: Sequence[int] | None = None
+) -> Latents:
     """One content and one motion code for each seed; ``motion_seeds`` combines contents with other motions."""
     motion_seeds = seeds if motion_seeds is None else motion_seeds
 

@@ -1,7 +1,7 @@
 """Stage `reference`: features of real clips, once for each data set and detector; every evaluation reads them here.
 
-``reals`` are clips of the train split, as in the paper's protocol; ``floor`` is as many clips of held-out videos, so that
-the distance between both says how close to zero a figure can come at these counts.
+``reals`` are clips of the train split, as in the paper's protocol; ``floor`` is as many clips of held-out videos, so
+that the distance between both says how close to zero a figure can come at these counts.
 """
 
 from __future__ import annotations

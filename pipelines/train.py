@@ -67,9 +67,9 @@ def train(params: Params, *, shards: Path, output: Path) -> None:
         if decision.kind == "finished":
             line.say(f"{output} holds this run already, {grouped(seen)} clips; nothing to do")
             return
-        _prepare(decision, output, line, seen)
-        origin.write_origin(output, now)
         with connect(params.cluster) as scratch:
+            _prepare(decision, output, line, seen)
+            origin.write_origin(output, now)
             config = tracking.resolved(params.tracking)
             tags = run_tags("train", index.digest)
             run_id = tracking.open_run(config, params.as_dict(), tags, output / "run.json")

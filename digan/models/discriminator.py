@@ -60,7 +60,9 @@ class Discriminator(nn.Module):
         width = config.channels(4)
         self.from_rgb = EqualizedConv(in_channels, config.channels(config.resolution), 1)
         self.blocks = nn.ModuleList(ResidualBlock(config.channels(r), config.channels(r // 2)) for r in resolutions)
-        self.mapping = Mapping(code_dim=0, classes=config.classes, width=width, layers=CLASS_LAYERS) if config.classes else None
+        self.mapping = (
+            Mapping(code_dim=0, classes=config.classes, width=width, layers=CLASS_LAYERS) if config.classes else None
+        )
         self.conv = EqualizedConv(width + 1, width, 3, padding=1)
         self.dense = EqualizedLinear(width * 16, width, activate=True)
         self.out = EqualizedLinear(width, width if config.classes else 1)

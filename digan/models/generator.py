@@ -176,9 +176,7 @@ class Generator(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.mapping = Mapping(
-            code_dim=CODE_DIM, classes=config.classes, width=CODE_DIM, layers=config.mapping_layers
-        )
+        self.mapping = Mapping(code_dim=CODE_DIM, classes=config.classes, width=CODE_DIM, layers=config.mapping_layers)
         self.synthesis = Synthesis(config)
 
     def reset(self, *, generator: torch.Generator) -> Generator:

@@ -24,9 +24,7 @@ from digan.training.state import TrainingState, initial_generator
 from digan.training.step import train_step
 from digan.types import FramePair
 
-MODEL = ModelConfig(
-    resolution=32, channel_base=32768, channel_max=4, mapping_layers=2, modulation_rank=2, classes=0
-)
+MODEL = ModelConfig(resolution=32, channel_base=32768, channel_max=4, mapping_layers=2, modulation_rank=2, classes=0)
 TRAINING = TrainingConfig(
     seed=3,
     clips=32,
