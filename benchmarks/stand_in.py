@@ -119,7 +119,7 @@ CANDIDATES: dict[str, Callable[[], Callable[[Videos], Features]]] = {
     "transnet27x27": lambda: transnet_candidate(27, 27),
     "transnet20x20": lambda: transnet_candidate(20, 20),
     "transnet27x48": lambda: transnet_candidate(27, 48),
-    "i3d112": lambda: i3d_candidate(112),
+    "i3d64": lambda: i3d_candidate(64),
 }
 
 

@@ -1,7 +1,8 @@
 """Claim: a training step runs clearly faster than the published code, 18 and 1.6 clips/s on two cores at 32x32/64 and 64x64/128.
 
-Run: python -m benchmarks.train_step [--threads 2] [--runs 5]. One worker; float32 and bf16 in turn; the machine's matrix rate in the same run,
-so that a slow hour shows. "share" is the step's counted arithmetic (torch's FLOP counter) per second over that rate.
+Run: python -m benchmarks.train_step [--threads 2] [--runs 5]. One worker; float32 and bf16 in turn; the machine's
+matrix rate in the same run, so that a slow hour shows. "share" is the step's counted arithmetic (torch's FLOP counter) per second
+over that rate.
 """
 
 from __future__ import annotations

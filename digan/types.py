@@ -70,7 +70,7 @@ class Latents:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Discriminator logits: ``image`` [2B, 1], one a frame (both frames of the first pair, then of the second), ``motion`` [B, 1], one a pair."""
+    """Discriminator logits: ``image`` [2B, 1], both frames of the first pair, then of the second; ``motion`` [B, 1], one a pair."""
 
     image: torch.Tensor
     motion: torch.Tensor

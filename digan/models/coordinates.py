@@ -79,7 +79,7 @@ class _GridWaves(torch.autograd.Function):
         return both
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         (both,) = ctx.saved_tensors
         sines, cosines = both.split(FREQUENCIES, dim=-1)
         of_sines, of_cosines = gradient.split(FREQUENCIES, dim=-1)

@@ -104,7 +104,8 @@ class PairDiscriminator(nn.Module):
 def split_pair(frames: torch.Tensor, time_step: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """What the two discriminators see of frames [B, 2, 3, H, W] and dt [B]: images [2B, 3, H, W], motions [B, 7, H, W].
 
-    Images alternate: earlier and later frame of the first pair, then of the second; a motion is [frame_1, frame_2, dt], dt spread over the plane.
+    Images alternate: earlier and later frame of the first pair, then of the second; a motion is [frame_1, frame_2, dt], dt
+    spread over the plane.
     """
     batch, _, channels, height, width = frames.shape
     images = frames.reshape(2 * batch, channels, height, width)

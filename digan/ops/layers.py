@@ -82,5 +82,6 @@ class EqualizedConv(nn.Module):
 def reset_parameters(module: nn.Module, *, generator: torch.Generator) -> None:
     """Draws every weight of ``module`` anew, in the order of its layers: equal generators, equal weights."""
     for child in module.modules():
-        if child is not module and callable(getattr(child, "reset", None)):
-            child.reset(generator=generator)
+        reset = getattr(child, "reset", None)
+        if child is not module and callable(reset):
+            reset(generator=generator)

@@ -22,6 +22,7 @@ ADDRESS = re.compile(r"auto|(ray://)?[^\s/:]+:\d+")
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a lost worker is noticed within this many seconds (Ray: 2)
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # on a busy machine workers take a minute to import torch (Ray: 60)
     "RAY_TRAIN_METRICS_ENABLED": "0",  # no Prometheus endpoint looks at them
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # workers stay in the folder where the driver runs
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` shall not ship an environment of its own

@@ -20,20 +20,19 @@ import numpy as np
 from digan.errors import UserError
 from pipelines.sources import RawVideo, SourceConfig
 
-VERSION = 1  # goes up with every change of what is drawn
+VERSION = 2  # goes up with every change of what is drawn
 SIZE, FRAMES, FPS = 128, 24, 12
 CRF = "12"
 CACHE = Path("outputs/raw/toy")
 
 COLOURS = {  # name: sRGB
-    "coral": (240, 98, 84), "tangerine": (247, 153, 62), "sunflower": (250, 204, 71), "leaf": (98, 180, 92),
-    "teal": (38, 166, 160), "sky": (66, 148, 226), "violet": (136, 98, 206), "rose": (232, 96, 156),
+    "coral": (240, 98, 84), "tangerine": (247, 153, 62), "leaf": (76, 172, 84),
+    "sky": (66, 148, 226), "violet": (136, 98, 206), "rose": (232, 96, 156),
 }  # fmt: skip
 BACKGROUNDS = {
     "paper": (246, 240, 228), "mist": (222, 232, 240), "mint": (216, 238, 222), "blush": (248, 224, 220),
-    "night": (38, 44, 72), "slate": (64, 78, 92),
 }  # fmt: skip
-SHAPES = ("circle", "square", "triangle", "star", "heart", "ring")
+SHAPES = ("circle", "square", "triangle", "heart")
 PATHS = ("line", "circle", "bounce", "wave")
 
 
@@ -91,7 +90,7 @@ def draw_label(seed: int, number: int) -> dict[str, Any]:
         "shape": SHAPES[number % len(SHAPES)],
         "colour": colours[random.integers(len(colours))],
         "background": backgrounds[random.integers(len(backgrounds))],
-        "size": round(float(random.uniform(0.38, 0.52)), 4),  # radius; the picture reaches from -1 to 1
+        "size": round(float(random.uniform(0.42, 0.54)), 4),  # radius; the picture reaches from -1 to 1
         "path": PATHS[random.integers(len(PATHS))],
         "speed": round(float(random.uniform(0.7, 1.3)), 4),  # 1: about the way across the picture in the video
         "direction": round(float(random.uniform(0, 2 * np.pi)), 4),  # radians: of the way, or where the circle begins
@@ -126,18 +125,12 @@ def distance(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Signed distance to the shape of radius about 1 around the origin, negative inside; y points down."""
     if shape == "circle":
         return np.hypot(x, y) - 0.92
-    if shape == "ring":
-        return np.abs(np.hypot(x, y) - 0.70) - 0.26
     if shape == "square":
         dx, dy = np.abs(x) - 0.66, np.abs(y) - 0.66
         return np.hypot(np.maximum(dx, 0), np.maximum(dy, 0)) + np.minimum(np.maximum(dx, dy), 0) - 0.12
     if shape == "triangle":
         points = [(np.sin(a) * 0.92, 0.12 - np.cos(a) * 0.92) for a in (0, 2 * np.pi / 3, 4 * np.pi / 3)]
         return _polygon(points, x, y) - 0.10
-    if shape == "star":
-        radii = [0.94 if k % 2 == 0 else 0.44 for k in range(10)]
-        points = [(np.sin(np.pi * k / 5) * r, 0.05 - np.cos(np.pi * k / 5) * r) for k, r in enumerate(radii)]
-        return _polygon(points, x, y) - 0.06
     # heart: parametric curve as a polygon
     a = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     heart_x = 16 * np.sin(a) ** 3 / 16.5

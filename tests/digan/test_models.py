@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 import torch
 
@@ -136,6 +138,6 @@ def test_discriminators_see_what_they_should() -> None:
 
 @pytest.mark.parametrize(("key", "value"), [("resolution", 48), ("resolution", 16), ("channel_max", 0)])
 def test_impossible_sizes(key: str, value: int) -> None:
-    sizes = dict(resolution=64, channel_base=32768, channel_max=8, mapping_layers=2, modulation_rank=10, classes=0)
+    sizes = asdict(make(64).config)
     with pytest.raises(UserError, match=f"{key}={value}"):
         ModelConfig(**(sizes | {key: value}))
