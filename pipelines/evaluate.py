@@ -218,11 +218,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     described = {"figures": content, "files": shown, "reference": real.index}
     write.write_bytes(EVALUATION / "index.json", (json.dumps(described, indent=1) + "\n").encode())
     names = {"draw": range(config.draws), **{name: values.draws for name, values in figures.items()}}
-    plots.write_csv(
+    write.write_csv(
         PLOTS / "draws.csv", [dict(zip(names, row, strict=True)) for row in zip(*names.values(), strict=True)]
     )
     compared = {"untrained": metric.untrained, "generator": metric.mean, "floor": metric.floor}
-    plots.write_csv(PLOTS / "distances.csv", [{"videos": k, detector.metric_name: v} for k, v in compared.items()])
+    write.write_csv(PLOTS / "distances.csv", [{"videos": k, detector.metric_name: v} for k, v in compared.items()])
     write.write_bytes(METRICS, (json.dumps(content, indent=2) + "\n").encode())
     log(settings, figures, content)
 

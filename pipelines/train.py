@@ -19,8 +19,9 @@ from typing import Any
 from digan.errors import UserError
 from digan.models.config import ModelConfig
 from pipelines.errors import run_stage
+from pipelines.media.write import write_csv
 from pipelines.params import Params, load
-from pipelines.report.logbook import LOG, Logbook, mend_log
+from pipelines.report.logbook import LOG, Logbook, curves, mend_log
 from pipelines.report.training_line import TrainingLine, duration, grouped, training_line
 from pipelines.services import origin, tracking
 from pipelines.services.channel import Channel, Fault, Report, Samples, Started
@@ -32,6 +33,7 @@ SHARDS, OUTPUT = Path("outputs/shards"), Path("outputs/train")
 LOOK = 0.5  # seconds between two looks at the channel
 COLLECTIVE_TIMEOUT = 600  # seconds after which a worker gives up on peers that went without a word
 FORMAT = 1
+CURVES = "curves.csv"
 
 
 class TrainingFailedError(Exception):
@@ -217,6 +219,7 @@ def _write_index(output: Path, now: origin.Origin, book: Logbook, run_id: str, p
         "run_id": run_id,
         "config": {"training": now.training, "model": now.model, "cluster": asdict(params.cluster)},
     }
+    write_csv(output / CURVES, curves(output / LOG))
     origin.write_json(output / origin.INDEX, content)
 
 

@@ -6,8 +6,10 @@ Legend: B videos, T times, H, W pixels. Videos are uint8 torch tensors, channels
 
 from __future__ import annotations
 
+import csv
 import io
 import os
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -108,3 +110,12 @@ def _fraction(fps: float) -> Fraction:
 def _check_fps(fps: float) -> None:
     if not 0 < fps <= MOST_FPS:
         raise UserError(f"fps={fps}: must be above 0 and at most {MOST_FPS}; try 8")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
+    """``rows`` with the first one's keys as columns."""
+    memory = io.StringIO()
+    writer = csv.DictWriter(memory, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return write_bytes(path, memory.getvalue().encode())

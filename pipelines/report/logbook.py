@@ -137,6 +137,13 @@ def mend_log(path: Path) -> dict[str, Any]:
     return json.loads(lines[-1]) if lines else {}
 
 
+def curves(path: Path) -> list[dict[str, Any]]:
+    """The log's points as the rows of a table for `dvc plots`; a column for every figure, empty where a point has none."""
+    points = [json.loads(line) for line in path.read_bytes().splitlines()]
+    names = sorted({name for point in points for name in point} - {"clips_seen"})
+    return [{"clips_seen": point["clips_seen"], **{name: point.get(name, "") for name in names}} for point in points]
+
+
 def _first(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:120] if lines else "no message"

@@ -1,22 +1,12 @@
-"""Tables and plots of an evaluation: CSV for `dvc plots`, and one picture of the distances."""
+"""The picture of an evaluation's distances."""
 
 from __future__ import annotations
 
-import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.media.write import write_bytes
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
-    """``rows`` with the first one's keys as columns."""
-    memory = io.StringIO()
-    writer = csv.DictWriter(memory, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return write_bytes(path, memory.getvalue().encode())
 
 
 def distance_plot(

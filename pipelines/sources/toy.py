@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pipelines.sources import RawVideo, SourceConfig
 VERSION = 2  # goes up with every change of what is drawn
 SIZE, FRAMES, FPS = 128, 24, 12
 CRF = "12"
+PROGRESS_SECONDS = 5.0
 CACHE = Path("outputs/raw/toy")
 
 COLOURS = {  # name: sRGB
@@ -66,12 +68,17 @@ def _make(folder: Path, names: list[str], wanted: dict[str, int]) -> dict[str, A
         raise UserError(f"{folder.parent}: cannot be written ({error.strerror}); change its permissions") from error
     print(f"toy: making {len(names)} videos in {folder}", flush=True)
     labels = {}
+    began = shown = time.monotonic()
     try:
         for number, name in enumerate(names):
             label = draw_label(wanted["seed"], number)
             write_video(work / f"{name}.mp4", render(label))
             (work / f"{name}.json").write_text(json.dumps(label, indent=1, sort_keys=True) + "\n")
             labels[name] = label
+            if (now := time.monotonic()) - shown > PROGRESS_SECONDS:
+                shown, rate = now, (number + 1) / (now - began)
+                left = (len(names) - number - 1) / rate
+                print(f"toy: {number + 1} of {len(names)}, {rate:.0f} videos/s, {left:.0f} s left", flush=True)
         (work / "index.json").write_text(json.dumps({"made": wanted, "labels": labels}, sort_keys=True))
         if folder.exists():
             shutil.rmtree(folder)
