@@ -38,17 +38,20 @@ class ResidualBlock(nn.Module):
         return x + skip
 
 
-def minibatch_deviation(x: torch.Tensor) -> torch.Tensor:
+def minibatch_deviation(x: torch.Tensor, *, batches: int = 1) -> torch.Tensor:
     """The statistics channel: x [N, C, H, W] -> [N, 1, H, W], one number for each group of G = min(4, N) samples.
 
-    Sample i is grouped with i + N/G, i + 2N/G, ...; N must divide by G.
+    Sample i is grouped with i + N/G, i + 2N/G, ...; N must divide by G. x may hold several ``batches`` one after the other,
+    N samples each, which never share a group.
     """
-    count, _, height, width = x.shape
+    total, _, height, width = x.shape
+    count = total // batches
     group = min(STATISTICS_GROUP, count)
-    y = x.float().reshape(group, count // group, -1)
-    y = (y - y.mean(dim=0)).square().mean(dim=0)
-    y = (y + 1e-8).sqrt().mean(dim=1)
-    return y.repeat(group)[:, None, None, None].expand(-1, 1, height, width).to(x.dtype)
+    y = x.float().reshape(batches, group, count // group, -1)
+    y = (y - y.mean(dim=1, keepdim=True)).square().mean(dim=1)
+    y = (y + 1e-8).sqrt().mean(dim=2)
+    y = y[:, None].expand(-1, group, -1).reshape(total, 1, 1, 1)
+    return y.expand(-1, 1, height, width).to(x.dtype)
 
 
 class Discriminator(nn.Module):
@@ -67,12 +70,12 @@ class Discriminator(nn.Module):
         self.dense = EqualizedLinear(width * 16, width, activate=True)
         self.out = EqualizedLinear(width, width if config.classes else 1)
 
-    def forward(self, x: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
-        """x [N, in_channels, R, R], labels int64 [N] or ``None`` -> logits float32 [N, 1]."""
+    def forward(self, x: torch.Tensor, labels: torch.Tensor | None = None, *, batches: int = 1) -> torch.Tensor:
+        """x [N, in_channels, R, R], labels int64 [N] or ``None`` -> logits float32 [N, 1]; ``batches`` as below."""
         x = lrelu(self.from_rgb(x.contiguous(memory_format=torch.channels_last), gain=LRELU_GAIN))
         for block in self.blocks:
             x = block(x)
-        x = torch.cat([x, minibatch_deviation(x)], dim=1)
+        x = torch.cat([x, minibatch_deviation(x, batches=batches)], dim=1)
         x = lrelu(self.conv(x, gain=LRELU_GAIN))
         x = self.out(self.dense(x.flatten(1))).float()
         if self.mapping is None:
@@ -95,10 +98,18 @@ class PairDiscriminator(nn.Module):
         reset_parameters(self, generator=generator)
         return self
 
-    def forward(self, images: torch.Tensor, motions: torch.Tensor, labels: torch.Tensor | None = None) -> Scores:
-        """images [2B, 3, R, R] and motions [B, 7, R, R] as ``split_pair`` makes them, labels int64 [B] or ``None``."""
+    def forward(
+        self, images: torch.Tensor, motions: torch.Tensor, labels: torch.Tensor | None = None, *, batches: int = 1
+    ) -> Scores:
+        """images [2B, 3, R, R] and motions [B, 7, R, R] as ``split_pair`` makes them, labels int64 [B] or ``None``.
+
+        Several ``batches`` (fake and real, say) may come stacked: judged in one pass, with statistics of their own.
+        """
         image_labels = None if labels is None else labels.repeat_interleave(2)
-        return Scores(image=self.image(images, image_labels), motion=self.motion(motions, labels))
+        return Scores(
+            image=self.image(images, image_labels, batches=batches),
+            motion=self.motion(motions, labels, batches=batches),
+        )
 
 
 def split_pair(frames: torch.Tensor, time_step: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -23,7 +23,7 @@ def lrelu(x: torch.Tensor) -> torch.Tensor:
 class EqualizedLinear(nn.Module):
     """y = x (m / sqrt(fan_in) W)^T + m b, W drawn from N(0, 1) / m; with ``activate``, lrelu with gain sqrt(2) after it.
 
-    ``x`` is [..., in_features]; m is ``lr_multiplier``.
+    ``x`` is [..., in_features], the result float32; m is ``lr_multiplier``.
     """
 
     def __init__(
@@ -49,7 +49,9 @@ class EqualizedLinear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         gain = LRELU_GAIN if self.activate else 1.0
         scale = gain * self.lr_multiplier / math.sqrt(self.weight.shape[1])
-        y = F.linear(x, self.weight * scale, self.bias * (gain * self.lr_multiplier))
+        # codes are few and weights are many: the scale goes to the codes, and no weight is cast to a lower precision
+        with torch.autocast(x.device.type, enabled=False):
+            y = F.linear(x.float() * scale, self.weight, self.bias * (gain * self.lr_multiplier))
         return lrelu(y) if self.activate else y
 
 

@@ -33,15 +33,19 @@ class ModulatedMatrix(nn.Module):
             self.weight.normal_(generator=generator)
 
     def forward(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.autocast(w.device.type, enabled=False):
+            return self._matrix(w), self.bias * LRELU_GAIN
+
+    def _matrix(self, w: torch.Tensor) -> torch.Tensor:
         out_channels, in_channels = self.weight.shape
         factors = self.affine(w)
         left = factors[:, : out_channels * self.rank].reshape(-1, out_channels, self.rank)
         right = factors[:, out_channels * self.rank :].reshape(-1, self.rank, in_channels)
         # transposed from the start: (A B)^T = B^T A^T
-        product = torch.bmm(right.transpose(1, 2), left.transpose(1, 2)).float()
+        product = torch.bmm(right.transpose(1, 2), left.transpose(1, 2))
         matrix = self.weight.t() * (1.0 + product * (1.0 / math.sqrt(self.rank)))
         norm = matrix.square().sum(dim=1, keepdim=True).sqrt()
-        return matrix * (LRELU_GAIN / (norm + 1e-8)), self.bias * LRELU_GAIN
+        return matrix * (LRELU_GAIN / (norm + 1e-8))
 
 
 class ModulatedRGB(nn.Module):

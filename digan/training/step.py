@@ -93,6 +93,15 @@ class _Worker:
         images, motions = self.inputs(pair, generator)
         return self.state.discriminator(images, motions, pair.labels)
 
+    def judge_both(self, fake: FramePair, real: FramePair, generator: torch.Generator) -> tuple[Scores, Scores]:
+        """Scores of fake and real pairs from one pass: the two never meet in it, the larger batch is faster."""
+        inputs = [self.inputs(pair, generator) for pair in (fake, real)]
+        images, motions = (torch.cat(parts) for parts in zip(*inputs, strict=True))
+        labels = None if real.labels is None else real.labels.repeat(2)
+        both = self.state.discriminator(images, motions, labels, batches=2)
+        of_images, of_motions = both.image.chunk(2), both.motion.chunk(2)
+        return tuple(Scores(image=i, motion=m) for i, m in zip(of_images, of_motions, strict=True))  # type: ignore[return-value]
+
     def inputs(self, pair: FramePair, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         frames = augment(pair.frames, self.state.training.augment_steps, generator=generator)
         return split_pair(frames, pair.times[:, 1] - pair.times[:, 0])
@@ -137,16 +146,12 @@ class _Worker:
         with self.autocast():
             with torch.no_grad():
                 fake_pair = self.fake_pair(generator)
-            fake = self.judge(fake_pair, generator)
-            loss_fake = discriminator_loss_fake(fake)
-        loss_fake.backward()
-        with self.autocast():
-            real = self.judge(self.pair, generator)
-            loss_real = discriminator_loss_real(real)
-        loss_real.backward()
+            fake, real = self.judge_both(fake_pair, self.pair, generator)
+            loss = discriminator_loss_fake(fake) + discriminator_loss_real(real)
+        loss.backward()
         state.flat_discriminator.average(self.world)
         state.discriminator_optimizer.step()
-        self.metrics["loss/discriminator"] = (loss_fake + loss_real).detach()
+        self.metrics["loss/discriminator"] = loss.detach()
         for name, scores in (("fake", fake), ("real", real)):
             self.metrics[f"logits/{name}_image"] = scores.image.detach().mean()
             self.metrics[f"logits/{name}_motion"] = scores.motion.detach().mean()

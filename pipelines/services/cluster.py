@@ -94,6 +94,7 @@ def connect(config: ClusterConfig) -> Iterator[Path]:
             return
         try:
             _start(config, address, folder)
+            _take_signals_back()
             yield folder
         finally:
             ray.shutdown()
@@ -128,6 +129,15 @@ def _start(config: ClusterConfig, address: str, folder: Path) -> None:
         _temp_dir=str(folder),
         **quiet,
     )
+
+
+def _take_signals_back() -> None:
+    """Give SIGTERM back to this process's own handler: Ray's, set while it starts, dies with a stack trace instead."""
+    import signal
+    import threading
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 def _knock(address: str) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from digan.errors import UserError
 from pipelines.sources import RawVideo, SourceConfig
 
-VERSION = 2  # goes up with every change of what is drawn
+VERSION = 3  # goes up with every change of what is drawn
 SIZE, FRAMES, FPS = 128, 24, 12
 CRF = "12"
 PROGRESS_SECONDS = 5.0
@@ -99,7 +99,7 @@ def draw_label(seed: int, number: int) -> dict[str, Any]:
         "background": backgrounds[random.integers(len(backgrounds))],
         "size": round(float(random.uniform(0.42, 0.54)), 4),  # radius; the picture reaches from -1 to 1
         "path": PATHS[random.integers(len(PATHS))],
-        "speed": round(float(random.uniform(0.7, 1.3)), 4),  # 1: about the way across the picture in the video
+        "speed": round(float(random.uniform(0.45, 0.9)), 4),  # 1: about once across the picture in the video
         "direction": round(float(random.uniform(0, 2 * np.pi)), 4),  # radians: of the way, or where the circle begins
         "turn": int(random.choice((-1, 1))),  # -1 or 1: which way round
         "phase": round(float(random.uniform(0, 1)), 4),  # where on its way the object is at the first frame

@@ -141,3 +141,15 @@ def test_impossible_sizes(key: str, value: int) -> None:
     sizes = asdict(make(64).config)
     with pytest.raises(UserError, match=f"{key}={value}"):
         ModelConfig(**(sizes | {key: value}))
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_two_batches_in_one_pass_never_meet(classes: int) -> None:
+    discriminator = PairDiscriminator(make(32, classes=classes).config).reset(generator=generator_for(2))
+    labels = torch.tensor([0, 2, 1, 1]) if classes else None
+    frames = torch.rand(8, 2, 3, 32, 32, generator=generator_for(3))
+    images, motions = split_pair(frames, torch.rand(8, generator=generator_for(4)))
+    both = discriminator(images, motions, None if labels is None else labels.repeat(2), batches=2)
+    first, second = discriminator(images[:8], motions[:4], labels), discriminator(images[8:], motions[4:], labels)
+    assert torch.allclose(both.image, torch.cat([first.image, second.image]), atol=1e-5)
+    assert torch.allclose(both.motion, torch.cat([first.motion, second.motion]), atol=1e-5)
