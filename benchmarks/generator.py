@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
-from pathlib import Path
 
 import torch
 
@@ -19,8 +17,6 @@ from digan.models.generator import Generator
 from digan.sampling import draw_latents
 from digan.seeding import generator_for
 from digan.times import frame_times
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.digan.plain_synthesis import plain_synthesis
 
 

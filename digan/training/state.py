@@ -44,7 +44,7 @@ class TrainingState:
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.flat_generator = FlatParameters(self.generator, extra=CODE_DIM)
         self.flat_discriminator = FlatParameters(self.discriminator)
-        self.flat_average = FlatParameters(self.average)
+        self.flat_average = FlatParameters(self.average, trained=False)
         self.generator_optimizer = _adam(self.flat_generator, training.generator_lr, training.generator_interval)
         self.discriminator_optimizer = _adam(self.flat_discriminator, training.discriminator_lr, training.r1_interval)
         self.path_length_mean = torch.zeros((), device=device)
