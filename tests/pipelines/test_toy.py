@@ -9,11 +9,11 @@ import pytest
 from digan.errors import UserError
 from pipelines.media import video
 from pipelines.sources import SourceConfig, open_source, toy
+from tests.conftest import source_config
 
 
 def config(**changes: object) -> SourceConfig:
-    values = {"name": "toy", "path": "", "classes": False, "toy_videos": 12, "toy_seed": 3}
-    return SourceConfig(**{**values, **changes})  # type: ignore[arg-type]
+    return source_config(**{"toy_videos": 12, "toy_seed": 3, **changes})
 
 
 def made(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> dict[str, bytes]:
