@@ -6,7 +6,6 @@ What several sources need lies in ``listing.py``.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -86,16 +85,4 @@ class SourceConfig:
 def open_source(config: SourceConfig) -> list[RawVideo]:
     """The raw videos of the configured source, sorted by name; ``UserError`` where there are none."""
     videos: Callable[[SourceConfig], list[RawVideo]] = import_module(f"{__name__}.{config.name}").videos
-    return sorted(_only(videos(config), config), key=lambda video: video.name)
-
-
-def _only(videos: list[RawVideo], config: SourceConfig) -> list[RawVideo]:
-    """Those of the classes that are asked for."""
-    wanted = config.wanted_classes()
-    known = {video.category for video in videos if video.category is not None}
-    for name in wanted:
-        if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.0)
-            hint = f"nearest is {near[0]}" if near else "the videos have no classes"
-            raise UserError(f"source.only_classes: {name} is no class of the videos; {hint}")
-    return [video for video in videos if not wanted or video.category in wanted]
+    return sorted(videos(config), key=lambda video: video.name)

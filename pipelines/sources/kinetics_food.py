@@ -11,12 +11,11 @@ choice of seventeen names out of Kinetics-600. To reproduce the paper's figures,
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from digan.errors import UserError
 from pipelines.sources import RawVideo, SourceConfig
-from pipelines.sources.listing import list_of, read_csv, root_of, split_for, video_files
+from pipelines.sources.listing import list_of, no_class, read_csv, root_of, split_for, video_files
 
 FOOD = (
     "baking cookies", "barbequing", "breading or breadcrumbing", "cooking egg", "cooking on campfire",
@@ -45,9 +44,7 @@ def videos(config: SourceConfig) -> list[RawVideo]:
                 listed[_stem(path, line, row)] = part, row["label"], row["youtube_id"]
     for name in wanted:
         if name not in labels:
-            near = difflib.get_close_matches(name, sorted(labels), n=1, cutoff=0.0)
-            hint = f"; nearest is {near[0]}" if near else ""
-            raise UserError(f"source.only_classes: {name} is no class of the lists in {config.path}{hint}")
+            raise no_class(name, labels, f"the lists in {config.path}")
     held = {identity for part, _, identity in listed.values() if part == "test"}
     files = _files(config, root, set(listed))
     chosen = {stem: row for stem, row in listed.items() if row[0] == "test" or row[2] not in held}

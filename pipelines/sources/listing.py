@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -131,11 +132,27 @@ def official_frames(config: SourceConfig, parts: Mapping[str, str], cut: Literal
 
 
 def check_classes(config: SourceConfig, found: list[RawVideo]) -> list[RawVideo]:
-    """``found``, unless classes are asked for and some have none."""
-    loose = [video.name for video in found if video.category is None]
+    """Those of ``found`` that are of the classes asked for (``source.only_classes``), each of which must be there.
+
+    Where classes are to be learned, every video must have one.
+    """
+    wanted = config.wanted_classes()
+    known = {video.category for video in found if video.category is not None}
+    for name in wanted:
+        if name not in known:
+            raise no_class(name, known, "the videos")
+    chosen = [video for video in found if not wanted or video.category in wanted]
+    loose = [video.name for video in chosen if video.category is None]
     if config.classes and loose:
         raise UserError(
             f"source.classes=true: {len(loose)} videos lie in no class folder, such as {loose[0]};"
             " move them into sub-folders or set it to false"
         )
-    return found
+    return chosen
+
+
+def no_class(name: str, known: Collection[str], where: str) -> UserError:
+    """What to say of a class that is asked for and is not there."""
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.0)
+    hint = f"nearest is {near[0]}" if near else "they have none"
+    return UserError(f"source.only_classes: {name} is no class of {where}; {hint}")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from digan.errors import UserError
 from pipelines.sources import RawVideo, SourceConfig
-from pipelines.sources.listing import list_of, part_of, root_of, split_for
+from pipelines.sources.listing import check_classes, list_of, part_of, root_of, split_for
 
 LISTS = "ucfTrainTestlist"
 SHOWN = 3
@@ -45,10 +45,11 @@ def videos(config: SourceConfig) -> list[RawVideo]:
         )
     if strays := there - set(listed):
         print(f"ucf101: {len(strays)} videos stand in no list and are left out, such as {min(strays)}", flush=True)
-    return [
+    found = [
         RawVideo(name=name, path=folder / name, category=name.split("/")[0], split=split_for(config, part))
         for name, part in listed.items()
     ]
+    return check_classes(config, found)
 
 
 def _names(path: Path) -> list[tuple[int, str]]:
