@@ -30,8 +30,17 @@ def test_repository_file_is_valid_and_whole() -> None:
     assert loaded.as_dict() == {name: dict(section) for name, section in params.read(ROOT / "params.yaml").items()}
 
 
-def test_every_key_has_a_comment() -> None:
-    lines = (ROOT / "params.yaml").read_text().splitlines()
+PRESETS = sorted((ROOT / "pipelines/presets").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.name)
+def test_presets_are_valid_and_whole(path: Path) -> None:
+    assert params.load(path).as_dict().keys() == params.load(ROOT / "params.yaml").as_dict().keys()
+
+
+@pytest.mark.parametrize("path", [ROOT / "params.yaml", *PRESETS], ids=lambda path: path.name)
+def test_every_key_has_a_comment(path: Path) -> None:
+    lines = path.read_text().splitlines()
     bare = [line.split(":")[0].strip() for line in lines if line.startswith("  ") and "#" not in line]
     assert bare == []
 
