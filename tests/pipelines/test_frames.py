@@ -86,8 +86,8 @@ def test_a_folder_that_cannot_be_used_says_why(tmp_path: Path) -> None:
 
 def damage(path: Path, how: str) -> None:
     data = path.read_bytes()
-    broken = {"empty": b"", "text": b"not a picture", "cut": data[: len(data) // 2], "flip": flipped(data)}
-    path.write_bytes(broken[how])
+    broken = {"empty": b"", "text": b"not a picture", "cut": data[: len(data) // 2]}
+    path.write_bytes(flipped(data) if how == "flip" else broken[how])
 
 
 def flipped(data: bytes) -> bytes:
@@ -104,6 +104,11 @@ def test_a_broken_picture_is_named(tmp_path: Path, how: str, reason: str, which:
     damage(folder(tmp_path / "v", 4) / which, how)
     text = refusal(tmp_path / "v")
     assert text.startswith(f"{which}: ") and reason in text and "\n" not in text
+
+
+def test_a_cut_jpeg_is_named(tmp_path: Path) -> None:
+    damage(folder(tmp_path / "v", 4, "{}.jpg") / "2.jpg", "cut")
+    assert refusal(tmp_path / "v").startswith("2.jpg: cannot be read")
 
 
 @pytest.mark.parametrize("across", [True, False])
