@@ -19,7 +19,7 @@ from typing import Any
 from digan.data.clips import ClipsConfig
 from digan.data.splits import TRAIN, VALIDATION, shuffled, split_of
 from digan.errors import UserError
-from pipelines.media import encode, isolation, pictures, shard_writer
+from pipelines.media import encode, frames, isolation, pictures, shard_writer
 from pipelines.media.encode import EncodedVideo, EncodeJob
 from pipelines.media.progress import Progress
 from pipelines.media.shard_index import ShardIndex, digest_of, index_to_json
@@ -66,7 +66,7 @@ def ingest(source: SourceConfig, clips: ClipsConfig, shards: ShardsConfig, out: 
             records += _write_split(writer, chosen, classes, clips, shards, pool, progress)
     refused = [record for record in records if record["refused"]]
     for split, writer in writers.items():
-        if not writer.shards:
+        if not writer.shards and by_split[split]:
             names = ", ".join(f"{record['name']} ({record['refused']})" for record in refused[:SHOWN])
             shutil.rmtree(building, ignore_errors=True)
             with suppress(OSError):
@@ -84,13 +84,19 @@ def ingest(source: SourceConfig, clips: ClipsConfig, shards: ShardsConfig, out: 
 
 
 def _split(videos: list[RawVideo], clips: ClipsConfig) -> dict[str, list[RawVideo]]:
-    """The videos of each split in an order that mixes folders and classes."""
+    """The videos of each split in an order that mixes folders and classes; a data set's own split goes before the hash.
+
+    ``val`` is empty only where the source has decided so for every video.
+    """
     by_name = {video.name: video for video in videos}
     by_split: dict[str, list[RawVideo]] = {TRAIN: [], VALIDATION: []}
     for name in shuffled(list(by_name)):
-        by_split[split_of(name, clips.validation_share)].append(by_name[name])
+        by_split[by_name[name].split or split_of(name, clips.validation_share)].append(by_name[name])
+    decided = all(video.split for video in videos)
+    if decided and not by_split[TRAIN]:
+        raise UserError(f"none of the {len(videos)} videos is in the train split; look at the list that splits them")
     for split, chosen in by_split.items():
-        if not chosen:
+        if not chosen and not decided:
             raise UserError(
                 f"clips.validation_share={clips.validation_share}: none of the {len(videos)} videos falls into the"
                 f" {split} split; use more videos or another share, such as 0.5"
@@ -113,7 +119,14 @@ def _write_split(
     progress.resumed(done.video)
     rest = videos[done.video :]
     jobs = [
-        EncodeJob(path=video.path, clips=clips, encoding=shards.encoding, jpeg_quality=shards.jpeg_quality)
+        EncodeJob(
+            path=video.path,
+            clips=clips,
+            encoding=shards.encoding,
+            jpeg_quality=shards.jpeg_quality,
+            kind=video.kind,
+            cut=video.cut,
+        )
         for video in rest
     ]
     with closing(_encoded(pool, jobs)) as results:
@@ -144,9 +157,10 @@ def _encoded(pool: isolation.IsolatedPool, jobs: list[EncodeJob]) -> Generator[E
 
 
 def _seconds(job: EncodeJob) -> float:
-    """The time that a file may take: a minute, and 5 s for each megabyte."""
+    """The time that a video may take: a minute, and 5 s for each megabyte."""
     try:
-        return 60 + 5 * job.path.stat().st_size / 1e6
+        size = frames.bytes_and_time(job.path)[1] if job.kind == "frames" else job.path.stat().st_size
+        return 60 + 5 * size / 1e6
     except OSError:
         return 60
 
@@ -155,13 +169,17 @@ def _fingerprint(
     videos: list[RawVideo], classes: tuple[str, ...], clips: ClipsConfig, shards: ShardsConfig, software: dict[str, str]
 ) -> str:
     """Everything that the bytes of a split depend on, with files known by name, size and time of change."""
-    files = []
+    files: list[tuple[object, ...]] = []
     for video in videos:
+        known = (video.name, video.category, video.kind, video.cut)
         try:
-            stat = video.path.stat()
-            files.append((video.name, video.category, stat.st_size, stat.st_mtime_ns))
+            if video.kind == "frames":
+                files.append((*known, *frames.bytes_and_time(video.path)))
+            else:
+                stat = video.path.stat()
+                files.append((*known, stat.st_size, stat.st_mtime_ns))
         except OSError:
-            files.append((video.name, video.category, -1, -1))
+            files.append((*known, -1, -1))
     text = json.dumps([files, classes, asdict(clips), asdict(shards), software], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from pipelines.sources import SourceConfig
+
 ROOT = Path(__file__).resolve().parents[1]
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,6 +19,12 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 WriteParams = Callable[..., Path]
+
+
+def source_config(**changes: Any) -> SourceConfig:
+    """The section ``source`` of the repository's params.yaml with some values changed."""
+    values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["source"]
+    return SourceConfig(**{**values, **changes})
 
 
 @pytest.fixture(scope="session")

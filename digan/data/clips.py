@@ -1,9 +1,12 @@
 """Frames of a video to segments of square pictures: centre crop, anti-aliased resize, stride, windows.
 
 A clip is a window of n successive frames (after the stride). A segment is a piece of a video that is stored as one
-sample: its windows are the clips that begin in it, and the segments of a video share n - 1 frames with the next, so
-that every window of the video lies in exactly one segment. Legend: H, W pixels of the video, R resolution, n frames
-of a clip.
+sample: its windows are the clips that begin in it. How a video is cut (spec, 'Clips'):
+- ``every``: every window is a clip. The segments of a video share n - 1 frames with the next, so that every window lies
+  in exactly one segment.
+- ``apart``: successive windows without overlap, a segment each.
+- ``phases``: successive stretches of n times the stride, each split into as many clips as the stride, one a phase.
+What is left over at the end is no clip. Legend: H, W pixels of the video, R resolution, n frames of a clip.
 """
 
 from __future__ import annotations
@@ -11,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
 from digan.errors import UserError
 
+Cut = Literal["every", "apart", "phases"]
 WEIGHT_BITS = 14  # resize weights are whole numbers that add up to 2^14, so sums are exact in float64 on every machine
 
 
@@ -84,11 +89,23 @@ def square(frame_hwc: np.ndarray, resolution: int) -> np.ndarray:
     return ((both + 2 ** (2 * WEIGHT_BITS - 1)) // 2 ** (2 * WEIGHT_BITS)).astype(np.uint8)
 
 
-def segments(frames: Iterable[np.ndarray], config: ClipsConfig) -> Iterator[Segment]:
-    """Cut a video into segments of at most ``segment_windows`` windows; a video shorter than a clip gives none.
+def segments(frames: Iterable[np.ndarray], config: ClipsConfig, cut: Cut = "every") -> Iterator[Segment]:
+    """Cut a video into segments; one shorter than ``frames_needed`` gives none.
 
-    Holds one segment in memory at a time, however long the video is.
+    Holds one segment (``phases``: one stretch) in memory at a time, however long the video is.
     """
+    return _overlapping(frames, config) if cut == "every" else _separate(frames, config, phases=cut == "phases")
+
+
+def frames_needed(config: ClipsConfig, cut: Cut) -> int:
+    """How many frames a video must have to give a clip."""
+    if cut == "phases":
+        return config.frames * config.frame_stride
+    return (config.frames - 1) * config.frame_stride + 1
+
+
+def _overlapping(frames: Iterable[np.ndarray], config: ClipsConfig) -> Iterator[Segment]:
+    """Segments of at most ``segment_windows`` windows, with every window of the video in one of them."""
     most = segment_windows(config.frames) + config.frames - 1
     pictures: list[np.ndarray] = []
     numbers: list[int] = []
@@ -105,6 +122,22 @@ def segments(frames: Iterable[np.ndarray], config: ClipsConfig) -> Iterator[Segm
             fresh = False
     if fresh and len(pictures) >= config.frames:
         yield Segment(frames=np.stack(pictures), numbers=tuple(numbers))
+
+
+def _separate(frames: Iterable[np.ndarray], config: ClipsConfig, *, phases: bool) -> Iterator[Segment]:
+    """Segments of one window each, none of which shares a frame with another."""
+    step = config.frame_stride if phases else 1
+    pictures: list[np.ndarray] = []
+    numbers: list[int] = []
+    for number, frame in enumerate(frames):
+        if not phases and number % config.frame_stride:
+            continue
+        pictures.append(square(frame, config.resolution))
+        numbers.append(number)
+        if len(pictures) == config.frames * step:
+            for phase in range(step):
+                yield Segment(frames=np.stack(pictures[phase::step]), numbers=tuple(numbers[phase::step]))
+            pictures, numbers = [], []
 
 
 def segment_windows(clip_frames: int) -> int:

@@ -1,13 +1,15 @@
-"""One video file to the encoded pictures of its segments: what runs in an isolated process, and needs no torch."""
+"""One raw video to the encoded pictures of its segments: what runs in an isolated process, and needs no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from digan.data.clips import ClipsConfig, segments
-from pipelines.media import pictures, video
+from digan.data.clips import ClipsConfig, Cut, frames_needed, segments
+from pipelines.media import frames, pictures, video
 
+Kind = Literal["video", "frames", "strip"]  # a file | a folder of pictures | one picture with all frames in a row
 FUNCTION = "pipelines.media.encode:encode_video"
 
 
@@ -19,6 +21,8 @@ class EncodeJob:
     clips: ClipsConfig
     encoding: str
     jpeg_quality: int
+    kind: Kind = "video"
+    cut: Cut = "every"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +51,11 @@ def refusal(reason: str) -> EncodedVideo:
 
 
 def encode_video(job: EncodeJob) -> EncodedVideo:
-    """Decode, cut and encode one file. Holds the encoded pictures of the whole video, so that a damaged one leaves
+    """Decode, cut and encode one video. Holds the encoded pictures of the whole video, so that a damaged one leaves
     nothing behind.
     """
     try:
-        decoded = video.decode(job.path)
+        decoded = _open(job)
         try:
             done = _encode(decoded, job)
         except video.DecordFailed as error:
@@ -60,7 +64,7 @@ def encode_video(job: EncodeJob) -> EncodedVideo:
     except video.Refused as error:
         return refusal(str(error))
     if not done:
-        needed = (job.clips.frames - 1) * job.clips.frame_stride + 1
+        needed = frames_needed(job.clips, job.cut)
         return refusal(f"is too short: {decoded.container.packets} frames, a clip needs {needed}")
     return EncodedVideo(
         segments=done,
@@ -72,11 +76,17 @@ def encode_video(job: EncodeJob) -> EncodedVideo:
     )
 
 
+def _open(job: EncodeJob) -> video.Decoded:
+    if job.kind == "frames":
+        return frames.decode_folder(job.path)
+    return frames.decode_strip(job.path) if job.kind == "strip" else video.decode(job.path)
+
+
 def _encode(decoded: video.Decoded, job: EncodeJob) -> tuple[EncodedSegment, ...]:
     return tuple(
         EncodedSegment(
             pictures=tuple(pictures.encode(frame, job.encoding, job.jpeg_quality) for frame in segment.frames),
             numbers=segment.numbers,
         )
-        for segment in segments(decoded.frames, job.clips)
+        for segment in segments(decoded.frames, job.clips, job.cut)
     )

@@ -1,6 +1,7 @@
 """Where raw video comes from: one file per raw data set, chosen by ``source.name``.
 
-A source is a function ``SourceConfig -> list[RawVideo]`` that looks at names only; nothing is decoded here.
+A source is a function ``SourceConfig -> list[RawVideo]`` that looks at names and lists only; nothing is decoded here.
+What several sources need lies in ``listing.py``.
 """
 
 from __future__ import annotations
@@ -9,21 +10,34 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
 from digan.errors import UserError
 
-SOURCES = ("toy", "folder")  # each a module of this room with a function ``videos(config)``
+SOURCES = ("toy", "folder", "frames", "ucf101", "sky_timelapse", "taichi_hd", "kinetics_food")
+"""Each a module of this room with a function ``videos(config)``."""
+
+NO_PATH = frozenset(("toy",))
+NO_CLASSES = frozenset(("sky_timelapse", "taichi_hd"))
+PARTS = ("train", "test", "both")
+LAYOUTS = ("folders", "strips")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RawVideo:
-    """A file still to be decoded: ``name`` is stable and unique in its source ('/' between folders), ``category`` its
+    """A video still to be decoded: ``name`` is stable and unique in its source ('/' between folders), ``category`` its
     class or ``None``.
+
+    ``kind`` says what lies at ``path`` (pipelines/media/encode.py), ``cut`` how it becomes clips (digan/data/clips.py).
+    ``split`` is ``train`` or ``val`` where the data set's own lists decide; ``None``: the stable hash of the name does.
     """
 
     name: str
     path: Path
     category: str | None
+    kind: Literal["video", "frames", "strip"] = "video"
+    cut: Literal["every", "apart", "phases"] = "every"
+    split: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +47,39 @@ class SourceConfig:
     name: str
     path: str
     classes: bool
+    only_classes: str
+    split: str
+    split_list: int
+    labels: str
+    layout: str
     toy_videos: int
     toy_seed: int
 
     def __post_init__(self) -> None:
         if self.name not in SOURCES:
             raise UserError(f"source.name={self.name}: no such source; one of {', '.join(SOURCES)}")
-        if self.name == "folder" and not self.path:
-            raise UserError("source.path is empty: the source 'folder' needs the path of a folder of videos")
+        if self.name not in NO_PATH and not self.path:
+            what = "a folder of videos" if self.name == "folder" else "the data set's folder"
+            raise UserError(f"source.path is empty: the source '{self.name}' needs the path of {what}")
+        if self.split not in PARTS:
+            raise UserError(f"source.split={self.split}: must be one of {', '.join(PARTS)}; try train")
+        if not 1 <= self.split_list <= 3:
+            raise UserError(f"source.split_list={self.split_list}: must be 1, 2 or 3; try 1")
+        if self.layout not in LAYOUTS:
+            raise UserError(f"source.layout={self.layout}: must be one of {', '.join(LAYOUTS)}")
+        if self.name in NO_CLASSES and (self.classes or self.only_classes):
+            key = "classes=true" if self.classes else f"only_classes={self.only_classes}"
+            raise UserError(
+                f'source.{key}: {self.name} has no classes; set source.classes to false, only_classes to ""'
+            )
         if not 2 <= self.toy_videos <= 1_000_000:
             raise UserError(f"source.toy_videos={self.toy_videos}: must be from 2 to 1000000; try 320")
         if self.toy_seed < 0:
             raise UserError(f"source.toy_seed={self.toy_seed}: must not be negative; try 0")
+
+    def wanted_classes(self) -> tuple[str, ...]:
+        """The names in ``only_classes``, in their order; none: all."""
+        return tuple(name for part in self.only_classes.split(",") if (name := part.strip()))
 
 
 def open_source(config: SourceConfig) -> list[RawVideo]:

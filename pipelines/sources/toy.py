@@ -20,6 +20,7 @@ import numpy as np
 
 from digan.errors import UserError
 from pipelines.sources import RawVideo, SourceConfig
+from pipelines.sources.listing import check_classes
 
 VERSION = 3  # goes up with every change of what is drawn
 SIZE, FRAMES, FPS = 128, 24, 12
@@ -51,12 +52,13 @@ def videos(config: SourceConfig) -> list[RawVideo]:
         labels = found["labels"] if sound else {}
     if not labels:
         labels = _make(folder, names, wanted)
-    return [
+    found = [
         RawVideo(
             name=f"{labels[name]['shape']}/{name}.mp4", path=folder / f"{name}.mp4", category=labels[name]["shape"]
         )
         for name in names
     ]
+    return check_classes(config, found)
 
 
 def _make(folder: Path, names: list[str], wanted: dict[str, int]) -> dict[str, Any]:

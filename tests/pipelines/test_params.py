@@ -30,8 +30,17 @@ def test_repository_file_is_valid_and_whole() -> None:
     assert loaded.as_dict() == {name: dict(section) for name, section in params.read(ROOT / "params.yaml").items()}
 
 
-def test_every_key_has_a_comment() -> None:
-    lines = (ROOT / "params.yaml").read_text().splitlines()
+PRESETS = sorted((ROOT / "pipelines/presets").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.name)
+def test_presets_are_valid_and_whole(path: Path) -> None:
+    assert params.load(path).as_dict().keys() == params.load(ROOT / "params.yaml").as_dict().keys()
+
+
+@pytest.mark.parametrize("path", [ROOT / "params.yaml", *PRESETS], ids=lambda path: path.name)
+def test_every_key_has_a_comment(path: Path) -> None:
+    lines = path.read_text().splitlines()
     bare = [line.split(":")[0].strip() for line in lines if line.startswith("  ") and "#" not in line]
     assert bare == []
 
@@ -59,6 +68,11 @@ def test_whole_numbers_are_numbers(write_params: WriteParams) -> None:
         ("training.batch_size", 12, ["training.batch_size=12", "group of 4", "try 8 or 16"]),
         ("cluster.workers", 3, ["training.batch_size=16", "divide by the 3 workers", "try 15 or 18"]),
         ("source.name", "folder", ["source.path"]),
+        ("source.name", "ucf101", ["source.path is empty", "'ucf101'"]),
+        ("source.name", "ucf", ["source.name=ucf", "one of toy, folder, frames, ucf101"]),
+        ("source.split", "val", ["source.split=val", "train, test, both"]),
+        ("source.split_list", 4, ["source.split_list=4", "1, 2 or 3"]),
+        ("source.layout", "strip", ["source.layout=strip", "folders, strips"]),
         ("model.channel_base", 8, ["model.channel_base=8"]),
         ("registry.model", "a/b", ['registry.model="a/b"']),
         ("tracking.experiment", " ", ["tracking.experiment"]),
@@ -67,6 +81,12 @@ def test_whole_numbers_are_numbers(write_params: WriteParams) -> None:
 def test_mistakes_are_named(write_params: WriteParams, key: str, value: Any, parts: list[str]) -> None:
     text = refusal(write_params({key: value}))
     assert [part for part in parts if part not in text] == []
+
+
+@pytest.mark.parametrize(("key", "value"), [("source.classes", True), ("source.only_classes", "sky")])
+def test_data_sets_without_classes_say_so(write_params: WriteParams, key: str, value: Any) -> None:
+    text = refusal(write_params({"source.name": "taichi_hd", "source.path": "/data", key: value}))
+    assert text.startswith(f"{key}={str(value).lower()}: taichi_hd has no classes")
 
 
 @pytest.mark.parametrize(("batch", "workers"), [(1, 1), (3, 1), (4, 2), (6, 2), (8, 2), (64, 4)])

@@ -9,11 +9,11 @@ import pytest
 from digan.errors import UserError
 from pipelines.media import video
 from pipelines.sources import SourceConfig, open_source, toy
+from tests.conftest import source_config
 
 
 def config(**changes: object) -> SourceConfig:
-    values = {"name": "toy", "path": "", "classes": False, "toy_videos": 12, "toy_seed": 3}
-    return SourceConfig(**{**values, **changes})  # type: ignore[arg-type]
+    return source_config(**{"toy_videos": 12, "toy_seed": 3, **changes})
 
 
 def made(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> dict[str, bytes]:
@@ -99,3 +99,8 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch:
 def test_impossible_values_name_their_place(key: str, value: object) -> None:
     with pytest.raises(UserError, match=rf"^source\.{key}={value}: "):
         config(**{key: value})
+
+
+def test_only_some_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert {each.category for each in open_source(config(only_classes="heart"))} == {"heart"}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from digan.data.clips import ClipsConfig, segment_windows, segments, square
+from digan.data.clips import ClipsConfig, Cut, frames_needed, segment_windows, segments, square
 from digan.errors import UserError
 
 
@@ -70,3 +70,28 @@ def test_a_short_video_has_no_segment() -> None:
 def test_impossible_values_name_their_place(key: str, value: int) -> None:
     with pytest.raises(UserError, match=rf"^clips\.{key}={value}: .*; try"):
         config(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("cut", "stride", "count", "clips"),
+    [
+        ("apart", 1, 11, [(0, 1, 2, 3), (4, 5, 6, 7)]),
+        ("apart", 2, 16, [(0, 2, 4, 6), (8, 10, 12, 14)]),
+        ("phases", 1, 11, [(0, 1, 2, 3), (4, 5, 6, 7)]),
+        ("phases", 2, 23, [(0, 2, 4, 6), (1, 3, 5, 7), (8, 10, 12, 14), (9, 11, 13, 15)]),
+        ("phases", 4, 16, [(0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15)]),
+    ],
+)
+def test_separate_windows_share_no_frame(cut: Cut, stride: int, count: int, clips: list[tuple[int, ...]]) -> None:
+    found = list(segments(numbered(count), config(frame_stride=stride), cut))
+    assert [segment.numbers for segment in found] == clips
+    assert all(segment.windows(4) == 1 for segment in found)
+    assert all(tuple(segment.frames[:, 0, 0, 0]) == segment.numbers for segment in found)
+
+
+@pytest.mark.parametrize("cut", ["every", "apart", "phases"])
+@pytest.mark.parametrize("stride", [1, 3])
+def test_the_shortest_video_that_gives_a_clip(cut: Cut, stride: int) -> None:
+    clips = config(frame_stride=stride)
+    needed = frames_needed(clips, cut)
+    assert list(segments(numbered(needed), clips, cut)) and not list(segments(numbered(needed - 1), clips, cut))

@@ -1,0 +1,92 @@
+"""Kinetics-food: the food classes out of a Kinetics-600 tree and its CSV lists.
+
+Layout under ``source.path``: ``train.csv`` and ``val.csv`` (or validate.csv; also in annotations/), with the columns
+label,youtube_id,time_start,time_end,split, and anywhere below it files such as ``ID_000010_000020.mp4``: flat, by split
+or by class. The validation list is the data set's test part. Clips are successive windows without overlap.
+
+The paper takes seventeen food classes. WHICH SEVENTEEN IS NOT KNOWN FOR CERTAIN HERE: ``FOOD`` is this project's own
+choice of seventeen names out of Kinetics-600. To reproduce the paper's figures, put its list into
+``source.only_classes``, joined by commas.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from digan.errors import UserError
+from pipelines.sources import RawVideo, SourceConfig
+from pipelines.sources.listing import list_of, no_class, read_csv, root_of, split_for, video_files
+
+FOOD = (
+    "baking cookies", "barbequing", "breading or breadcrumbing", "cooking egg", "cooking on campfire",
+    "cooking sausages (not on barbeque)", "cooking scallops", "flipping pancake", "frying vegetables", "making a cake",
+    "making a sandwich", "making cheese", "making pizza", "making sushi", "preparing salad", "roasting pig",
+    "scrambling eggs",
+)  # fmt: skip
+COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
+LISTS = {"train": ("train.csv", "annotations/train.csv"), "test": ("val.csv", "validate.csv", "annotations/val.csv")}
+
+
+def videos(config: SourceConfig) -> list[RawVideo]:
+    """The listed videos of the wanted classes that are there; how many are not (YouTube loses some) is printed.
+
+    A YouTube video that stands in both lists is left to the validation list.
+    """
+    root = root_of(config, "a Kinetics-600 folder")
+    wanted = config.wanted_classes() or FOOD
+    listed: dict[str, tuple[str, str, str]] = {}  # stem: part, class, YouTube's id
+    labels: set[str] = set()
+    for part, names in LISTS.items():
+        path = list_of(config, root, names, "the lists of Kinetics-600")
+        for line, row in read_csv(path, COLUMNS):
+            labels.add(row["label"])
+            if row["label"] in wanted:
+                listed[_stem(path, line, row)] = part, row["label"], row["youtube_id"]
+    for name in wanted:
+        if name not in labels:
+            raise no_class(name, labels, f"the lists in {config.path}")
+    held = {identity for part, _, identity in listed.values() if part == "test"}
+    files = _files(config, root, set(listed))
+    chosen = {stem: row for stem, row in listed.items() if row[0] == "test" or row[2] not in held}
+    there = [stem for stem in chosen if stem in files]
+    if not there:
+        raise UserError(
+            f"source.path={config.path}: none of {len(chosen)} listed videos is there, such as {min(chosen)}.mp4;"
+            " put them anywhere below it"
+        )
+    if len(there) < len(listed):
+        twice, lost = len(listed) - len(chosen), len(chosen) - len(there)
+        print(
+            f"kinetics_food: {lost} of {len(listed)} listed videos are not there; {twice} are in both lists", flush=True
+        )
+    return [
+        RawVideo(
+            name=f"{chosen[stem][1]}/{stem}{files[stem].suffix}",
+            path=root / files[stem],
+            category=chosen[stem][1],
+            cut="apart",
+            split=split_for(config, chosen[stem][0]),
+        )
+        for stem in there
+    ]
+
+
+def _stem(path: Path, line: int, row: dict[str, str]) -> str:
+    """``ID_000010_000020``: the id and the seconds of start and end with six digits."""
+    try:
+        start, end = (round(float(row[key])) for key in ("time_start", "time_end"))
+    except ValueError:
+        times = f"{row['time_start']},{row['time_end']}"
+        raise UserError(f"{path}, line {line}: {times}: time_start,time_end must be numbers of seconds") from None
+    if not row["youtube_id"]:
+        raise UserError(f"{path}, line {line}: youtube_id is empty; fetch the list again")
+    return f"{row['youtube_id']}_{start:06d}_{end:06d}"
+
+
+def _files(config: SourceConfig, root: Path, wanted: set[str]) -> dict[str, Path]:
+    """Where the wanted videos lie, by stem."""
+    found: dict[str, Path] = {}
+    for file in video_files(config, root):
+        if file.stem in wanted and (other := found.setdefault(file.stem, file)) != file:
+            raise UserError(f"source.path={config.path}: {other} and {file} are one video; keep one")
+    return found
