@@ -93,8 +93,8 @@ def connect(config: ClusterConfig) -> Iterator[Path]:
             yield folder
             return
         try:
-            _start(config, address, folder)
-            _take_signals_back()
+            with _own_signals():
+                _start(config, address, folder)
             yield folder
         finally:
             ray.shutdown()
@@ -131,13 +131,16 @@ def _start(config: ClusterConfig, address: str, folder: Path) -> None:
     )
 
 
-def _take_signals_back() -> None:
-    """Give SIGTERM back to this process's own handler: Ray's, set while it starts, dies with a stack trace instead."""
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Afterwards SIGTERM is this process's own again: Ray, while it starts, sets a handler that ends with code 15 and no word."""
     import signal
     import threading
 
+    before = signal.getsignal(signal.SIGTERM)
+    yield
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        signal.signal(signal.SIGTERM, before)
 
 
 def _knock(address: str) -> None:
