@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -88,3 +89,20 @@ def test_a_scratch_folder_goes_and_takes_those_of_killed_drivers_along(monkeypat
 def test_the_config_is_there_without_ray() -> None:
     code = "import sys, pipelines.services.cluster; sys.exit(bool({'ray', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_sigterm_stays_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray sets a handler of its own while it starts, which would end a preempted training without a word."""
+
+    def own(signum: int, frame: object) -> None: ...
+
+    def start(*arguments: object) -> None:
+        signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(signum))
+
+    monkeypatch.setattr(cluster, "_start", start)
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        with cluster.connect(CONFIG):
+            assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, before)
