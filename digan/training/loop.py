@@ -101,6 +101,8 @@ def train(
     meter = _Meter(state)
     if found is None and rank == 0:
         on_samples(0, _samples(state))
+    if state.clips_seen >= training.clips:  # killed between the last checkpoint and the last word
+        on_progress(meter.report())
     while state.clips_seen < training.clips:
         waiting_since = time.monotonic()
         pair = next(batches)

@@ -63,6 +63,23 @@ def reader(start: int) -> Iterator[FramePair]:
         start += 1
 
 
+def test_a_run_killed_after_its_last_checkpoint_still_says_that_it_is_done(tmp_path: Path) -> None:
+    run(tmp_path)
+    said: list[loop.Progress] = []
+    loop.train(
+        training=TRAINING,
+        model=MODEL,
+        reader=reader,
+        checkpoints=tmp_path,
+        rank=0,
+        world=1,
+        device=CPU,
+        on_progress=said.append,
+        on_samples=lambda clips, videos: None,
+    )
+    assert [progress.clips_seen for progress in said] == [TRAINING.clips] and said[0].seconds_left == 0
+
+
 def run(folder: Path, training: TrainingConfig = TRAINING) -> torch.Tensor:
     generator = loop.train(
         training=training,

@@ -254,7 +254,7 @@ def test_a_killed_driver_and_an_interrupted_one_cost_no_bit(place: Place, unbrok
     assert psutil.wait_procs(family, timeout=20)[1] == []
 
     # Ctrl-C reaches the whole group, a scheduler's SIGTERM the driver alone
-    for clips, stop in ((160, lambda p: os.killpg(p.pid, signal.SIGINT)), (240, lambda p: p.terminate())):
+    for clips, stop in ((120, lambda p: os.killpg(p.pid, signal.SIGINT)), (160, lambda p: p.terminate())):
         again = launch()
         checkpoint_beyond(output, clips)
         family = relatives(again)
