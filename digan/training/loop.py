@@ -92,7 +92,8 @@ def train(
     """Trains until ``training.clips`` and returns the averaged generator.
 
     Goes on from the newest whole checkpoint in ``checkpoints``; rank 0 writes new ones. ``reader(k)`` gives this rank's batches from
-    the k-th on. ``snapshot_folder`` receives the averaged generator at points spread over the run. ``on_samples`` gets (clips seen, uint8 [8, 8, 3, R, R]) of fixed seeds on rank 0.
+    the k-th on. ``snapshot_folder`` receives the averaged generator at points spread over the run. ``on_samples`` gets (clips seen,
+    uint8 [8, 8, 3, R, R]) of fixed seeds on rank 0.
     """
     state = TrainingState(training, model, device)
     found = checkpoint.newest(checkpoints)
