@@ -41,7 +41,37 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="digan", description="Videos out of a trained DIGAN generator.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_sample(commands.add_parser("sample", help="write videos of given seeds as .mp4, .gif or a .png strip"))
+    _add_preset(
+        commands.add_parser("preset", help="put the parameters of one of the paper's runs in place as params.yaml")
+    )
     return parser
+
+
+def _add_preset(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("name", nargs="?", help="which one; without it the presets are listed")
+    add("--params", type=Path, default=Path("params.yaml"), help="the file to change (default: params.yaml)")
+    add("--show", action="store_true", help="only show what would change")
+    parser.set_defaults(command=preset_command)
+
+
+def preset_command(arguments: argparse.Namespace) -> None:
+    """`digan preset NAME`: values change, comments stay; what changes is printed as a diff."""
+    from pipelines import preset
+
+    if arguments.name is None:
+        for name in preset.names():
+            print(f"{name:16} {preset.find(name).read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+        return
+    diff = preset.apply(arguments.name, arguments.params, write=not arguments.show)
+    if diff:
+        print(diff)
+    told = "would change" if arguments.show else "is now"
+    print(
+        f"{arguments.params}: {told} preset {arguments.name}"
+        if diff
+        else f"{arguments.params}: is preset {arguments.name}"
+    )
 
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:

@@ -225,9 +225,22 @@ def _write_index(output: Path, now: origin.Origin, book: Logbook, run_id: str, p
     origin.write_json(output / origin.INDEX, content)
 
 
+def dry_run(params: Params, *, shards: Path) -> None:
+    """Print what a training with these parameters would be on this machine."""
+    from pipelines import dry_run as dry
+    from pipelines.media.shards import read_index
+
+    classes = len(read_index(shards).classes) if (shards / "index.json").exists() else None
+    print(dry.show(params, dry.model_of(params, classes)))
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the stage on params.yaml in the present folder."""
-    argparse.ArgumentParser(prog="python -m pipelines.train", description=__doc__).parse_args(argv)
+    parser = argparse.ArgumentParser(prog="python -m pipelines.train", description=__doc__)
+    parser.add_argument("--dry-run", action="store_true", help="show parameters, sizes, memory and time; train nothing")
+    if parser.parse_args(argv).dry_run:
+        dry_run(load(), shards=SHARDS)
+        return
 
     def stop(signum: int, frame: object) -> None:
         raise KeyboardInterrupt

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from digan.errors import UserError
 
 SOCKET_FOLDER = "digan-ray-"  # sockets lie below /tmp/digan-ray-PID-XXXX: a Unix socket's path has 107 bytes at most
 OBJECT_STORE_BYTES = 100 * 2**20  # only sample pictures pass through it; 100 MB lie in /dev/shm while the cluster lives
+STORAGE = re.compile(r"s3://[a-z0-9][a-z0-9.-]+/\S+")
 ADDRESS = re.compile(r"auto|(ray://)?[^\s/:]+:\d+")
 
 # What Ray reads from the environment, for as long as the cluster is in use. Values that the user has set stay.
@@ -39,14 +40,17 @@ class ClusterConfig:
     """The section ``cluster`` of params.yaml.
 
     ``address`` is empty (``$RAY_ADDRESS``, else a private cluster on this machine), ``auto``, ``host:port`` or ``ray://host:port``;
-    ``gpus_per_worker`` is 0 (CPU and gloo) or 1 (NCCL); ``max_failures`` counts restarts after lost workers.
+    ``gpus_per_worker`` is 0 (CPU and gloo) or 1 (NCCL); ``max_failures`` counts restarts after lost workers. With ``min_workers``
+    below ``workers`` the number follows what the cluster has. ``storage`` is empty or the s3:// prefix of this run.
     """
 
     address: str
     workers: int
+    min_workers: int
     cpus_per_worker: int
     gpus_per_worker: int
     max_failures: int
+    storage: str
 
     def __post_init__(self) -> None:
         if self.address and not ADDRESS.fullmatch(self.address):
@@ -57,6 +61,15 @@ class ClusterConfig:
         for name in ("workers", "cpus_per_worker"):
             if getattr(self, name) < 1:
                 raise UserError(f"cluster.{name}={getattr(self, name)}: must be at least 1")
+        if not 1 <= self.min_workers <= self.workers:
+            raise UserError(
+                f"cluster.min_workers={self.min_workers}: must be from 1 to cluster.workers={self.workers}; "
+                f"try {self.workers}, a fixed number"
+            )
+        if self.storage and not STORAGE.fullmatch(self.storage):
+            raise UserError(
+                f"cluster.storage={self.storage}: must be empty or s3://bucket/prefix; try s3://digan/run-1"
+            )
         if self.gpus_per_worker not in (0, 1):
             raise UserError(
                 f"cluster.gpus_per_worker={self.gpus_per_worker}: must be 0 (CPU) or 1; a worker drives one GPU, "
@@ -64,6 +77,11 @@ class ClusterConfig:
             )
         if self.max_failures < 0:
             raise UserError(f"cluster.max_failures={self.max_failures}: must be 0 or more; try 3")
+
+    @property
+    def elastic(self) -> bool:
+        """Whether the number of workers may change while it trains."""
+        return self.min_workers < self.workers
 
     @property
     def resources_per_worker(self) -> dict[str, float]:
@@ -123,7 +141,7 @@ def _start(config: ClusterConfig, address: str, folder: Path) -> None:
     ray.init(
         address="local",
         num_cpus=int(here["CPU"]),
-        num_gpus=config.workers * config.gpus_per_worker,
+        num_gpus=min(config.workers * config.gpus_per_worker, int(here["GPU"])),
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
         _temp_dir=str(folder),
@@ -154,6 +172,8 @@ def _knock(address: str) -> None:
 
 def _check_capacity(config: ClusterConfig, found: dict[str, float], where: str) -> None:
     """Refuse what Ray would wait for without end."""
+    if config.elastic:
+        config = replace(config, workers=config.min_workers)
     for kind, each, key in (("CPU", config.cpus_per_worker, "cpus"), ("GPU", config.gpus_per_worker, "gpus")):
         has = int(found.get(kind, 0))
         if config.workers * each > has:
