@@ -23,7 +23,7 @@ from pipelines.media.write import write_csv
 from pipelines.params import Params, load
 from pipelines.report.logbook import LOG, Logbook, curves, mend_log
 from pipelines.report.training_line import TrainingLine, duration, grouped, training_line
-from pipelines.services import origin, tracking
+from pipelines.services import mirror, origin, preflight, tracking
 from pipelines.services.channel import Channel, Fault, Notice, Report, Samples, Started
 from pipelines.services.cluster import connect
 from pipelines.services.provenance import run_tags
@@ -43,15 +43,18 @@ class TrainingFailedError(Exception):
 def train(params: Params, *, shards: Path, output: Path) -> None:
     """Train what ``params`` says from ``shards`` into ``output``; returns at once where that is done already.
 
+    With ``cluster.storage`` the run lives there: shards and checkpoints lie on S3, the folder holds its books and gets its results.
     Errors: ``UserError`` for a user's mistake, here or in a worker; ``TrainingFailedError`` for other ends of workers.
     """
     from pipelines.media.shards import read_index
 
-    shards, output = shards.absolute(), output.absolute()
-    index = read_index(shards)
+    home, output = params.cluster.storage, output.absolute()
+    config = tracking.resolved(params.tracking)
+    place = mirror.find_shards(shards, home)
+    index = read_index(place)
     if index.resolution != params.clips.resolution or index.frames != params.clips.frames:
         raise UserError(
-            f"{shards}: has clips of {index.resolution} pixels and {index.frames} frames, params.yaml asks for "
+            f"{place}: has clips of {index.resolution} pixels and {index.frames} frames, params.yaml asks for "
             f"{params.clips.resolution} and {params.clips.frames}; make the shards again: python -m pipelines.ingest"
         )
     model = params.model.config(resolution=index.resolution, classes=len(index.classes))
@@ -64,21 +67,33 @@ def train(params: Params, *, shards: Path, output: Path) -> None:
     )
     line = TrainingLine("train")
     with origin.sole_writer(output):
+        if home:
+            mirror.pull(home, output)
         seen = int(mend_log(output / LOG).get("clips_seen", 0))
         decision = origin.decide(output, now, clips_seen=seen)
         if decision.kind == "finished":
             line.say(f"{output} holds this run already, {grouped(seen)} clips; nothing to do")
             return
+        if home and decision.kind == "over":
+            raise UserError(
+                f"cluster.storage={home}: holds another run ({'; '.join(decision.notes)}); give this one another prefix"
+            )
         with connect(params.cluster) as scratch:
+            preflight.check_driver(config.uri, home, output)
+            if home:
+                place = mirror.publish_shards(place, home, line.say)
+            preflight.check_nodes(place, home or str(output), now.code)
             _prepare(decision, output, line, seen)
             origin.write_origin(output, now)
-            config = tracking.resolved(params.tracking)
             tags = run_tags("train", index.digest)
             run_id = tracking.open_run(config, params.as_dict(), tags, output / "run.json")
-            with _books(config, run_id, output, line) as book:
-                trainer, channel = _trainer(params, model, shards, output, scratch, run_id)
-                _follow(trainer, channel, book, line, params.cluster.max_failures)
-        _write_index(output, now, book, run_id, params)
+            with mirror.Books(output, home, line.say):
+                with _books(config, run_id, output, line) as book:
+                    trainer, channel = _trainer(params, model, place, home or str(output), scratch, run_id)
+                    _follow(trainer, channel, book, line, params.cluster.max_failures)
+                if home:
+                    mirror.fetch(home, output)
+                _write_index(output, now, book, run_id, params)
         line.say(f"{grouped(book.clips_seen)} clips in {duration(book.seconds)}; generator in {output / 'generator'}")
 
 
@@ -123,7 +138,7 @@ def _books(config: tracking.TrackingConfig, run_id: str, output: Path, line: Tra
 
 
 def _trainer(
-    params: Params, model: ModelConfig, shards: Path, output: Path, scratch: Path, run_id: str
+    params: Params, model: ModelConfig, shards: str, output: str, scratch: Path, run_id: str
 ) -> tuple[Any, Channel]:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -132,16 +147,17 @@ def _trainer(
     assignment = Assignment(
         training=asdict(params.training),
         model=asdict(model),
-        shards=str(shards),
-        output=str(output),
+        shards=shards,
+        output=output,
         threads=cluster.cpus_per_worker,
+        environment=preflight.environment(),
         channel=channel,
     )
     trainer = TorchTrainer(
         train_worker,
         train_loop_config=assignment,
         scaling_config=ScalingConfig(
-            num_workers=cluster.workers,
+            num_workers=(cluster.min_workers, cluster.workers) if cluster.elastic else cluster.workers,
             use_gpu=cluster.gpus_per_worker > 0,
             resources_per_worker=cluster.resources_per_worker,
         ),
@@ -168,7 +184,7 @@ def _follow(trainer: Any, channel: Channel, book: Logbook, line: TrainingLine, m
 
     thread = threading.Thread(target=fit, name="ray-train", daemon=True)
     thread.start()
-    starts = 0
+    starts = workers = 0
     while True:
         alive = thread.is_alive()  # asked before taking, so that last words are not missed
         for message in channel.take():
@@ -176,7 +192,11 @@ def _follow(trainer: Any, channel: Channel, book: Logbook, line: TrainingLine, m
                 starts += 1
                 book.begin()
                 if starts > 1:
-                    line.say(f"going on from the last checkpoint, restart {starts - 1} of at most {max_failures}")
+                    shared = f" with {message.workers} workers" if message.workers != workers else ""
+                    line.say(
+                        f"going on from the last checkpoint{shared}, restart {starts - 1} of at most {max_failures}"
+                    )
+                workers = message.workers
             else:
                 _take(message, book, line)
         if not alive:

@@ -127,7 +127,7 @@ def _start(config: ClusterConfig, address: str, folder: Path) -> None:
     if address:
         try:
             _knock(address)
-            ray.init(address=address, **quiet)
+            ray.init(address=address, runtime_env=_code(), **quiet)
         except (OSError, RuntimeError, ValueError) as error:
             cause = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
             raise UserError(
@@ -147,6 +147,16 @@ def _start(config: ClusterConfig, address: str, folder: Path) -> None:
         _temp_dir=str(folder),
         **quiet,
     )
+
+
+def _code() -> dict[str, Any] | None:
+    """The project's code for machines that do not have it, without data; nothing where a Ray job has brought it already,
+    or where the project is installed rather than checked out.
+    """
+    root = Path(__file__).resolve().parents[2]
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ or not (root / "params.yaml").exists():
+        return None
+    return {"working_dir": str(root), "excludes": ["/*", "!/digan", "!/pipelines"]}
 
 
 @contextmanager

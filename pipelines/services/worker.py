@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from pipelines.services.channel import Channel, Fault, Notice, Report, Samples, Started
@@ -21,7 +21,7 @@ class Assignment(TypedDict):
     """All that a worker is told; it reads no params.yaml and may sit on another machine than the driver.
 
     ``training`` and ``model`` are the fields of ``TrainingConfig`` and ``ModelConfig``; ``shards`` and ``output`` are
-    folders that every worker reaches; ``threads`` are torch's on a CPU.
+    folders that every worker reaches or s3:// addresses; ``threads`` are torch's on a CPU; ``environment`` leads to S3.
     """
 
     training: dict[str, Any]
@@ -29,6 +29,7 @@ class Assignment(TypedDict):
     shards: str
     output: str
     threads: int
+    environment: dict[str, str]
     channel: Channel
 
 
@@ -67,11 +68,16 @@ def _train(config: Assignment, rank: int, world: int) -> None:
     from digan.models.config import ModelConfig
     from digan.training import loop, state, step
     from digan.training.config import TrainingConfig
+    from pipelines.media import storage
     from pipelines.media.shards import PairReader
+    from pipelines.services.stores import store_at
 
     torch.set_num_threads(config["threads"])
     training, model = TrainingConfig(**config["training"]), ModelConfig(**config["model"])
-    output, channel = Path(config["output"]), config["channel"]
+    channel = config["channel"]
+    for name, value in config["environment"].items():
+        os.environ.setdefault(name, value)
+    home = store_at(config["output"])
     usage = Usage()
 
     def reader(update: int, seed: int) -> Iterator[list[FramePair]]:
@@ -103,15 +109,15 @@ def _train(config: Assignment, rank: int, world: int) -> None:
 
     if rank == 0:
         channel.send(Started(workers=world))
-        untrained = output / "initial_generator"
-        if not untrained.exists():
-            checkpointing.save_generator(state.initial_generator(training, model), untrained)
+        if "initial_generator" not in home.names():
+            files = checkpointing.generator_files(state.initial_generator(training, model))
+            home.write("initial_generator", files)
     generator = loop.train(
         training=training,
         model=model,
         reader=reader,
-        checkpoints=output / "checkpoints",
-        snapshot_store=output / "snapshots",
+        checkpoints=store_at(storage.join(config["output"], "checkpoints")),
+        snapshot_store=store_at(storage.join(config["output"], "snapshots")),
         rank=rank,
         world=world,
         device=ray.train.torch.get_device(),
@@ -120,4 +126,4 @@ def _train(config: Assignment, rank: int, world: int) -> None:
         on_notice=lambda text: channel.send(Notice(text=text)),
     )
     if rank == 0:
-        checkpointing.save_generator(generator, output / "generator")
+        home.write("generator", checkpointing.generator_files(generator))

@@ -1,0 +1,117 @@
+"""A run whose home is S3 (``cluster.storage``): its books follow it there, its results come back, shards go there once.
+
+So the driver may be a job on any machine, in a folder that goes with it, and the same command still takes the run up again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from digan.checkpointing import CONFIG, WEIGHTS
+from digan.errors import UserError
+from digan.training import checkpoint
+from digan.training.checkpoint import FolderStore
+from pipelines.media import storage
+from pipelines.media.shard_index import INDEX, index_to_json, read_index
+from pipelines.services import origin
+from pipelines.services.stores import copy, store_at
+
+BOOKS = ("origin.json", "run.json", "log.jsonl", "index.json")
+SHARDS = "shards"
+EVERY = 30.0  # seconds between two looks at what has changed
+GENERATOR_FILES = (WEIGHTS, CONFIG)
+
+
+def find_shards(local: Path, home: str) -> str:
+    """Where the workers find the shards: beside the run on S3, or the local folder."""
+    if home and not (local / INDEX).exists():
+        return storage.join(home, SHARDS)
+    return str(local.absolute())
+
+
+def publish_shards(local: str, home: str, say: Callable[[str], None]) -> str:
+    """Put local shards beside the run on S3, unless they are there; returns the address to read from."""
+    index = read_index(local)
+    address = str(getattr(index, "address", local))
+    if storage.is_remote(address):
+        return address
+    target = storage.join(home, SHARDS)
+    if storage.exists(storage.join(target, INDEX)):
+        there = read_index(target)
+        if there.digest == index.digest:
+            return target
+        raise UserError(
+            f"{target}: holds the shards of other data ({there.digest[:8]}, not {index.digest[:8]}); one run a prefix: "
+            "set cluster.storage to another one"
+        )
+    paths = [shard.path for listed in index.splits.values() for shard in listed]
+    say(f"putting {len(paths)} shards to {target}, once")
+    for path in paths:
+        storage.upload(Path(local) / path, storage.join(target, path))
+    storage.write_bytes(storage.join(target, INDEX), index_to_json(index).encode())
+    return target
+
+
+def pull(home: str, folder: Path) -> None:
+    """Bring the books of the run at ``home`` into a folder that has none."""
+    if (folder / origin.ORIGIN).exists():
+        return
+    for name in BOOKS:
+        if storage.exists(storage.join(home, name)):
+            storage.download(storage.join(home, name), folder / name)
+    if (folder / origin.INDEX).exists():
+        fetch(home, folder)
+
+
+def fetch(home: str, folder: Path) -> None:
+    """Bring the generators and snapshots that are not there yet or are others."""
+    source, target = store_at(home), FolderStore(folder)
+    for name in ("initial_generator", "generator"):
+        copy(source, name, GENERATOR_FILES, target)
+    away, here = store_at(storage.join(home, "snapshots")), FolderStore(folder / "snapshots")
+    present = checkpoint.listed(away)
+    for name in present:
+        copy(away, name, GENERATOR_FILES, here)
+    for name in set(here.names()) - set(present):
+        here.remove(name)
+
+
+class Books:
+    """Sends the books in ``folder`` to ``home`` whenever they have changed, from a thread; a context."""
+
+    def __init__(self, folder: Path, home: str, warn: Callable[[str], None]) -> None:
+        self._folder, self._home, self._warn = folder, home, warn
+        self._sent: dict[str, tuple[int, int]] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="books", daemon=True)
+
+    def __enter__(self) -> Books:
+        if self._home:
+            self.push()
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._home:
+            self._stop.set()
+            self._thread.join()
+            self.push()
+
+    def push(self) -> None:
+        """Send what has changed, index.json last."""
+        for name in BOOKS:
+            path = self._folder / name
+            if path.exists():
+                stamp = (path.stat().st_mtime_ns, path.stat().st_size)
+                if self._sent.get(name) != stamp:
+                    storage.write_bytes(storage.join(self._home, name), path.read_bytes())
+                    self._sent[name] = stamp
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY):
+            try:
+                self.push()
+            except (OSError, UserError) as error:
+                self._warn(f"the log could not be put to {self._home} ({error}); trying again")

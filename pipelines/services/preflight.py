@@ -1,0 +1,109 @@
+"""What can be known to fail on other machines is refused before anything starts, with the remedy.
+
+Every machine of the cluster is asked: does it have the driver's code, and does it reach what workers read and write?
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from pathlib import Path
+
+from digan.errors import UserError
+from pipelines.media import storage
+
+JOB_FOLDER = "/runtime_resources/working_dir_files/"  # where Ray unpacks a job's working directory
+REACH_SECONDS = 300
+PASSED_ON = ("AWS_", "DIGAN_CACHE")  # beginnings of variables that workers need as the driver has them
+
+
+def in_job_folder(folder: Path) -> bool:
+    """Whether this folder goes with the Ray job that runs in it."""
+    return JOB_FOLDER in f"{folder.absolute()}/"
+
+
+def check_driver(uri: str, home: str, folder: Path) -> None:
+    """Refuse a driver whose books would be lost: a job's own folder with SQLite or without storage."""
+    if not in_job_folder(folder):
+        return
+    if uri.startswith("sqlite:"):
+        raise UserError(
+            f"tracking.uri={uri}: SQLite in a job's own folder goes with the job; set MLFLOW_TRACKING_URI=http://... "
+            "in --runtime-env-json, or tracking.uri"
+        )
+    if uri.startswith(("http://127.", "http://localhost")) and not _is_head():
+        raise UserError(
+            f"tracking.uri={uri}: this job runs on {socket.gethostname()}, where that is another machine; name the server's host"
+        )
+    if not home:
+        raise UserError(
+            f'cluster.storage="": {folder} goes with the job, and the training with it; set cluster.storage=s3://bucket/run'
+        )
+
+
+def check_nodes(shards: str, output: str, code: str) -> None:
+    """Ask every machine with CPUs; ``UserError`` names the first that cannot take part. One machine alone is not asked."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
+    here = ray.get_runtime_context().get_node_id()
+    others = [node for node in nodes if node["NodeID"] != here]
+    if not others:
+        return
+    word = secrets.token_hex(8)
+    mark = storage.join(output, f".reach-{word}")
+    storage.write_bytes(mark, word.encode())
+    try:
+        probe = ray.remote(num_cpus=0, max_retries=0)(_probe)
+        asked = {
+            node["NodeManagerHostname"]: probe.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(shards, mark, word, code, environment())
+            for node in others
+        }
+        for host, answer in asked.items():
+            try:
+                wrong = ray.get(answer, timeout=REACH_SECONDS)
+            except Exception as error:
+                first = (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]
+                raise UserError(
+                    f"machine {host}: cannot run this project ({first}); install it there, or use an image that has it"
+                ) from error
+            if wrong:
+                raise UserError(f"machine {host}: {wrong}")
+    finally:
+        storage.delete(mark)
+
+
+def environment() -> dict[str, str]:
+    """The driver's variables that lead workers to S3."""
+    return {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+
+
+def _probe(shards: str, mark: str, word: str, code: str, variables: dict[str, str]) -> str:
+    """On another machine: what keeps it from taking part, empty if nothing does."""
+    from pipelines.media.shard_index import INDEX
+    from pipelines.services import origin
+
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
+    if origin.code_digest() != code:
+        return "has another version of the code in digan/; bring both to one commit"
+    remedy = "put it on a disk that all machines share, or set cluster.storage=s3://bucket/run"
+    try:
+        if not storage.exists(storage.join(shards, INDEX)):
+            return f"does not see the shards at {shards}; {remedy}"
+        if not storage.exists(mark) or storage.read_bytes(mark) != word.encode():
+            return f"does not see the output folder {mark.rpartition('/')[0]}; {remedy}"
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _is_head() -> bool:
+    import ray
+
+    head = next((n for n in ray.nodes() if "node:__internal_head__" in n["Resources"]), None)
+    return head is not None and head["NodeID"] == ray.get_runtime_context().get_node_id()

@@ -1,0 +1,49 @@
+"""Where checkpoints, snapshots and generators lie: a folder, or a prefix on S3 with the same promise, whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from digan.training.checkpoint import FolderStore, Store
+from pipelines.media import storage
+
+LAST = ("manifest.json", "config.json")  # one of these is written last: where it lies, all lies
+
+
+class RemoteStore:
+    """A prefix on S3. Objects appear whole; a name counts once its last file is there, and loses that one first."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def __str__(self) -> str:
+        return self.address
+
+    def names(self) -> list[str]:
+        found = (name.rpartition("/") for name in storage.list_names(self.address))
+        return [folder for folder, _, file in found if file in LAST and "/" not in folder]
+
+    def write(self, name: str, files: dict[str, bytes]) -> None:
+        *_, last = files
+        assert last in LAST, last
+        storage.delete(storage.join(self.address, name, last))
+        for file, data in files.items():
+            storage.write_bytes(storage.join(self.address, name, file), data)
+
+    def read(self, name: str, file: str) -> bytes:
+        return storage.read_bytes(storage.join(self.address, name, file))
+
+    def remove(self, name: str) -> None:
+        files = storage.list_names(storage.join(self.address, name))
+        for file in sorted(files, key=lambda file: file not in LAST):
+            storage.delete(storage.join(self.address, name, file))
+
+
+def store_at(address: str) -> Store:
+    """The store at a path or an s3:// address."""
+    return RemoteStore(address) if storage.is_remote(address) else FolderStore(Path(address))
+
+
+def copy(source: Store, name: str, files: tuple[str, ...], target: Store) -> None:
+    """Put what lies under ``name`` into another store; ``files`` in the order in which they are to be written."""
+    target.write(name, {file: source.read(name, file) for file in files})
