@@ -41,7 +41,7 @@ class ClusterConfig:
 
     ``address`` is empty (``$RAY_ADDRESS``, else a private cluster on this machine), ``auto``, ``host:port`` or ``ray://host:port``;
     ``gpus_per_worker`` is 0 (CPU and gloo) or 1 (NCCL); ``max_failures`` counts restarts after lost workers. With ``min_workers``
-    below ``workers`` the number follows what the cluster has. ``storage`` is empty or the s3:// prefix of this run.
+    from 1 to below ``workers`` the number follows what the cluster has. ``storage`` is empty or the s3:// prefix of this run.
     """
 
     address: str
@@ -61,10 +61,10 @@ class ClusterConfig:
         for name in ("workers", "cpus_per_worker"):
             if getattr(self, name) < 1:
                 raise UserError(f"cluster.{name}={getattr(self, name)}: must be at least 1")
-        if not 1 <= self.min_workers <= self.workers:
+        if not 0 <= self.min_workers <= self.workers:
             raise UserError(
-                f"cluster.min_workers={self.min_workers}: must be from 1 to cluster.workers={self.workers}; "
-                f"try {self.workers}, a fixed number"
+                f"cluster.min_workers={self.min_workers}: must be from 1 to cluster.workers={self.workers}, "
+                "or 0 for a fixed number"
             )
         if self.storage and not STORAGE.fullmatch(self.storage):
             raise UserError(
@@ -81,7 +81,7 @@ class ClusterConfig:
     @property
     def elastic(self) -> bool:
         """Whether the number of workers may change while it trains."""
-        return self.min_workers < self.workers
+        return 0 < self.min_workers < self.workers
 
     @property
     def resources_per_worker(self) -> dict[str, float]:

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -132,7 +131,9 @@ def joined(count: int, folder: Path) -> Iterator[list[Host]]:
 
 def start_ray(host: Host, head: Host, *, cpus: int = 1) -> None:
     """A raylet on ``host``, with the cluster's head where host and head are one."""
-    where = ["--head", "--port=6379", "--dashboard-host=0.0.0.0"] if host is head else [f"--address={head.address}:6379"]
+    where = (
+        ["--head", "--port=6379", "--dashboard-host=0.0.0.0"] if host is head else [f"--address={head.address}:6379"]
+    )
     own = [f"--temp-dir={host.folder / 'r'}"] if host is head else []
     host.start(
         *(str(BIN / "ray"), "start", "--block", *where, f"--node-ip-address={host.address}", f"--num-cpus={cpus}"),
@@ -154,10 +155,15 @@ def wait_for(what: str, seconds: float, holds: object) -> None:
     raise AssertionError(f"{what}: not within {seconds:.0f} s")
 
 
-def inside(host: Host, *command: str, seconds: float = 60) -> str:
+def inside(host: Host, *command: str, seconds: float = 60, environment: dict[str, str] | None = None) -> str:
     """What a command on the host prints."""
     done = subprocess.run(
-        ["ip", "netns", "exec", host.name, *command], env=clean({}), capture_output=True, text=True, timeout=seconds, check=False
+        ["ip", "netns", "exec", host.name, *command],
+        env=clean(environment or {}),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
     )
     return done.stdout
 
@@ -177,7 +183,13 @@ def start_s3(host: Host) -> dict[str, str]:
     (host.folder / "s3").mkdir()
     host.start(
         *(str(BIN / "weed"), "server", f"-dir={host.folder / 's3'}", f"-ip={host.address}", f"-ip.bind={host.address}"),
-        *("-s3", "-s3.port=8333", f"-s3.config={host.folder / 's3.json'}", "-master.volumeSizeLimitMB=64", "-volume.max=20"),
+        *(
+            "-s3",
+            "-s3.port=8333",
+            f"-s3.config={host.folder / 's3.json'}",
+            "-master.volumeSizeLimitMB=64",
+            "-volume.max=20",
+        ),
         log="s3.log",
     )
     found = {
@@ -208,16 +220,15 @@ def start_mlflow(host: Host) -> str:
     """An MLflow server on the host; returns its address."""
     host.start(
         *(str(BIN / "mlflow"), "server", "--workers", "1", "--host", host.address, "--port", "5000"),
-        *("--backend-store-uri", f"sqlite:///{host.folder / 'mlflow.db'}", "--artifacts-destination", str(host.folder / "art")),
+        *(
+            "--backend-store-uri",
+            f"sqlite:///{host.folder / 'mlflow.db'}",
+            "--artifacts-destination",
+            str(host.folder / "art"),
+        ),
         *("--allowed-hosts", f"{host.address}:5000"),
         log="mlflow.log",
     )
     uri = f"http://{host.address}:5000"
     wait_for("MLflow", 90, lambda: "OK" in inside(host, "curl", "-s", f"{uri}/health"))
     return uri
-
-
-def ready(address: str) -> bool:
-    """Whether something answers over HTTP."""
-    with urllib.request.urlopen(address, timeout=2) as answer:
-        return bool(answer.status == 200)

@@ -16,7 +16,7 @@ from pipelines.services import cluster
 from pipelines.services.cluster import ClusterConfig
 
 CONFIG = ClusterConfig(
-    address="", workers=2, min_workers=2, cpus_per_worker=1, gpus_per_worker=0, max_failures=3, storage=""
+    address="", workers=2, min_workers=0, cpus_per_worker=1, gpus_per_worker=0, max_failures=3, storage=""
 )
 
 
@@ -24,7 +24,7 @@ CONFIG = ClusterConfig(
     ("key", "value"),
     [
         ("workers", 0),
-        ("min_workers", 0),
+        ("min_workers", -1),
         ("min_workers", 3),
         ("storage", "/mnt/run"),
         ("storage", "s3://bucket"),
@@ -57,9 +57,7 @@ def test_what_can_never_be_placed_is_refused_with_a_number_that_fits() -> None:
     with pytest.raises(
         UserError, match=r"^cluster.workers=4: .* needs 4 GPUs, and the cluster has 2; try cluster.workers=2$"
     ):
-        cluster._check_capacity(
-            replace(CONFIG, workers=4, min_workers=4, gpus_per_worker=1), {"CPU": 64, "GPU": 2}, "the cluster"
-        )
+        cluster._check_capacity(replace(CONFIG, workers=4, gpus_per_worker=1), {"CPU": 64, "GPU": 2}, "the cluster")
 
 
 def test_an_address_where_nobody_listens_is_refused_at_once() -> None:

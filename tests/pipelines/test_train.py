@@ -43,8 +43,8 @@ ROOT = Path(__file__).parents[2]
 FRAMES, RESOLUTION, CLIPS, BATCH = 4, 32, 240, 4
 
 
-def write_params(folder: Path) -> Params:
-    """A params.yaml for a run of seconds, its store in ``folder``."""
+def write_params(folder: Path, **training: int) -> Params:
+    """A params.yaml for a run of seconds, its store in ``folder``; ``training`` has other values for that section."""
     yaml = YAML()
     values = yaml.load((ROOT / "params.yaml").read_text())
     values["clips"].update(resolution=RESOLUTION, frames=FRAMES)
@@ -58,6 +58,7 @@ def write_params(folder: Path) -> Params:
         sample_interval=120,
         mirror=True,
     )
+    values["training"].update(training)
     values["cluster"].update(workers=2, cpus_per_worker=1)
     values["evaluation"].update(detector="transnetv2")
     values["tracking"].update(uri=f"sqlite:///{folder / 'mlflow.db'}")

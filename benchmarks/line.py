@@ -1,0 +1,43 @@
+"""Runs of the stages `ingest` and `train` in a folder of their own, for benchmarks of the whole line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def write_params(folder: Path, changes: dict[str, Any]) -> None:
+    """params.yaml of the repository with other values, keys as ``training.clips``; SQLite tracking in ``folder``."""
+    values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+    for key, value in {"tracking.uri": f"sqlite:///{folder / 'mlflow.db'}", **changes}.items():
+        section, _, name = key.partition(".")
+        assert name in values[section], key
+        values[section][name] = value
+    with (folder / "params.yaml").open("w") as file:
+        YAML(typ="safe", pure=True).dump(values, file)
+
+
+def stage(name: str, folder: Path) -> None:
+    """`python -m pipelines.NAME` in ``folder``; its output is shown where it fails."""
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    command = [sys.executable, "-m", f"pipelines.{name}"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+
+
+def seconds_a_clip(folder: Path, clips: tuple[int, int]) -> float:
+    """From the log of a run: wall time a clip between two numbers of clips seen, checkpoints, books and waiting included."""
+    log = [json.loads(line) for line in (folder / "outputs/train/log.jsonl").read_text().splitlines()]
+    inside = [point for point in log if clips[0] <= point["clips_seen"] <= clips[1]]
+    assert len(inside) >= 2, f"the run is too short: {[point['clips_seen'] for point in log]}"
+    first, last = inside[0], inside[-1]
+    return (last["seconds"] - first["seconds"]) / (last["clips_seen"] - first["clips_seen"])

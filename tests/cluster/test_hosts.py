@@ -1,0 +1,123 @@
+"""Two hosts train one run without a shared disk; one of them dies, or its cable is pulled; the run ends all the same."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from digan.checkpointing import load_generator
+from pipelines.services import origin
+from tests.cluster.hosts import ROOT, Host, inside, joined, possible, start_mlflow, start_ray, start_s3, wait_for
+from tests.pipelines.test_train import write_params, write_shards
+
+pytestmark = pytest.mark.cluster
+CLIPS, INTERVAL, LOSS_AT = 1600, 80, 400
+
+
+@dataclass
+class Site:
+    """Two hosts; the first has the head, S3, MLflow and the project's folder, which the second cannot see."""
+
+    one: Host
+    two: Host
+    project: Path
+    variables: dict[str, str]
+
+    def launch(self, run: str, log: str) -> Callable[[], int | None]:
+        values = YAML().load((self.project / "params.yaml").read_text())
+        values["tracking"].update(uri="")
+        values["cluster"].update(min_workers=1, storage=f"s3://digan/{run}")
+        with (self.project / "params.yaml").open("w") as file:
+            YAML().dump(values, file)
+        script = f'cd "{self.project}" && exec "$@"'
+        command = ("bash", "-c", script, "driver", sys.executable, "-m", "pipelines.train")
+        return self.one.start(*command, environment=self.variables | {"PYTHONPATH": str(ROOT)}, log=log).poll
+
+    def checkpoints(self, run: str) -> list[int]:
+        code = (
+            "from pipelines.services.stores import RemoteStore\n"
+            f"print(*RemoteStore('s3://digan/{run}/checkpoints').names())"
+        )
+        text = inside(self.one, sys.executable, "-c", code, environment=self.variables | {"PYTHONPATH": str(ROOT)})
+        return sorted(int(name) for name in text.split())
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    reason = possible()
+    if reason:
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(prefix="dgh", dir="/tmp", ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary)
+        with joined(2, folder) as (one, two):
+            project = one.folder / "project"
+            project.mkdir()
+            write_params(project, clips=CLIPS, checkpoint_interval=INTERVAL, sample_interval=800, snapshot_interval=400)
+            write_shards(project / "outputs/shards")
+            variables = start_s3(one) | {"MLFLOW_TRACKING_URI": start_mlflow(one)}
+            variables |= {"RAY_ADDRESS": f"{one.address}:6379"}
+            start_ray(one, one)
+            wait_for("the head", 90, lambda: "This command will now block" in (one.folder / "ray.log").read_text())
+            join(one, two)
+            yield Site(one, two, project, variables)
+
+
+def join(one: Host, two: Host) -> None:
+    start_ray(two, one)
+    wait_for("the second host", 90, lambda: "This command will now block" in (two.folder / "ray.log").read_text())
+
+
+def ended(poll: Callable[[], int | None], seconds: float) -> int:
+    wait_for("the end of the run", seconds, lambda: poll() is not None)
+    code = poll()
+    assert code is not None
+    return code
+
+
+def assert_whole(site: Site, log: str) -> None:
+    """A generator, a log and an MLflow run with every point once, in order, to the end."""
+    output = site.project / "outputs/train"
+    load_generator(output / "generator")
+    assert list(origin.read_origin(output).training.items())  # type: ignore[union-attr]
+    seen = [json.loads(line)["clips_seen"] for line in (output / "log.jsonl").read_text().splitlines()]
+    assert seen == sorted(set(seen)) and seen[-1] == CLIPS
+    assert max(after - before for before, after in zip([0, *seen], seen, strict=False)) <= CLIPS // 4, seen
+    run_id = json.loads((output / "run.json").read_text())["run_id"]
+    with sqlite3.connect(site.one.folder / "mlflow.db") as store:
+        rows = store.execute(
+            "select step from metrics where run_uuid = ? and key = 'loss/generator' order by timestamp, step", (run_id,)
+        )
+        steps = [step for (step,) in rows]
+        (status,) = store.execute("select status from runs where run_uuid = ?", (run_id,)).fetchone()
+    assert steps == sorted(set(steps)) and steps[-1] == CLIPS and set(steps) <= set(seen)
+    assert status == "FINISHED", log
+
+
+@pytest.mark.parametrize("loss", ["killed", "cut off"])
+def test_a_host_is_lost_and_the_run_ends(site: Site, loss: str) -> None:
+    run = loss.replace(" ", "-")
+    output = site.project / "outputs/train"
+    poll = site.launch(run, f"{run}.log")
+    log = site.one.folder / f"{run}.log"
+    wait_for(f"a checkpoint ({log})", 180, lambda: max(site.checkpoints(run), default=0) >= LOSS_AT)
+    assert poll() is None, log.read_text()
+    (site.two.kill if loss == "killed" else site.two.cut)()
+    begun = time.monotonic()
+    code = ended(poll, 300)
+    told = log.read_text()
+    print(told, f"{time.monotonic() - begun:.0f} s after the loss")
+    assert code == 0, told
+    assert "restart 1 of at most 3" in told
+    assert_whole(site, told)
+    output.rename(site.project / f"outputs/{run}")
+    if loss == "killed":
+        join(site.one, site.two)  # the machine is back
