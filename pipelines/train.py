@@ -254,12 +254,24 @@ def dry_run(params: Params, *, shards: Path) -> None:
     print(dry.show(params, dry.model_of(params, classes)))
 
 
+def publish(params: Params, *, shards: Path) -> str:
+    """Put the shards where a job finds them; returns their address."""
+    if not params.cluster.storage:
+        raise UserError('cluster.storage="": there is no place to put shards to; set it to s3://bucket/run')
+    return mirror.publish_shards(str(shards.absolute()), params.cluster.storage, TrainingLine("train").say)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the stage on params.yaml in the present folder."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.train", description=__doc__)
     parser.add_argument("--dry-run", action="store_true", help="show parameters, sizes, memory and time; train nothing")
-    if parser.parse_args(argv).dry_run:
+    parser.add_argument("--publish", action="store_true", help="put the shards below cluster.storage; train nothing")
+    arguments = parser.parse_args(argv)
+    if arguments.dry_run:
         dry_run(load(), shards=SHARDS)
+        return
+    if arguments.publish:
+        print(publish(load(), shards=SHARDS))
         return
 
     def stop(signum: int, frame: object) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from pathlib import Path
 
 NETWORK = "10.77.{}.{}"
 KEY, SECRET = "digan-test", "digan-test-secret"
+TOKEN = secrets.token_hex(32)  # without it no machine and no driver joins
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,6 +85,8 @@ def clean(extra: dict[str, str]) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_", "AWS_", "PYTHONDONT"))}
     quiet = {
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": TOKEN,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "OMP_NUM_THREADS": "1",
         "GLOO_SOCKET_IFNAME": "eth0",
@@ -212,7 +216,7 @@ def start_s3(host: Host) -> dict[str, str]:
         )
         return "made" in done.stdout or "BucketAlready" in done.stderr
 
-    wait_for("the S3 server", 60, made)
+    wait_for("the S3 server", 180, made)
     return found
 
 
@@ -230,5 +234,5 @@ def start_mlflow(host: Host) -> str:
         log="mlflow.log",
     )
     uri = f"http://{host.address}:5000"
-    wait_for("MLflow", 90, lambda: "OK" in inside(host, "curl", "-s", f"{uri}/health"))
+    wait_for("MLflow", 300, lambda: "OK" in inside(host, "curl", "-s", f"{uri}/health"))
     return uri

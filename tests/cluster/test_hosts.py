@@ -66,14 +66,14 @@ def site() -> Iterator[Site]:
             variables = start_s3(one) | {"MLFLOW_TRACKING_URI": start_mlflow(one)}
             variables |= {"RAY_ADDRESS": f"{one.address}:6379"}
             start_ray(one, one)
-            wait_for("the head", 90, lambda: "This command will now block" in (one.folder / "ray.log").read_text())
+            wait_for("the head", 240, lambda: "This command will now block" in (one.folder / "ray.log").read_text())
             join(one, two)
             yield Site(one, two, project, variables)
 
 
 def join(one: Host, two: Host) -> None:
     start_ray(two, one)
-    wait_for("the second host", 90, lambda: "This command will now block" in (two.folder / "ray.log").read_text())
+    wait_for("the second host", 240, lambda: "This command will now block" in (two.folder / "ray.log").read_text())
 
 
 def ended(poll: Callable[[], int | None], seconds: float) -> int:
@@ -108,11 +108,11 @@ def test_a_host_is_lost_and_the_run_ends(site: Site, loss: str) -> None:
     output = site.project / "outputs/train"
     poll = site.launch(run, f"{run}.log")
     log = site.one.folder / f"{run}.log"
-    wait_for(f"a checkpoint ({log})", 180, lambda: max(site.checkpoints(run), default=0) >= LOSS_AT)
+    wait_for(f"a checkpoint ({log})", 400, lambda: max(site.checkpoints(run), default=0) >= LOSS_AT)
     assert poll() is None, log.read_text()
     (site.two.kill if loss == "killed" else site.two.cut)()
     begun = time.monotonic()
-    code = ended(poll, 300)
+    code = ended(poll, 600)
     told = log.read_text()
     print(told, f"{time.monotonic() - begun:.0f} s after the loss")
     assert code == 0, told
