@@ -156,7 +156,8 @@ def _code() -> dict[str, Any] | None:
     root = Path(__file__).resolve().parents[2]
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ or not (root / "params.yaml").exists():
         return None
-    return {"working_dir": str(root), "excludes": ["/*", "!/digan", "!/pipelines"]}
+    others = sorted(path.name for path in root.iterdir() if path.name not in ("digan", "pipelines"))
+    return {"working_dir": str(root), "excludes": [f"/{name}" for name in others]}
 
 
 @contextmanager
