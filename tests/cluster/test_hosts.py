@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sqlite3
 import sys
 import tempfile
@@ -16,7 +18,7 @@ from ruamel.yaml import YAML
 
 from digan.checkpointing import load_generator
 from pipelines.services import origin
-from tests.cluster.hosts import ROOT, Host, inside, joined, possible, start_mlflow, start_ray, start_s3, wait_for
+from tests.cluster.hosts import BIN, ROOT, Host, inside, joined, possible, start_mlflow, start_ray, start_s3, wait_for
 from tests.pipelines.test_train import write_params, write_shards
 
 pytestmark = pytest.mark.cluster
@@ -121,3 +123,50 @@ def test_a_host_is_lost_and_the_run_ends(site: Site, loss: str) -> None:
     output.rename(site.project / f"outputs/{run}")
     if loss == "killed":
         join(site.one, site.two)  # the machine is back
+
+
+def submit(site: Site, checkout: Path, variables: dict[str, str]) -> tuple[int, str]:
+    """`ray job submit` of a checkout, as docs/cluster.md says it; exit code and what it printed."""
+    runtime = json.dumps({"env_vars": variables})
+    command = [str(BIN / "ray"), "job", "submit", "--address", f"http://{site.one.address}:8265", "--working-dir", "."]
+    command += ["--runtime-env-json", runtime, "--", "python", "-m", "pipelines.train"]
+    process = site.one.start("bash", "-c", f'cd "{checkout}" && exec "$@"', "submit", *command)
+    text, _ = process.communicate(timeout=900)
+    return process.returncode, text
+
+
+def test_a_job_brings_its_code_and_nothing_else_and_its_exit_code_tells(site: Site) -> None:
+    """After the runs above their shards lie on S3; the job's folder has neither shards nor outputs."""
+    checkout = site.one.folder / "checkout"
+    for name in ("digan", "pipelines"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (".gitignore", ".rayignore"):
+        shutil.copyfile(ROOT / name, checkout / name)
+    for decoy in ("outputs/shards/big.tar", ".git/objects/pack", "tests/x.py", ".venv/lib.so"):
+        (checkout / decoy).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / decoy).write_bytes(os.urandom(2**20))
+    write_params(checkout, clips=160, checkpoint_interval=80)
+    values = YAML().load((checkout / "params.yaml").read_text())
+    values["cluster"].update(min_workers=1, storage="s3://digan/job")
+    with (checkout / "params.yaml").open("w") as file:
+        YAML().dump(values, file)
+    code, text = submit(site, checkout, site.variables)
+    print(text)
+    assert code != 0 and "SQLite in a job's own folder goes with the job" in text
+    values["tracking"].update(uri="")
+    with (checkout / "params.yaml").open("w") as file:
+        YAML().dump(values, file)
+    publish = "from pipelines.services import mirror\nimport sys\nmirror.publish_shards(*sys.argv[1:], print)"
+    shards = str(site.project / "outputs/shards")
+    environment = site.variables | {"PYTHONPATH": str(ROOT)}
+    inside(site.one, sys.executable, "-c", publish, shards, "s3://digan/job", environment=environment)
+    code, text = submit(site, checkout, site.variables)
+    print(text)
+    assert code == 0 and "160 clips in" in text and "succeeded" in text
+    assert "160/160 clips  100%" in text  # the log follows
+    packed = next(site.one.folder.glob("r/session_*/runtime_resources/working_dir_files/*/pipelines/train.py")).parents[
+        1
+    ]
+    found = {path.name for path in packed.iterdir()}
+    assert {"digan", "pipelines", "params.yaml"} <= found and not found & {".git", "tests", ".venv"}
+    assert not (packed / "outputs/shards").exists()
