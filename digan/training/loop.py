@@ -87,11 +87,13 @@ def train(
     device: torch.device,
     on_progress: Callable[[Progress], None],
     on_samples: Callable[[int, torch.Tensor], None],
+    on_checkpoint: Callable[[int, Generator], None] = lambda clips_seen, average: None,
 ) -> Generator:
     """Trains until ``training.clips`` and returns the averaged generator.
 
     Goes on from the newest whole checkpoint in ``checkpoints``; rank 0 writes new ones. ``reader(k)`` gives this rank's batches from
-    the k-th on. ``on_samples`` gets (clips seen, uint8 [8, 8, 3, R, R]) of fixed seeds on rank 0.
+    the k-th on. ``on_samples`` gets (clips seen, uint8 [8, 8, 3, R, R]) of fixed seeds on rank 0, and ``on_checkpoint`` (clips seen,
+    averaged generator) there after every checkpoint, the one that it goes on from included.
     """
     state = TrainingState(training, model, device)
     found = checkpoint.newest(checkpoints)
@@ -101,6 +103,8 @@ def train(
     meter = _Meter(state)
     if found is None and rank == 0:
         on_samples(0, _samples(state))
+    if found is not None and rank == 0:
+        on_checkpoint(state.clips_seen, state.average)
     if state.clips_seen >= training.clips:  # killed between the last checkpoint and the last word
         on_progress(meter.report())
     while state.clips_seen < training.clips:
@@ -114,6 +118,7 @@ def train(
             on_samples(state.clips_seen, _samples(state))
         if rank == 0 and (finished or _crosses(before, state.clips_seen, training.checkpoint_interval)):
             checkpoint.save(state, checkpoints, keep=training.checkpoints_kept)
+            on_checkpoint(state.clips_seen, state.average)
         if finished or time.monotonic() - meter.started > PROGRESS_SECONDS:
             on_progress(meter.report())
     return state.average

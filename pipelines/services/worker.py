@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from pipelines.services.channel import Channel, Fault, Report, Samples, Started
+from pipelines.services.channel import Channel, Fault, Measured, Report, Samples, Started
 
 if TYPE_CHECKING:
+    from digan.models.generator import Generator
     from digan.types import FramePair
 
 LAST_WORDS = 5.0  # seconds that a dying worker waits for its message to arrive
+VERDICT = 300.0  # seconds that rank 0 waits at a measured checkpoint; its peers give up on it after 600
 
 
 class Assignment(TypedDict):
     """All that a worker is told; it reads no params.yaml and may sit on another machine than the driver.
 
     ``training`` and ``model`` are the fields of ``TrainingConfig`` and ``ModelConfig``; ``shards`` and ``output`` are
-    folders that every worker reaches; ``threads`` are torch's on a CPU.
+    folders that every worker reaches; ``threads`` are torch's on a CPU. ``objective`` measures the averaged generator
+    at every checkpoint of a trial (clips seen, generator -> values by name); ``None`` in a plain training.
     """
 
     training: dict[str, Any]
@@ -30,6 +33,7 @@ class Assignment(TypedDict):
     output: str
     threads: int
     channel: Channel
+    objective: Callable[[int, Generator], dict[str, float]] | None
 
 
 def train_worker(config: Assignment) -> None:
@@ -98,6 +102,12 @@ def _train(config: Assignment, rank: int, world: int) -> None:
         if rank == 0:
             channel.send(Samples(clips_seen=clips_seen, videos=videos_btchw.cpu().numpy()))
 
+    def on_checkpoint(clips_seen: int, average: Generator) -> None:
+        if config["objective"] is not None:
+            values = config["objective"](clips_seen, average)
+            channel.send(Measured(clips_seen=clips_seen, values=values))
+            channel.wait_for(clips_seen, patience=VERDICT)
+
     if rank == 0:
         channel.send(Started(workers=world))
         untrained = output / "initial_generator"
@@ -113,6 +123,7 @@ def _train(config: Assignment, rank: int, world: int) -> None:
         device=ray.train.torch.get_device(),
         on_progress=on_progress,
         on_samples=on_samples,
+        on_checkpoint=on_checkpoint,
     )
     if rank == 0:
         checkpointing.save_generator(generator, output / "generator")

@@ -1,0 +1,259 @@
+"""What Ray Tune calls in the driver: which trial comes next, what a result decides, when a trial dies. It tells the books first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
+from ray.tune.search import Searcher
+
+from pipelines.report.training_line import grouped
+from pipelines.sweeps.config import TuneConfig
+from pipelines.sweeps.records import FAILED, FINISHED, RUNNING, STOPPED, Measure, Records, Trial
+from pipelines.sweeps.space import Parameter
+
+OBJECTIVE, CLIPS = "objective", "clips_seen"
+NUMBER = "number"
+
+
+@dataclass(kw_only=True)
+class Sweep:
+    """The driver's view of a sweep: its books, what is still to run, and who wants to hear of an end."""
+
+    config: TuneConfig
+    parameters: list[Parameter]
+    length: int
+    records: Records
+    pending: list[int]
+    propose: Callable[[int], dict[str, Any]]
+    on_end: Callable[[Trial], None]
+    on_change: Callable[[], None]
+    metric: str
+    launched: dict[str, int] = field(default_factory=dict)  # Ray's trial id -> number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (dict, ())  # Ray pickles schedulers into its own snapshot, which is not used
+
+    def values_of(self, number: int) -> dict[str, Any]:
+        """The trial's configuration: the recorded one, or a new proposal, which is recorded."""
+        if number not in self.records.trials:
+            values = self.propose(number)
+            self.records.put(Trial(number=number, values=values, first_values=values))
+        return self.records.trials[number].values
+
+    def next(self) -> int | None:
+        """The number to launch now, ``None`` where there is none or the budget is used up."""
+        if not self.pending or self.over_budget():
+            return None
+        return self.pending.pop(0)
+
+    def over_budget(self) -> bool:
+        """Whether all trials together have trained what they may."""
+        return 0 < self.config.budget <= self.records.clips
+
+    def start(self, number: int) -> None:
+        """The trial runs, for the first time or again."""
+        trial = self.records.trials[number]
+        if not trial.ended:
+            self.records.change(number, state=RUNNING, reason="", starts=trial.starts + 1)
+        self.on_change()
+
+    def take(self, number: int, result: dict[str, Any], values: dict[str, Any]) -> None:
+        """A result of a trial goes into the books."""
+        trial = self.records.trials[number]
+        if result.get("run_id") and result["run_id"] != trial.run_id:
+            trial = self.records.change(number, run_id=result["run_id"])
+        if result.get("adopted") and result["adopted"] not in trial.adoptions:
+            trial = self.records.change(number, adoptions=(*trial.adoptions, result["adopted"]))
+        trained = max(trial.clips, int(result.get("trained", 0)))
+        seconds = max(trial.seconds, float(result.get("training_seconds", 0.0)))
+        self.records.change(number, values=values, clips=trained, seconds=seconds)
+        if math.isfinite(result.get(OBJECTIVE, math.nan)):
+            self.records.measure(
+                number,
+                Measure(
+                    clips_seen=int(result[CLIPS]),
+                    value=float(result[OBJECTIVE]),
+                    values=values,
+                    seconds=float(result.get("measure_seconds", 0.0)),
+                ),
+            )
+        self.on_change()
+
+    def end(self, number: int, state: str, reason: str) -> None:
+        """The trial has ended; nothing ends twice."""
+        if not self.records.trials[number].ended:
+            self.on_end(self.records.change(number, state=state, reason=reason))
+            self.on_change()
+
+
+class _Booked:
+    """Beside one of Tune's schedulers: results go into the books, and failures, whole trials and the budget are decided here."""
+
+    sweep: Sweep
+
+    def on_trial_add(self, controller: Any, trial: Any) -> None:
+        number = trial.config[NUMBER]
+        self.sweep.launched[trial.trial_id] = number
+        trial.config.update(self.sweep.values_of(number))
+        super().on_trial_add(controller, trial)  # type: ignore[misc]
+        self.remember(trial, number)
+
+    def remember(self, trial: Any, number: int) -> None:
+        """Tell the scheduler what an earlier launch has measured of this trial."""
+
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        number = self.sweep.launched[trial.trial_id]
+        values = {p.name: trial.config[p.name] for p in self.sweep.parameters}
+        self.sweep.take(number, result, values)
+        if result.get("failed"):
+            self.sweep.end(number, FAILED, result["failed"])
+            return TrialScheduler.STOP
+        if result.get("whole"):
+            self.sweep.end(number, FINISHED, "")
+            return TrialScheduler.STOP
+        if self.sweep.over_budget():
+            used, budget = grouped(self.sweep.records.clips), grouped(self.sweep.config.budget)
+            self.sweep.end(number, STOPPED, f"tune.budget: {used} of {budget} clips are used up")
+            return TrialScheduler.STOP
+        decision: str = super().on_trial_result(controller, trial, result)  # type: ignore[misc]
+        if decision == TrialScheduler.STOP:
+            self.sweep.end(number, STOPPED, self.why(trial, result))
+        return decision
+
+    def why(self, trial: Any, result: dict[str, Any]) -> str:
+        """Why the scheduler stops this trial."""
+        return "stopped by the scheduler"
+
+
+class Plain(_Booked, FIFOScheduler):
+    """Every trial runs to its end."""
+
+
+class Halving(_Booked, AsyncHyperBandScheduler):
+    """ASHA by clips seen, which remembers the rungs of an earlier launch."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        super().__init__(
+            time_attr=CLIPS,
+            metric=OBJECTIVE,
+            mode="min",
+            max_t=max(sweep.length, sweep.config.interval + 1),
+            grace_period=sweep.config.interval,
+            reduction_factor=sweep.config.reduction,
+        )
+        self.sweep = sweep
+        for trial in sweep.records.begun():
+            if trial.ended:
+                self._feed(f"ended-{trial.number:03d}", trial)
+
+    def remember(self, trial: Any, number: int) -> None:
+        self._feed(trial.trial_id, self.sweep.records.trials[number])
+
+    def _feed(self, key: str, trial: Trial) -> None:
+        known = type("Known", (), {"trial_id": key})()
+        for measure in trial.measures:
+            if measure.clips_seen < self.sweep.length:
+                self._brackets[0].on_result(known, measure.clips_seen, -measure.value)
+
+    def why(self, trial: Any, result: dict[str, Any]) -> str:
+        for _, recorded in self._brackets[0]._rungs:  # the highest first
+            if trial.trial_id in recorded:
+                others = {key: value for key, value in recorded.items() if key != trial.trial_id}
+                cutoff = self._brackets[0].cutoff(others)
+                if cutoff is not None:
+                    return (
+                        f"asha: {result[OBJECTIVE]:.4g} at {grouped(int(result[CLIPS]))} clips is worse than "
+                        f"{-cutoff:.4g}, the cutoff of {len(others)} trial{'s' if len(others) > 1 else ''} there"
+                    )
+        return "asha"
+
+
+class Population(_Booked, PopulationBasedTraining):
+    """Population-based training by clips seen: the worse trials take over the better ones' weights and change parameters."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        super().__init__(
+            time_attr=CLIPS,
+            metric=OBJECTIVE,
+            mode="min",
+            perturbation_interval=0.75 * sweep.config.interval,  # reports come an interval apart, give or take a batch
+            hyperparam_mutations={p.name: p.domain() for p in sweep.parameters},
+            custom_explore_fn=self._inside,
+            log_config=False,
+        )
+        self.sweep = sweep
+
+    def _inside(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Mutations stay within the space: Tune multiplies by 1.2 or 0.8 whatever the ends are."""
+        for p in self.sweep.parameters:
+            if not p.finite:
+                value = min(max(config[p.name], p.low), p.high)
+                config[p.name] = int(value) if p.kind in ("randint", "lograndint") else float(f"{value:.4g}")
+        return config
+
+    def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        config, operations = super()._get_new_config(trial, trial_to_clone)
+        config[NUMBER] = trial.config[NUMBER]
+        return config, operations
+
+
+SCHEDULERS: dict[str, Callable[[Sweep], Any]] = {"asha": Halving, "pbt": Population}
+
+
+def scheduler(sweep: Sweep) -> Any:
+    """Tune's scheduler that ``tune.scheduler`` names."""
+    if sweep.config.scheduler == "none":
+        plain = Plain()
+        plain.sweep = sweep
+        return plain
+    return SCHEDULERS[sweep.config.scheduler](sweep)
+
+
+class Proposals(Searcher):
+    """Hands out the trials that are left, one when there is room for it, so that a later one learns from earlier ones."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        super().__init__(metric=OBJECTIVE, mode="min")
+        self.sweep = sweep
+
+    def suggest(self, trial_id: str) -> Any:
+        number = self.sweep.next()
+        if number is None:
+            return Searcher.FINISHED
+        return {NUMBER: number, **self.sweep.values_of(number)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The books know already."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing is kept with Ray."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing is kept with Ray."""
+
+
+class Events(Callback):
+    """Starts and deaths of trials."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.sweep.start(self.sweep.launched[trial.trial_id])
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        lines = (trial.get_error() and str(trial.get_error()).strip().splitlines()) or ["no message"]
+        times = self.sweep.config.max_failures + 1
+        self.sweep.end(
+            self.sweep.launched[trial.trial_id],
+            FAILED,
+            f"died {times} times (tune.max_failures), at last: {lines[-1][:200]}",
+        )
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.sweep.on_change()
