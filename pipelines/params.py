@@ -115,6 +115,7 @@ class Params:
                 "clips": self.tune.length(self.training.clips),
                 "checkpoint_interval": self.tune.interval,
                 "sample_interval": self.tune.length(self.training.clips),
+                "snapshot_interval": self.tune.length(self.training.clips),
             },
             "cluster": {"workers": self.tune.workers},
             "tune": {"space": {}},

@@ -33,6 +33,8 @@ RHYTHM = {  # what a sweep sets itself
     "training.checkpoint_interval": "set tune.interval",
     "training.checkpoints_kept": "it changes no result",
     "training.sample_interval": "it changes no result",
+    "training.snapshot_interval": "it changes no result",
+    "training.snapshots_kept": "it changes no result",
 }
 
 Value = int | float | str | bool
