@@ -43,11 +43,12 @@ CURVES = "curves.csv"
 class Trial:
     """A training as a trial of a sweep: measured at its checkpoints, where it waits until it may go on.
 
-    ``objective`` runs in rank 0's process; ``on_report`` and ``on_measured`` here, and what they raise ends the training.
+    ``objective`` runs in rank 0's process; the other three here, and what they raise ends the training.
     ``gpu_share`` is the part of a GPU that a worker gets; ``run_file`` names the run in MLflow.
     """
 
     objective: Callable[[int, Generator], dict[str, float]]
+    on_started: Callable[[Started], None]
     on_report: Callable[[Report], None]
     on_measured: Callable[[Measured], None]
     gpu_share: float
@@ -202,6 +203,8 @@ def _follow(
             if isinstance(message, Started):
                 starts += 1
                 book.begin()
+                if trial:
+                    trial.on_started(message)
                 if starts > 1:
                     line.say(f"going on from the last checkpoint, restart {starts - 1} of at most {max_failures}")
             elif isinstance(message, Measured):

@@ -23,9 +23,9 @@ from pipelines.services import origin, tracking
 from pipelines.services.cluster import ClusterConfig, connect
 from pipelines.services.provenance import run_tags
 from pipelines.sweeps import proposals
-from pipelines.sweeps.records import STOPPED, Records, Trial, open_records
+from pipelines.sweeps.records import STOPPED, Records, Trial, best_of, open_records
 from pipelines.sweeps.space import Parameter
-from pipelines.sweeps.view import View, best_of
+from pipelines.sweeps.view import View
 
 SHARDS, OUTPUT = Path("outputs/shards"), Path("outputs/tune")
 # What Ray Tune reads from the environment while a sweep runs.
@@ -38,7 +38,9 @@ ENVIRONMENT = {
     "TUNE_MAX_PENDING_TRIALS_PG": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-DRIVER = {"CPU": 0.01}  # a trial's own process only waits; its workers reserve what they need
+# A trial's own process only waits, beside the head node's; its workers reserve what they need. Any share of a CPU here would
+# take a whole worker's room, and Tune wants some resource.
+DRIVER = {"node:__internal_head__": 0.001}
 
 
 def sweep(params: Params, *, shards: Path, output: Path) -> Records:

@@ -39,6 +39,8 @@ ROOMS: dict[str, set[str]] = {
     "sources": {"media"},  # a source encodes and probes videos
     "services": {"media"},  # a worker reads shards; the registry writes files
     "report": {"media", "services"},  # the logbook writes strips and takes a channel's reports
+    # Trials are whole trainings, measured as the stage evaluate does.
+    "sweeps": {"media", "services", "report", "params", "detectors", "train", "evaluate", "reference"},
 }
 TOP = {"ingest", "reference", "train", "evaluate", "register", "tune", "cli", "summary", "showcase"}
 
@@ -122,6 +124,9 @@ def test_nothing_imports_a_stage() -> None:
         ("pipelines.evaluate", "pipelines.reference"),
         ("pipelines.summary", "pipelines.evaluate"),
         ("pipelines.summary", "pipelines.register"),
+        ("pipelines.sweeps.objective", "pipelines.evaluate"),
+        ("pipelines.sweeps.objective", "pipelines.reference"),
+        ("pipelines.sweeps.trial", "pipelines.train"),
     }
     wrong = [
         (name, other)

@@ -18,9 +18,10 @@ PAUSE = 0.1  # seconds between two looks of a waiting worker
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """Rank 0 of a worker group has begun; ``workers`` are in the group."""
+    """Rank 0 of a worker group has begun; ``workers`` are in the group, whose resources Ray knows as ``placement``."""
 
     workers: int
+    placement: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,6 +63,14 @@ def fault_of(error: Exception, rank: int) -> Fault:
     return Fault(kind="bug", rank=rank, text="".join(traceback.format_exception(error)))
 
 
+def _placement() -> str:
+    """Ray's id of what is reserved for this worker group, empty outside of one."""
+    from ray.util import get_current_placement_group
+
+    group = get_current_placement_group()
+    return group.id.hex() if group else ""
+
+
 def _train(config: Assignment, rank: int, world: int) -> None:
     import psutil
     import ray.train.torch
@@ -109,7 +117,7 @@ def _train(config: Assignment, rank: int, world: int) -> None:
             channel.wait_for(clips_seen, patience=VERDICT)
 
     if rank == 0:
-        channel.send(Started(workers=world))
+        channel.send(Started(workers=world, placement=_placement()))
         untrained = output / "initial_generator"
         if not untrained.exists():
             checkpointing.save_generator(state.initial_generator(training, model), untrained)

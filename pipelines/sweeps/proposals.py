@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 from pipelines.sweeps import space
@@ -33,6 +34,7 @@ def _tpe(seed: int, parameters: list[Parameter], number: int, known: list[Trial]
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     distributions = {p.name: _distribution(p) for p in parameters}
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     sampler = optuna.samplers.TPESampler(
         seed=1_000_003 * seed + number,
         n_startup_trials=0,

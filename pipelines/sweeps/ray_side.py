@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +20,7 @@ from pipelines.sweeps.space import Parameter
 
 OBJECTIVE, CLIPS = "objective", "clips_seen"
 NUMBER = "number"
+PLACEMENT = "placement.json"  # in a trial's folder: what Ray has reserved for its workers
 
 
 @dataclass(kw_only=True)
@@ -33,6 +36,7 @@ class Sweep:
     on_end: Callable[[Trial], None]
     on_change: Callable[[], None]
     metric: str
+    clock: dict[int, float] = field(default_factory=dict)  # number -> when its wall time was last taken
     launched: dict[str, int] = field(default_factory=dict)  # Ray's trial id -> number
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -49,7 +53,13 @@ class Sweep:
         """The number to launch now, ``None`` where there is none or the budget is used up."""
         if not self.pending or self.over_budget():
             return None
+        self.clock[self.pending[0]] = time.monotonic()
         return self.pending.pop(0)
+
+    def wall(self, number: int) -> float:
+        """The trial's wall time up to now."""
+        now = time.monotonic()
+        return round(self.records.trials[number].wall + now - self.clock.setdefault(number, now), 2)
 
     def over_budget(self) -> bool:
         """Whether all trials together have trained what they may."""
@@ -57,6 +67,7 @@ class Sweep:
 
     def start(self, number: int) -> None:
         """The trial runs, for the first time or again."""
+        self.release(number)
         trial = self.records.trials[number]
         if not trial.ended:
             self.records.change(number, state=RUNNING, reason="", starts=trial.starts + 1)
@@ -71,7 +82,8 @@ class Sweep:
             trial = self.records.change(number, adoptions=(*trial.adoptions, result["adopted"]))
         trained = max(trial.clips, int(result.get("trained", 0)))
         seconds = max(trial.seconds, float(result.get("training_seconds", 0.0)))
-        self.records.change(number, values=values, clips=trained, seconds=seconds)
+        self.records.change(number, values=values, clips=trained, seconds=seconds, wall=self.wall(number))
+        self.clock[number] = time.monotonic()
         if math.isfinite(result.get(OBJECTIVE, math.nan)):
             self.records.measure(
                 number,
@@ -84,10 +96,24 @@ class Sweep:
             )
         self.on_change()
 
+    def release(self, number: int) -> None:
+        """End the trial's workers and give back what is reserved for them.
+
+        Tune ends a trial's process at once; the workers' reservation outlives it, and Ray's own cleaner of such needs a dashboard.
+        """
+        import ray
+        from ray._raylet import PlacementGroupID
+        from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+        path = self.records.trial_folder(number) / PLACEMENT
+        if ray.is_initialized() and path.is_file() and (held := json.loads(path.read_text())["id"]):
+            remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(held)))
+        path.unlink(missing_ok=True)
+
     def end(self, number: int, state: str, reason: str) -> None:
         """The trial has ended; nothing ends twice."""
         if not self.records.trials[number].ended:
-            self.on_end(self.records.change(number, state=state, reason=reason))
+            self.on_end(self.records.change(number, state=state, reason=reason, wall=self.wall(number)))
             self.on_change()
 
 
@@ -107,6 +133,12 @@ class _Booked:
         """Tell the scheduler what an earlier launch has measured of this trial."""
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        decision = self._decide(controller, trial, result)
+        if decision != TrialScheduler.CONTINUE:
+            self.sweep.release(self.sweep.launched[trial.trial_id])
+        return decision
+
+    def _decide(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number = self.sweep.launched[trial.trial_id]
         values = {p.name: trial.config[p.name] for p in self.sweep.parameters}
         self.sweep.take(number, result, values)
@@ -247,6 +279,7 @@ class Events(Callback):
         self.sweep.start(self.sweep.launched[trial.trial_id])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.sweep.release(self.sweep.launched[trial.trial_id])
         lines = (trial.get_error() and str(trial.get_error()).strip().splitlines()) or ["no message"]
         times = self.sweep.config.max_failures + 1
         self.sweep.end(
@@ -254,6 +287,9 @@ class Events(Callback):
             FAILED,
             f"died {times} times (tune.max_failures), at last: {lines[-1][:200]}",
         )
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.sweep.release(self.sweep.launched[trial.trial_id])
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.sweep.on_change()

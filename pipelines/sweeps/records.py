@@ -33,7 +33,8 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One configuration. ``clips`` and ``seconds`` are training done, over all launches; ``starts`` counts them.
+    """One configuration. ``clips`` and ``seconds`` are training done, over all launches, and ``wall`` the seconds from
+    its launch to its end; ``starts`` counts launches.
 
     ``adoptions`` are population-based training's: at how many clips whose weights were taken over.
     """
@@ -45,6 +46,7 @@ class Trial:
     measures: tuple[Measure, ...] = ()
     clips: int = 0
     seconds: float = 0.0
+    wall: float = 0.0
     starts: int = 0
     adoptions: tuple[dict[str, Any], ...] = ()
     run_id: str = ""
@@ -102,6 +104,13 @@ class Records:
     def begun(self) -> list[Trial]:
         """All trials in the order of their numbers."""
         return [self.trials[number] for number in sorted(self.trials)]
+
+
+def best_of(trials: list[Trial]) -> Trial | None:
+    """The trial with the lowest last measure, among whole ones where there are any."""
+    whole = [t for t in trials if t.state == FINISHED and t.last]
+    measured = whole or [t for t in trials if t.state != FAILED and t.last]
+    return min(measured, key=lambda t: (t.last.value if t.last else 0.0, t.number), default=None)
 
 
 def open_records(folder: Path, settings: dict[str, Any]) -> tuple[Records, list[str]]:

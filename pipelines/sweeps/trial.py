@@ -22,7 +22,7 @@ from pipelines.report.logbook import LOG, mend_log
 from pipelines.services import origin, tracking
 from pipelines.services.channel import Measured, Report
 from pipelines.sweeps import objective, runs
-from pipelines.sweeps.ray_side import CLIPS, NUMBER, OBJECTIVE
+from pipelines.sweeps.ray_side import CLIPS, NUMBER, OBJECTIVE, PLACEMENT
 from pipelines.sweeps.records import ADOPTED
 
 PATIENCE = 60.0  # seconds that a trial waits until a dying predecessor has let go of its folder
@@ -87,6 +87,7 @@ def run(config: dict[str, Any], setting: Setting) -> None:
                 reference=setting.reference,
                 folder=str(folder / objective.MEASURES),
             ),
+            on_started=lambda started: origin.write_json(folder / PLACEMENT, {"id": started.placement}),
             on_report=reporter.on_report,
             on_measured=reporter.on_measured,
             gpu_share=setting.params.tune.gpu_share,

@@ -8,7 +8,7 @@ import time
 from typing import Any, TextIO
 
 from pipelines.report.training_line import duration, grouped
-from pipelines.sweeps.records import FAILED, FINISHED, RUNNING, STOPPED, Records, Trial
+from pipelines.sweeps.records import FAILED, FINISHED, RUNNING, STOPPED, WAITING, Records, Trial, best_of
 from pipelines.sweeps.space import Parameter
 
 RENEWED = 1.0  # seconds between two renewals
@@ -64,7 +64,7 @@ class View:
                 self._live.update(self.table(), refresh=True)
             return
         for trial in self.records.begun():
-            if _mark(trial) != self._shown.get(trial.number):
+            if trial.state != WAITING and _mark(trial) != self._shown.get(trial.number):
                 self._shown[trial.number] = _mark(trial)
                 self.say(self.line(trial))
 
@@ -111,13 +111,6 @@ class View:
                 return int(json.loads(file.read().splitlines()[-1])["clips_seen"])
         except (OSError, ValueError, IndexError, KeyError, TypeError):
             return 0
-
-
-def best_of(trials: list[Trial]) -> Trial | None:
-    """The trial with the lowest last measure, among whole ones where there are any."""
-    whole = [t for t in trials if t.state == FINISHED and t.last]
-    measured = whole or [t for t in trials if t.state != FAILED and t.last]
-    return min(measured, key=lambda t: (t.last.value if t.last else 0.0, t.number), default=None)
 
 
 def _mark(trial: Trial) -> tuple[str, int]:
