@@ -121,11 +121,19 @@ def _run(
         status = "KILLED"
         raise
     finally:
+        _write_outcome(params, parameters, records, metric, total)
         best = best_of(records.begun())
         if best and best.last:
             tracking.log_evaluation(config, parent, {f"best/{metric}": best.last.value}, step=best.number)
             tracking.set_tags(config, parent, {"sweep.best": f"{best.number:03d}"})
         tracking.finish_run(config, parent, status)
+
+
+def _write_outcome(params: Params, parameters: list[Parameter], records: Records, metric: str, total: int) -> None:
+    from pipelines.sweeps import outcome, page
+
+    outcome.write(records, parameters, metric, total)
+    page.write(records, parameters, metric, params.tune.videos, params.tune.length(params.training.clips))
 
 
 def _fit(

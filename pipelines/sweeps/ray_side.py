@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from ray.tune import Callback
@@ -127,10 +128,11 @@ class _Booked:
         self.sweep.launched[trial.trial_id] = number
         trial.config.update(self.sweep.values_of(number))
         super().on_trial_add(controller, trial)  # type: ignore[misc]
-        self.remember(trial, number)
 
-    def remember(self, trial: Any, number: int) -> None:
-        """Tell the scheduler what an earlier launch has measured of this trial."""
+    def judge(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """What Tune's scheduler says."""
+        decision: str = super().on_trial_result(controller, trial, result)  # type: ignore[misc]
+        return decision
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         decision = self._decide(controller, trial, result)
@@ -152,7 +154,7 @@ class _Booked:
             used, budget = grouped(self.sweep.records.clips), grouped(self.sweep.config.budget)
             self.sweep.end(number, STOPPED, f"tune.budget: {used} of {budget} clips are used up")
             return TrialScheduler.STOP
-        decision: str = super().on_trial_result(controller, trial, result)  # type: ignore[misc]
+        decision = self.judge(controller, trial, result)
         if decision == TrialScheduler.STOP:
             self.sweep.end(number, STOPPED, self.why(trial, result))
         return decision
@@ -179,24 +181,30 @@ class Halving(_Booked, AsyncHyperBandScheduler):
             reduction_factor=sweep.config.reduction,
         )
         self.sweep = sweep
+        self._rungs = self._brackets[0]
         for trial in sweep.records.begun():
-            if trial.ended:
-                self._feed(f"ended-{trial.number:03d}", trial)
+            for measure in trial.measures:
+                self._pass(trial.number, measure.clips_seen, measure.value)
 
-    def remember(self, trial: Any, number: int) -> None:
-        self._feed(trial.trial_id, self.sweep.records.trials[number])
+    def _pass(self, number: int, clips: int, value: float) -> str:
+        """A trial comes to a rung; trials are known there by number, whatever Ray calls them in this launch."""
+        if clips >= self.sweep.length:
+            return TrialScheduler.CONTINUE
+        decision: str = self._rungs.on_result(SimpleNamespace(trial_id=f"{number:03d}"), clips, -value)
+        return decision
 
-    def _feed(self, key: str, trial: Trial) -> None:
-        known = type("Known", (), {"trial_id": key})()
-        for measure in trial.measures:
-            if measure.clips_seen < self.sweep.length:
-                self._brackets[0].on_result(known, measure.clips_seen, -measure.value)
+    def judge(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        return self._pass(self.sweep.launched[trial.trial_id], int(result[CLIPS]), float(result[OBJECTIVE]))
+
+    def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Its last result was judged already."""
 
     def why(self, trial: Any, result: dict[str, Any]) -> str:
-        for _, recorded in self._brackets[0]._rungs:  # the highest first
-            if trial.trial_id in recorded:
-                others = {key: value for key, value in recorded.items() if key != trial.trial_id}
-                cutoff = self._brackets[0].cutoff(others)
+        own = f"{self.sweep.launched[trial.trial_id]:03d}"
+        for _, recorded in self._rungs._rungs:  # the highest first
+            if own in recorded:
+                others = {key: value for key, value in recorded.items() if key != own}
+                cutoff = self._rungs.cutoff(others)
                 if cutoff is not None:
                     return (
                         f"asha: {result[OBJECTIVE]:.4g} at {grouped(int(result[CLIPS]))} clips is worse than "
