@@ -24,7 +24,7 @@ from pipelines.params import Params, load
 from pipelines.report.logbook import LOG, Logbook, curves, mend_log
 from pipelines.report.training_line import TrainingLine, duration, grouped, training_line
 from pipelines.services import origin, tracking
-from pipelines.services.channel import Channel, Fault, Measured, Report, Samples, Started
+from pipelines.services.channel import Channel, Fault, Measured, Notice, Report, Samples, Started
 from pipelines.services.cluster import connect
 from pipelines.services.provenance import run_tags
 from pipelines.services.worker import Assignment, train_worker
@@ -43,13 +43,12 @@ CURVES = "curves.csv"
 class Trial:
     """A training as a trial of a sweep: measured at its checkpoints, where it waits until it may go on.
 
-    ``objective`` runs in rank 0's process; the other three here, and what they raise ends the training.
+    ``objective`` runs in rank 0's process; ``on_started`` and ``on_measured`` here, and what they raise ends the training.
     ``gpu_share`` is the part of a GPU that a worker gets; ``run_file`` names the run in MLflow.
     """
 
     objective: Callable[[int, Generator], dict[str, float]]
     on_started: Callable[[Started], None]
-    on_report: Callable[[Report], None]
     on_measured: Callable[[Measured], None]
     gpu_share: float
     run_file: Path
@@ -213,8 +212,6 @@ def _follow(
                 channel.allow(message.clips_seen)
             else:
                 _take(message, book, line)
-                if trial and isinstance(message, Report):
-                    trial.on_report(message)
         if not alive:
             break
         thread.join(LOOK)
@@ -222,7 +219,7 @@ def _follow(
         raise TrainingFailedError(f"given up after {starts} starts (cluster.max_failures={max_failures})\n{ended[0]}")
 
 
-def _take(message: Report | Samples | Fault, book: Logbook, line: TrainingLine) -> None:
+def _take(message: Report | Samples | Fault | Notice, book: Logbook, line: TrainingLine) -> None:
     if isinstance(message, Report):
         book.report(message)
         text = training_line(
@@ -235,6 +232,8 @@ def _take(message: Report | Samples | Fault, book: Logbook, line: TrainingLine) 
         line.show(text, last=message.clips_seen >= message.clips_total)
     elif isinstance(message, Samples):
         book.samples(message.clips_seen, message.videos)
+    elif isinstance(message, Notice):
+        line.say(message.text)
     elif message.kind == "mistake":
         raise UserError(message.text)
     elif message.kind == "bug":

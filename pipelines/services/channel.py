@@ -64,7 +64,14 @@ class Measured:
     values: dict[str, float]
 
 
-Message = Started | Report | Samples | Fault | Measured
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """A line for a person about something that training has handled by itself."""
+
+    text: str
+
+
+Message = Started | Report | Samples | Fault | Notice | Measured
 
 
 class _Mailbox:

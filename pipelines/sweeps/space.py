@@ -35,6 +35,7 @@ RHYTHM = {  # what a sweep sets itself
     "training.sample_interval": "it changes no result",
     "training.snapshot_interval": "it changes no result",
     "training.snapshots_kept": "it changes no result",
+    "training.on_divergence": "such a trial has failed",
 }
 
 Value = int | float | str | bool

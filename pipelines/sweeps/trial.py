@@ -20,7 +20,7 @@ from pipelines import train
 from pipelines.params import Params
 from pipelines.report.logbook import LOG, mend_log
 from pipelines.services import origin, tracking
-from pipelines.services.channel import Measured, Report
+from pipelines.services.channel import Measured
 from pipelines.sweeps import objective, runs
 from pipelines.sweeps.ray_side import CLIPS, NUMBER, OBJECTIVE, PLACEMENT
 from pipelines.sweeps.records import ADOPTED
@@ -88,7 +88,6 @@ def run(config: dict[str, Any], setting: Setting) -> None:
                 folder=str(folder / objective.MEASURES),
             ),
             on_started=lambda started: origin.write_json(folder / PLACEMENT, {"id": started.placement}),
-            on_report=reporter.on_report,
             on_measured=reporter.on_measured,
             gpu_share=setting.params.tune.gpu_share,
             run_file=folder / "run.json",
@@ -119,12 +118,6 @@ class _Reporter:
         """A measure of an earlier launch; the driver may not have heard of it."""
         if measure[CLIPS] < self.length and measure[CLIPS] not in self.reported:
             self._report(measure[CLIPS], measure)
-
-    def on_report(self, report: Report) -> None:
-        """Nan and infinity end a trial; everything else is the logbook's."""
-        bad = sorted(name for name, value in report.metrics.items() if not math.isfinite(value))
-        if bad:
-            raise TrialFailedError(f"nan: {bad[0]} is {report.metrics[bad[0]]} at {report.clips_seen} clips")
 
     def on_measured(self, message: Measured) -> None:
         """A checkpoint was measured; the last one is told when the trial has ended."""
