@@ -40,7 +40,6 @@ def _tpe(seed: int, parameters: list[Parameter], number: int, known: list[Trial]
         n_startup_trials=0,
         multivariate=True,
         constant_liar=True,
-        warn_independent_sampling=False,
     )
     study = optuna.create_study(direction="minimize", sampler=sampler)
     for trial in sorted(known, key=lambda t: t.number):

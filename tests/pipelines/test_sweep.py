@@ -87,7 +87,9 @@ class _RayTrial(SimpleNamespace):
 
 def launch(scheduler: Any, number: int) -> Any:
     kept = SimpleNamespace(checkpoint_manager=SimpleNamespace(checkpoint_config=SimpleNamespace(num_to_keep=None)))
-    one = _RayTrial(trial_id=f"ray{number}", config={"number": number}, status="RUNNING", run_metadata=kept)
+    one = _RayTrial(
+        trial_id=f"ray{number}", config={"number": number}, status="RUNNING", experiment_tag="", run_metadata=kept
+    )
     scheduler.on_trial_add(SimpleNamespace(search_alg=None), one)
     return one
 
