@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,17 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipelines.sources import SourceConfig
+from tests import s3
 
 ROOT = Path(__file__).resolve().parents[1]
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
+for name in [name for name in os.environ if name.startswith("AWS_")]:  # nobody's own store is touched by a test
+    del os.environ[name]
 
+BUCKETS = count()
 WriteParams = Callable[..., Path]
 
 
@@ -74,3 +79,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names.
     """
     return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.S3Server]:
+    """A real S3 server on loopback, started by the first test that asks for it, for all that do."""
+    with s3.running(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_bucket(s3_server: s3.S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a new, empty bucket; the AWS_* variables lead to its server while the test runs."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server.make_bucket(f"test-{next(BUCKETS):04d}")
