@@ -49,7 +49,11 @@ def bootstrap(
     around = values - values.mean()
     low, high = np.quantile(around, [(1 - level) / 2, (1 + level) / 2])
     return Interval(
-        low=figure + float(low), high=figure + float(high), std=float(values.std(ddof=1)), level=level, resamples=resamples
+        low=figure + float(low),
+        high=figure + float(high),
+        std=float(values.std(ddof=1)),
+        level=level,
+        resamples=resamples,
     )
 
 
@@ -116,3 +120,31 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation (n - 1; nan for a single value)."""
     std = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
     return float(np.mean(values)), std
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """``difference`` of two figures (negative: the first is lower) beside its standard deviation ``spread``."""
+
+    difference: float
+    spread: float
+    margin: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the difference is larger than ``margin`` times the spread."""
+        return bool(abs(self.difference) > self.margin * self.spread)
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        verb = "is more than" if self.is_significant else "is not more than"
+        return (
+            f"the difference of {abs(self.difference):.3g} {verb} {self.margin:g} times its spread of {self.spread:.2g}"
+        )
+
+
+def compare(first: float, second: float, *, spreads: tuple[float, float], margin: float) -> Comparison:
+    """Two figures with a standard deviation each; a spread that is not known (nan) counts as 0."""
+    variances = [0.0 if np.isnan(s) else s**2 for s in spreads]
+    return Comparison(difference=first - second, spread=float(np.sqrt(sum(variances))), margin=margin)

@@ -75,11 +75,10 @@ class Detector:
 
 def load(config: EvaluationConfig, resize: str = "crop") -> Detector:
     """The detector that ``config`` names; weights that are missing or do not fit are a ``UserError``."""
-    device = _device()
     if config.detector == "transnetv2":
-        return _transnetv2(device)
+        return _transnetv2()
     if config.detector == "i3d_untrained":
-        return _i3d_untrained(device)
+        return _i3d_untrained()
     key, where = "evaluation.weights", weights.WHERE
     data = weights.read(config.weights, key=key, where=where, sha256=config.weights_sha256)
     if config.detector == "i3d_torchscript":
@@ -88,10 +87,8 @@ def load(config: EvaluationConfig, resize: str = "crop") -> Detector:
                 "evaluation.detector=i3d_torchscript: runs the code in the file, so evaluation.weights_sha256 must name"
                 f" it; this file's is {hashlib.sha256(data).hexdigest()}"
             )
-        return Detector(
-            **scripted.i3d_torchscript(data, f"{key}={config.weights}", device, resize), min_frames=i3d.MIN_FRAMES
-        )
-    return _i3d(data, f"{key}={config.weights}", device, resize)
+        return Detector(**scripted.i3d_torchscript(data, f"{key}={config.weights}", resize), min_frames=i3d.MIN_FRAMES)
+    return _i3d(data, f"{key}={config.weights}", resize)
 
 
 def load_companions(config: EvaluationConfig) -> list[Detector]:
@@ -101,14 +98,23 @@ def load_companions(config: EvaluationConfig) -> list[Detector]:
         place = f"evaluation.companions: {name}={address}"
         data = weights.read(address, key=f"evaluation.companions: {name}", where=_C3D_WHERE)
         if name == "c3d":
-            found.append(_c3d(data, place, _device()))
+            found.append(_c3d(data, place))
         else:
-            found.append(Detector(**scripted.companion(name, data, place, _device()), min_frames=1))
+            found.append(Detector(**scripted.companion(name, data, place), min_frames=1))
     return found
 
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _embedding(
+    network: torch.nn.Module, run: Callable[[torch.Tensor], torch.Tensor]
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """``run`` on the device of the process that embeds, which need not be the one that loaded the network."""
+
+    def embed(videos: torch.Tensor) -> torch.Tensor:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        network.to(device)
+        return run(videos.to(device))
+
+    return embed
 
 
 def transnetv2_state() -> dict[str, torch.Tensor]:
@@ -124,22 +130,21 @@ def transnetv2_state() -> dict[str, torch.Tensor]:
     return weights.state_dict(data, str(file))
 
 
-def _transnetv2(device: torch.device) -> Detector:
+def _transnetv2() -> Detector:
     network = transnetv2.TransNetV2Trunk().eval()
     network.load_state_dict(transnetv2.trunk_weights(transnetv2_state()))
-    network.to(device)
     return Detector(
         network="transnetv2",
         metric_name="frechet_transnetv2",
         digest=weights.digest("transnetv2", transnetv2.PREPROCESSING, network.state_dict()),
         weights_sha256=TRANSNETV2_SHA256,
         min_frames=2,
-        embed=lambda videos: transnetv2.features(network, videos.to(device)),
+        embed=_embedding(network, lambda videos: transnetv2.features(network, videos)),
     )
 
 
-def _i3d_untrained(device: torch.device) -> Detector:
-    network = i3d.untrained(_UNTRAINED_SEED).to(device)
+def _i3d_untrained() -> Detector:
+    network = i3d.untrained(_UNTRAINED_SEED)
     preprocessing = i3d.PREPROCESSING.replace(str(i3d.RESOLUTION), str(_UNTRAINED_RESOLUTION))
     return Detector(
         network="i3d_untrained",
@@ -147,18 +152,17 @@ def _i3d_untrained(device: torch.device) -> Detector:
         digest=weights.digest("i3d_untrained", preprocessing, network.state_dict()),
         weights_sha256="",
         min_frames=i3d.MIN_FRAMES,
-        embed=lambda videos: network(i3d.preprocess(videos.to(device), _UNTRAINED_RESOLUTION)),
+        embed=_embedding(network, lambda videos: network(i3d.preprocess(videos, _UNTRAINED_RESOLUTION))),
     )
 
 
-def _i3d(data: bytes, place: str, device: torch.device, resize: str) -> Detector:
+def _i3d(data: bytes, place: str, resize: str) -> Detector:
     state = weights.state_dict(data, place)
     network = i3d.I3D().eval()
     wanted = {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
     given = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
     weights.check_keys(given, wanted, place=place, what="the Kinetics-400 I3D of the PyTorch line")
     network.load_state_dict(given, strict=False)
-    network.to(device)
     squash = resize == "squash"
     return Detector(
         network="i3d",
@@ -166,11 +170,11 @@ def _i3d(data: bytes, place: str, device: torch.device, resize: str) -> Detector
         digest=weights.digest("i3d", i3d.preprocessing(squash=squash), network.state_dict()),
         weights_sha256=hashlib.sha256(data).hexdigest(),
         min_frames=i3d.MIN_FRAMES,
-        embed=lambda videos: network(i3d.preprocess(videos.to(device), squash=squash)),
+        embed=_embedding(network, lambda videos: network(i3d.preprocess(videos, squash=squash))),
     )
 
 
-def _c3d(data: bytes, place: str, device: torch.device) -> Detector:
+def _c3d(data: bytes, place: str) -> Detector:
     state = weights.state_dict(data, place)
     mean = state.pop("mean", None)
     if "fc8.weight" not in state:
@@ -178,13 +182,12 @@ def _c3d(data: bytes, place: str, device: torch.device) -> Detector:
     network = c3d.C3D(classes=len(state["fc8.weight"]), width=max(1, len(state.get("conv1.bias", ())))).eval()
     weights.check_keys(state, network.state_dict(), place=place, what="C3D")
     network.load_state_dict(state)
-    network.to(device)
     return Detector(
         network="c3d",
         metric_name="inception_score",
         digest=weights.digest("c3d", c3d.PREPROCESSING, {**state, **({} if mean is None else {"mean": mean})}),
         weights_sha256=hashlib.sha256(data).hexdigest(),
         min_frames=c3d.FRAMES,
-        embed=lambda videos: network(c3d.preprocess(videos.to(device), mean)),
+        embed=_embedding(network, lambda videos: network(c3d.preprocess(videos, mean))),
         measure="inception_score",
     )

@@ -36,9 +36,7 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         for key, known in (("protocol", tuple(PROTOCOLS)), ("detector", DETECTORS), ("runs_on", RUNS_ON)):
             if getattr(self, key) not in known:
-                raise UserError(
-                    f"evaluation.{key}={getattr(self, key)}: unknown; choose one of {', '.join(known)}"
-                )
+                raise UserError(f"evaluation.{key}={getattr(self, key)}: unknown; choose one of {', '.join(known)}")
         for key in ("videos", "draws", "seed", "curve_videos"):
             if getattr(self, key) < 0:
                 raise UserError(f"evaluation.{key}={getattr(self, key)}: must be 0 or more")

@@ -13,7 +13,9 @@ from torch.nn import functional
 FRAMES = 16
 SCALED, CROP = (128, 171), 112
 MEAN_BGR = (90.0, 98.0, 102.0)  # of Sports-1M by channel, where the weights bring no mean of their own
-PREPROCESSING = "c3d-1: 16 evenly spread frames, BGR 0..255, bilinear half-pixel to 128x171, minus mean, centre crop 112"
+PREPROCESSING = (
+    "c3d-1: 16 evenly spread frames, BGR 0..255, bilinear half-pixel to 128x171, minus mean, centre crop 112"
+)
 
 # name -> (inputs, outputs) in units of 64 channels, and whether a pooling follows
 _CONVOLUTIONS: tuple[tuple[str, int, int, bool], ...] = (
