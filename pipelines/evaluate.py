@@ -14,14 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from digan import checkpointing
 from digan.errors import UserError
 from pipelines import reference
 from pipelines.errors import run_stage
-from pipelines.evaluation import embedding, gallery, tracked
+from pipelines.evaluation import embedding, gallery, nearest, report, tracked
 from pipelines.evaluation.cache import Cache
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.figures import Figures, described, figures_of
+from pipelines.evaluation.reals import Reference
 from pipelines.evaluation.snapshots import Embedder, Snapshot, curve, snapshots
 from pipelines.media import shards, write
 from pipelines.report import plots
@@ -30,18 +34,23 @@ from pipelines.report.progress import Progress
 TRAIN = Path("outputs/train")
 EVALUATION = Path("outputs/evaluation")
 METRICS = Path("metrics/evaluation.json")
+REPORT = Path("reports/evaluation.html")
 PLOTS = Path("plots")
 BEST = EVALUATION / "generator"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What the stage has found: figures by measure, the curve's rows, the best snapshot, and the JSON of it all."""
+    """What the stage has found: figures by measure, the curve's rows, the best snapshot, the JSON of it all, the
+    features of real clips and those of the best snapshot's first draw.
+    """
 
     figures: dict[str, Figures]
     curve: list[dict[str, float]]
     best: Snapshot
     content: dict[str, Any]
+    real: Reference
+    fakes: NDArray[np.float64]
 
 
 def measure(settings: Any, index: shards.ShardIndex, runner: embedding.Runner) -> Measured:
@@ -63,6 +72,7 @@ def measure(settings: Any, index: shards.ShardIndex, runner: embedding.Runner) -
     best = found[min(range(len(rows)), key=lambda place: rows[place]["value"])]
 
     figures: dict[str, Figures] = {}
+    first_draw = real.reals[:0]
     progress = Progress("evaluate", (len(companions) + 1) * (protocol.draws + 1) * protocol.videos)
     for one in (detector, *companions):
         draws = [
@@ -70,6 +80,7 @@ def measure(settings: Any, index: shards.ShardIndex, runner: embedding.Runner) -
             for draw in range(protocol.draws)
         ]
         untrained = embedder.features(first_snapshot, one, draw=0, videos=protocol.videos, progress=progress)
+        first_draw = draws[0] if one is detector else first_draw
         own = real if one is detector or one.measure != "frechet" else reference.require(config, one)
         figures |= figures_of(one, own, draws, untrained, videos=protocol.videos, seed=config.seed)
     progress.finish()
@@ -92,7 +103,7 @@ def measure(settings: Any, index: shards.ShardIndex, runner: embedding.Runner) -
         **described(detector, real.index),
         "companions": {one.network: described(one, real.index) for one in companions},
     }
-    return Measured(figures=figures, curve=rows, best=best, content=content)
+    return Measured(figures=figures, curve=rows, best=best, content=content, real=real, fakes=first_draw)
 
 
 def _check_resolution(found: list[Snapshot], resolution: int) -> None:
@@ -145,11 +156,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     index = shards.read_index(reference.SHARDS)
     with embedding.runner(config, settings.cluster) as runner:
         measured = measure(settings, index, runner)
-    content, metric = measured.content, measured.figures[measured.content["metric"]]
+    content, metric, real = measured.content, measured.figures[measured.content["metric"]], measured.real
     shutil.copytree(measured.best.folder, BEST, dirs_exist_ok=True)
-    real = reference.require(config, reference.all_detectors(config)[0])
-    generator = checkpointing.load_generator(BEST)
-    shown = gallery.write_pictures(generator, config, reference.SHARDS, index.frames, EVALUATION)
+    shown = show(measured, settings, index)
+    written = {"figures": content, "files": shown, "reference": real.index, "curve": measured.curve}
+    write.write_bytes(EVALUATION / "index.json", (json.dumps(written, indent=1) + "\n").encode())
+    write_plots(measured)
+    write.write_bytes(METRICS, (json.dumps(content, indent=2) + "\n").encode())
+    tracked.log(settings, measured.figures, measured.curve, content, TRAIN, EVALUATION, REPORT)
+
+    print(summary(content["metric"], metric, content))
+    for note in real.index["notes"]:
+        print(f"  note: {note}")
+    print(f"  report: {REPORT}")
+    print("  pictures: " + ", ".join(str(EVALUATION / name) for name in shown), flush=True)
+
+
+def show(measured: Measured, settings: Any, index: shards.ShardIndex) -> dict[str, str]:
+    """Pictures, videos and the page -> what each file shows."""
+    config, content = settings.evaluation, measured.content
+    metric, protocol = measured.figures[content["metric"]], config.measured_by()
+    rooms = gallery.Gallery(checkpointing.load_generator(BEST), config, index.frames, EVALUATION)
+    files, groups = gallery.write_pictures(rooms, gallery.different_reals(reference.SHARDS, 12, config.seed))
+    rows = min(protocol.videos, len(measured.real.reals))
+    near = nearest.nearest(measured.real.reals[:rows], measured.fakes, measured.real.floor[:rows])
+    alike = nearest.clips_of(
+        reference.SHARDS, protocol, near.places[:6], videos=len(measured.real.reals), seed=config.seed
+    )
+    groups["nearest"] = [rooms.compared(alike)]
     title = f"{content['videos']} videos a draw, {content['frames']} frames, {index.resolution} pixels"
     plots.distance_plot(
         EVALUATION / "distances.png",
@@ -159,16 +193,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         floor=metric.floor,
         untrained=metric.untrained,
     )
-    described = {"figures": content, "files": shown, "reference": real.index, "curve": measured.curve}
-    write.write_bytes(EVALUATION / "index.json", (json.dumps(described, indent=1) + "\n").encode())
-    write_plots(measured)
-    write.write_bytes(METRICS, (json.dumps(content, indent=2) + "\n").encode())
-    tracked.log(settings, measured.figures, measured.curve, content, TRAIN, EVALUATION)
-
-    print(summary(content["metric"], metric, content))
-    for note in real.index["notes"]:
-        print(f"  note: {note}")
-    print("  pictures: " + ", ".join(str(EVALUATION / name) for name in shown), flush=True)
+    text = report.write_page(
+        content,
+        measured.curve,
+        groups,
+        copying=near.verdict,
+        notes=measured.real.index["notes"],
+        params=settings.as_dict(),
+        training_curves=TRAIN / "curves.csv",
+        folder=EVALUATION,
+    )
+    write.write_bytes(REPORT, text.encode())
+    return {**files, **{one.file: one.title for one in groups["nearest"]}}
 
 
 if __name__ == "__main__":

@@ -110,9 +110,9 @@ def reference(
         key = key_of(protocol, detector, index.digest, part, seed=seed, frames=frames)
 
         def works(spans: list[Span], part: Part = part) -> Iterator[Work]:
-            clips = _clips(folder, protocol, part, spans, seed)
+            stream = clips(folder, protocol, part, spans, seed)
             for number, _, count in spans:
-                batch = [protocol.cut(clip) for clip in islice(clips, count)]
+                batch = [protocol.cut(clip) for clip in islice(stream, count)]
                 stacked, names = torch.stack([clip.frames for clip in batch]), tuple(clip.name for clip in batch)
                 yield Work(
                     number=number,
@@ -148,7 +148,7 @@ def reference(
     )
 
 
-def _clips(folder: Path, protocol: Protocol, part: Part, spans: list[Span], seed: int) -> Iterator[Clip]:
+def clips(folder: Path, protocol: Protocol, part: Part, spans: list[Span], seed: int) -> Iterator[Clip]:
     """The clips of these chunks, in their order."""
     if protocol.choice == "videos":
         index = shards.read_index(folder)

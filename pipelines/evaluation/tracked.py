@@ -22,6 +22,7 @@ def log(
     content: Mapping[str, Any],
     train: Path,
     artifacts: Path,
+    page: Path,
 ) -> None:
     """Log to the run that the training in ``train`` names, where there is one."""
     run_file = train / "run.json"
@@ -33,7 +34,7 @@ def log(
     values = {key: value for key, value in values.items() if math.isfinite(value)}
     tags = {f"evaluation.{key}": str(content[key]) for key in TAGS}
     step = int(content["clips_seen"])
-    pictures = [path for path in artifacts.iterdir() if path.is_file()]
+    pictures = [page, *(path for path in artifacts.iterdir() if path.is_file())]
     tracking.log_evaluation(settings.tracking, run_id, values, step=step, tags=tags)
     for path in sorted(pictures):
         tracking.log_artifact(settings.tracking, run_id, path, "evaluation")

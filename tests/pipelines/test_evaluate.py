@@ -71,7 +71,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespac
     monkeypatch.setattr(shards, "read_index", lambda folder: index)
     monkeypatch.setattr(shards, "read_clips", invented_clips)
     monkeypatch.setattr(detectors, "load", lambda config, resize: counting.detector())
-    settings = SimpleNamespace(evaluation=CONFIG, tracking=None, cluster=None)
+    settings = SimpleNamespace(
+        evaluation=CONFIG, tracking=None, cluster=None, as_dict=lambda: {"evaluation": {"draws": 2}}
+    )
     monkeypatch.setattr("pipelines.params.load", lambda *a: settings)
     config = ModelConfig(
         resolution=32, classes=0, channel_base=1024, channel_max=8, mapping_layers=1, modulation_rank=2
