@@ -49,6 +49,8 @@ def training_config(precision: str) -> TrainingConfig:
         checkpoint_interval=10**9,
         checkpoints_kept=1,
         sample_interval=10**9,
+        snapshot_interval=10**9,
+        snapshots_kept=1,
     )
 
 

@@ -32,6 +32,8 @@ class TrainingConfig:
     checkpoint_interval: int
     checkpoints_kept: int
     sample_interval: int
+    snapshot_interval: int
+    snapshots_kept: int
 
     def __post_init__(self) -> None:
         for name in (
@@ -42,6 +44,8 @@ class TrainingConfig:
             "checkpoint_interval",
             "checkpoints_kept",
             "sample_interval",
+            "snapshot_interval",
+            "snapshots_kept",
         ):
             self._require(name, getattr(self, name) >= 1, "must be at least 1")
         for name in ("generator_lr", "discriminator_lr", "ema_half_life"):

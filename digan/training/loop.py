@@ -13,7 +13,7 @@ from digan.models.config import ModelConfig
 from digan.models.generator import Generator
 from digan.sampling import draw_latents, pick_labels, render
 from digan.times import frame_times
-from digan.training import checkpoint
+from digan.training import checkpoint, snapshots
 from digan.training.config import TrainingConfig
 from digan.training.state import TrainingState
 from digan.training.step import train_step
@@ -82,6 +82,7 @@ def train(
     model: ModelConfig,
     reader: Callable[[int], Iterator[FramePair]],
     checkpoints: Path,
+    snapshot_folder: Path,
     rank: int,
     world: int,
     device: torch.device,
@@ -91,7 +92,8 @@ def train(
     """Trains until ``training.clips`` and returns the averaged generator.
 
     Goes on from the newest whole checkpoint in ``checkpoints``; rank 0 writes new ones. ``reader(k)`` gives this rank's batches from
-    the k-th on. ``on_samples`` gets (clips seen, uint8 [8, 8, 3, R, R]) of fixed seeds on rank 0.
+    the k-th on. ``snapshot_folder`` receives the averaged generator at points spread over the run. ``on_samples`` gets (clips seen,
+    uint8 [8, 8, 3, R, R]) of fixed seeds on rank 0.
     """
     state = TrainingState(training, model, device)
     found = checkpoint.newest(checkpoints)
@@ -112,6 +114,8 @@ def train(
         finished = state.clips_seen >= training.clips
         if rank == 0 and (finished or _crosses(before, state.clips_seen, training.sample_interval)):
             on_samples(state.clips_seen, _samples(state))
+        if rank == 0 and (finished or _crosses(before, state.clips_seen, training.snapshot_interval)):
+            snapshots.save(state.average, snapshot_folder, state.clips_seen, keep=training.snapshots_kept)
         if rank == 0 and (finished or _crosses(before, state.clips_seen, training.checkpoint_interval)):
             checkpoint.save(state, checkpoints, keep=training.checkpoints_kept)
         if finished or time.monotonic() - meter.started > PROGRESS_SECONDS:

@@ -21,7 +21,14 @@ from digan.errors import UserError
 from pipelines.services.provenance import content_hash
 
 ORIGIN, INDEX = "origin.json", "index.json"
-MAY_CHANGE = ("clips", "checkpoint_interval", "checkpoints_kept", "sample_interval")
+MAY_CHANGE = (
+    "clips",
+    "checkpoint_interval",
+    "checkpoints_kept",
+    "sample_interval",
+    "snapshot_interval",
+    "snapshots_kept",
+)
 CODE = ("digan/data", "digan/models", "digan/ops", "digan/training", "digan/seeding.py", "digan/times.py")
 
 

@@ -108,6 +108,7 @@ def _train(config: Assignment, rank: int, world: int) -> None:
         model=model,
         reader=reader,
         checkpoints=output / "checkpoints",
+        snapshot_folder=output / "snapshots",
         rank=rank,
         world=world,
         device=ray.train.torch.get_device(),

@@ -16,7 +16,7 @@ from digan.errors import UserError
 from digan.models.config import ModelConfig
 from digan.seeding import generator_for
 from digan.times import draw_time_pairs, frame_numbers, frame_times
-from digan.training import checkpoint, loop
+from digan.training import checkpoint, loop, snapshots
 from digan.training.augment import STEPS, augment
 from digan.training.config import TrainingConfig
 from digan.training.ema import ema_decay
@@ -44,6 +44,8 @@ TRAINING = TrainingConfig(
     checkpoint_interval=8,
     checkpoints_kept=2,
     sample_interval=16,
+    snapshot_interval=8,
+    snapshots_kept=3,
 )
 CPU = torch.device("cpu")
 
@@ -71,6 +73,7 @@ def test_a_run_killed_after_its_last_checkpoint_still_says_that_it_is_done(tmp_p
         model=MODEL,
         reader=reader,
         checkpoints=tmp_path,
+        snapshot_folder=beside(tmp_path),
         rank=0,
         world=1,
         device=CPU,
@@ -80,12 +83,17 @@ def test_a_run_killed_after_its_last_checkpoint_still_says_that_it_is_done(tmp_p
     assert [progress.clips_seen for progress in said] == [TRAINING.clips] and said[0].seconds_left == 0
 
 
+def beside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}-snapshots")
+
+
 def run(folder: Path, training: TrainingConfig = TRAINING) -> torch.Tensor:
     generator = loop.train(
         training=training,
         model=MODEL,
         reader=reader,
         checkpoints=folder,
+        snapshot_folder=beside(folder),
         rank=0,
         world=1,
         device=CPU,
@@ -176,6 +184,16 @@ def test_augmentation_gives_both_frames_the_same_draw() -> None:
     one = torch.rand(3, 1, 3, 32, 32).repeat(1, 2, 1, 1, 1)
     changed = augment(one, STEPS, generator=generator_for(1))
     assert torch.equal(changed[:, 0], changed[:, 1]) and not torch.equal(changed, one)
+
+
+def test_snapshots_spread_over_the_run_and_the_last_is_the_result(tmp_path: Path) -> None:
+    whole = run(tmp_path / "run")
+    found = snapshots.listed(beside(tmp_path / "run"))
+    assert list(found) == [16, 24, 32]
+    last = load_generator(found[32]).state_dict()
+    assert torch.equal(torch.cat([value.flatten() for value in last.values()]), whole)
+    assert snapshots.spread([10, 20, 30, 40, 50], 3) == [20, 40, 50]
+    assert snapshots.spread([10], 3) == [10] and snapshots.spread([7, 90, 100], 1) == [100]
 
 
 @pytest.mark.parametrize("stop", [8, 20, 28])
