@@ -22,7 +22,7 @@ from digan.data.clips import ClipsConfig
 from digan.errors import UserError
 from digan.models.config import ModelConfig
 from digan.training.config import MOTION_GROUP, TrainingConfig
-from pipelines.detectors import EvaluationConfig
+from pipelines.evaluation.config import EvaluationConfig
 from pipelines.media.shards import ShardsConfig
 from pipelines.register import RegistryConfig
 from pipelines.services.cluster import ClusterConfig

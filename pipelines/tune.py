@@ -73,7 +73,7 @@ def _settings(params: Params, data: str) -> dict[str, Any]:
     """What makes a sweep the same sweep."""
     values = params.as_dict()
     tuned = {**values["tune"], "space": {name: dict(entry) for name, entry in params.tune.space.items()}}
-    evaluation = {key: values["evaluation"][key] for key in ("detector", "weights", "seed", "truncation")}
+    evaluation = {key: values["evaluation"][key] for key in ("protocol", "detector", "weights", "seed", "truncation")}
     model_and_training = {name: values[name] for name in ("model", "training")}
     return {"tune": tuned, **model_and_training, "evaluation": evaluation, "data": data, "code": origin.code_digest()}
 

@@ -9,31 +9,36 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from digan.metrics.features import from_features
-from digan.metrics.frechet import frechet_distance
+from digan.errors import UserError
 from digan.models.generator import Generator
-from pipelines import detectors, evaluate, reference
-from pipelines.detectors import Detector, EvaluationConfig
+from pipelines import detectors, reference
+from pipelines.detectors import Detector
+from pipelines.evaluation import embedding
+from pipelines.evaluation.config import EvaluationConfig
+from pipelines.evaluation.quick import quick_measure
 from pipelines.media.shards import read_index
 from pipelines.media.write import write_bytes
-from pipelines.report.progress import Progress
 
 MEASURES = "measures"
 _detectors: dict[EvaluationConfig, Detector] = {}
 
 
 def quick(config: EvaluationConfig, videos: int) -> EvaluationConfig:
-    """The configuration of a quick measure: one draw of ``videos``."""
-    return replace(config, videos=videos, draws=1)
+    """The configuration of a quick measure: one draw of ``videos``, no companions."""
+    return replace(config, videos=videos, curve_videos=videos, draws=1, companions="")
 
 
 def prepare(config: EvaluationConfig, shards: Path, folder: Path) -> str:
     """Features of real clips for the quick measure in ``folder``, unless they are there; the value is the measure's name."""
     detector = _detector(config)
-    if reference.read(folder, reference.key_of(config, detector, read_index(shards).digest)) is None:
-        reference.build(folder, config, detector, shards)
+    found = reference.read(folder, detector, reference.key_of(config, detector, read_index(shards).digest))
+    if found is None:
+        found = reference.build(folder, config, detector, shards, embedding.Process())
+    if len(found.reals) < config.videos:
+        raise UserError(
+            f"tune.videos={config.videos}: evaluation.protocol={config.protocol} finds only {len(found.reals)} real clips; "
+            f"try {len(found.reals)}"
+        )
     return detector.metric_name
 
 
@@ -66,13 +71,18 @@ class Objective:
             return math.nan
         index = read_index(Path(self.shards))
         detector = _detector(self.config)
-        real = reference.read(Path(self.reference), reference.key_of(self.config, detector, index.digest))
+        real = reference.read(Path(self.reference), detector, reference.key_of(self.config, detector, index.digest))
         assert real is not None, f"{self.reference}: not prepared"
-        progress = Progress("measure", self.config.videos, show=lambda line: None)
-        fakes = evaluate.embed_fakes(generator, detector, self.config, frames=index.frames, draw=0, progress=progress)
-        if not np.isfinite(fakes).all():
-            return math.nan
-        return frechet_distance(from_features(real.reals), from_features(fakes))
+        return quick_measure(
+            generator,
+            real.reals,
+            detector,
+            frames=self.config.measured_by().frames_of(index.frames),
+            videos=self.config.videos,
+            seed=self.config.seed,
+            truncation=self.config.truncation,
+            batch_size=self.config.batch_size,
+        )
 
 
 def measured(folder: Path) -> list[dict[str, Any]]:
@@ -83,5 +93,5 @@ def measured(folder: Path) -> list[dict[str, Any]]:
 
 def _detector(config: EvaluationConfig) -> Detector:
     if config not in _detectors:
-        _detectors[config] = detectors.load(config)
+        _detectors[config] = detectors.load(config, config.measured_by().resize)
     return _detectors[config]
