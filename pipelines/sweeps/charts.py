@@ -41,7 +41,7 @@ def curves(trials: Sequence[Trial], metric: str, length: int) -> str:
     out.append(
         f'<text class="soft" x="{(left + WIDTH - right) / 2}" y="{height - 4}" text-anchor="middle">clips seen</text>'
     )
-    labels: list[tuple[float, str, int]] = []
+    labels: list[tuple[float, float, int]] = []
     for t in trials:
         points = [(x(m.clips_seen), y(m.value)) for m in t.measures if m.value > 0]
         if not points:
@@ -55,13 +55,11 @@ def curves(trials: Sequence[Trial], metric: str, length: int) -> str:
             ending = f'<path d="M{a - 6:.1f},{b - 6:.1f}l12,12m0,-12l-12,12" stroke="{ink}" stroke-width="2.5"/>'
         tip = f"<title>trial {t.number:03d} {t.state} {escape(t.reason)}</title>"
         out.append(f'<g class="t" data-t="{t.number}">{tip}{line}{dots}{ending}</g>')
-        labels.append((b, f"{t.number:03d}", t.number) if a > WIDTH - right - 30 else (-1, "", t.number))
-        if a <= WIDTH - right - 30:
-            out.append(_label(a + 10, b + 4, t.number))
-    lowest = -99.0
-    for b, _, number in sorted(label for label in labels if label[0] >= 0):
-        lowest = max(b, lowest + 13)
-        out.append(_label(WIDTH - right + 10, lowest + 4, number))
+        labels.append((a + 10, b + 4, t.number))
+    lowest: dict[float, float] = {}  # labels at one place stand below each other
+    for a, b, number in sorted(labels):
+        lowest[a] = max(b, lowest.get(a, -99.0) + 13)
+        out.append(_label(a, lowest[a], number))
     return _svg(height, out, f"{metric} over clips seen")
 
 
@@ -173,7 +171,7 @@ def _log_scale(low: float, high: float, first: float, last: float) -> Callable[[
 def _log_ticks(low: float, high: float) -> list[float]:
     steps = [m * 10.0**e for e in range(-12, 12) for m in (1, 2, 5)]
     inside = [v for v in steps if low <= v <= high]
-    return inside if len(inside) >= 2 else [low, high]
+    return inside if len(inside) >= 3 else [low, *inside, high]
 
 
 def _shade(share: float) -> str:

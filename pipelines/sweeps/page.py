@@ -25,7 +25,8 @@ th,td{padding:5px 10px;text-align:right;border-bottom:1px solid var(--line);whit
 th{color:var(--soft);font-weight:600} td.text,th.text{text-align:left}
 td.reason{white-space:normal;min-width:200px;text-align:left;color:var(--soft)}
 tr.best td{font-weight:700} .dot{display:inline-block;width:10px;height:10px;border-radius:5px;margin-right:7px}
-svg{width:100%;height:auto;display:block} svg text{font:12px system-ui,sans-serif;fill:var(--ink)} svg .soft{fill:var(--soft)}
+svg{width:100%;height:auto;display:block} svg text{font:12px system-ui,sans-serif;fill:var(--ink);
+paint-order:stroke;stroke:var(--paper);stroke-width:3px} svg .soft{fill:var(--soft)}
 .t{transition:opacity .15s} body.on .t{opacity:.12} body.on .t.on{opacity:1} body.on tr.t.on{background:#f1f5fd}
 """
 SCRIPT = """
