@@ -93,7 +93,7 @@ def _run(
         "sweep.videos": str(params.tune.videos),
     }
     params = replace(params, tracking=config)
-    name = f"sweep-{records.sweep_id}"
+    name = tags.get("dvc.exp_name") or f"sweep-{records.sweep_id}"
     parent = runs.ensure(
         config, {runs.SWEEP_ID: records.sweep_id, runs.TRIAL: "parent"}, name, records.folder / "run.json", tags
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from pipelines.report.training_line import duration, grouped
@@ -56,17 +57,18 @@ class View:
             print(f"tune: {text}", file=self.stream, flush=True)
 
     def renew(self) -> None:
-        """Show what has changed."""
-        if self._live:
-            now = time.monotonic()
-            if now >= self._due:
-                self._due = now + RENEWED
-                self._live.update(self.table(), refresh=True)
-            return
+        """Show what has changed: on a terminal the table, with the reasons of ends above it; in a file a line for each change."""
         for trial in self.records.begun():
-            if trial.state != WAITING and _mark(trial) != self._shown.get(trial.number):
-                self._shown[trial.number] = _mark(trial)
+            if trial.state == WAITING or _mark(trial) == self._shown.get(trial.number):
+                continue
+            self._shown[trial.number] = _mark(trial)
+            if not self._live:
                 self.say(self.line(trial))
+            elif trial.reason:
+                self.say(f"trial {trial.number:03d} {trial.state}: {trial.reason}")
+        if self._live and time.monotonic() >= self._due:
+            self._due = time.monotonic() + RENEWED
+            self._live.update(self.table(), refresh=True)
 
     def line(self, trial: Trial) -> str:
         """``trial 003  running  2 000 clips  frechet_transnetv2 41.2  training.r1_gamma=0.5``."""
@@ -86,7 +88,7 @@ class View:
         rate = (self.records.clips - self.clips_before) / max(time.monotonic() - self.started, 1e-9)
         title = f"{done} of {self.total} trials ended, {grouped(self.records.clips)} clips, {rate:.0f} clips/s, "
         table = Table(title=title + duration(time.monotonic() - self.started), title_justify="left")
-        for name in ("trial", *(p.name for p in self.parameters), "clips", self.metric, "state"):
+        for name in ("trial", *short_names(self.parameters), "clips", self.metric, "state"):
             table.add_column(name, justify="left" if name in ("trial", "state") else "right")
         for trial in trials:
             last = trial.last
@@ -97,7 +99,7 @@ class View:
                 *(str(trial.values[p.name]) for p in self.parameters),
                 f"{grouped(clips)} {100 * clips // self.length:3d}%",
                 f"{star}{last.value:.4g}" if last else "",
-                f"{trial.state}: {trial.reason}" if trial.reason else trial.state,
+                trial.state,
                 style=COLOURS.get(trial.state, ""),
             )
         return table
@@ -111,6 +113,12 @@ class View:
                 return int(json.loads(file.read().splitlines()[-1])["clips_seen"])
         except (OSError, ValueError, IndexError, KeyError, TypeError):
             return 0
+
+
+def short_names(parameters: Sequence[Parameter]) -> list[str]:
+    """The names without their section, where that leaves them distinct."""
+    short = [p.name.rpartition(".")[2] for p in parameters]
+    return short if len(set(short)) == len(short) else [p.name for p in parameters]
 
 
 def _mark(trial: Trial) -> tuple[str, int]:

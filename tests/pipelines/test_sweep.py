@@ -24,6 +24,7 @@ from pipelines.sweeps import apply, outcome, page
 from pipelines.sweeps.config import TuneConfig
 from pipelines.sweeps.records import FAILED, FINISHED, RUNNING, STOPPED, Measure, Records, Trial, best_of, open_records
 from pipelines.sweeps.space import Parameter
+from pipelines.sweeps.view import View
 from tests.conftest import ROOT
 from tests.pipelines.test_train import write_params, write_shards
 
@@ -221,6 +222,27 @@ def test_outcome_and_page_say_what_happened(records: Records, tmp_path: Path, mo
     html = page.write(records, [GAMMA, AUGMENT], "frechet_x", 8, LENGTH).read_text()
     assert "&lt;b&gt;&amp;" in html and "<b>&<" not in html and "http" not in html.replace("http-equiv", "")
     assert html.count("<svg") == 4 and "stand-in, not FVD" in html
+
+
+def test_live_view_tells_changes_once(records: Records) -> None:
+    import io
+
+    from rich.console import Console
+
+    stream = io.StringIO()
+    view = View(records, [GAMMA, AUGMENT], "frechet_x", LENGTH, 4, stream)
+    records.put(trial(0, 12.0, gamma=0.5))
+    records.put(trial(1, 14.0, state=STOPPED, gamma=2.0, reason="asha: worse"))
+    with view:
+        view.renew()
+        view.renew()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 2
+    assert "trial 001  stopped" in lines[1] and "training.r1_gamma=2.0" in lines[1] and "(asha: worse)" in lines[1]
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(view.table())
+    text = shown.getvalue()
+    assert "1 of 4 trials ended" in text and "r1_gamma" in text and "*12" in text and "stopped" in text
 
 
 def test_the_winner_goes_into_params_with_comments_and_order(records: Records, tmp_path: Path) -> None:
