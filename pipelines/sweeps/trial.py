@@ -78,7 +78,7 @@ def run(config: dict[str, Any], setting: Setting) -> None:
         identity = {runs.SWEEP_ID: setting.sweep_id, runs.TRIAL: f"{number:03d}", runs.PARENT: setting.parent}
         run_id = runs.ensure(tracked, identity, f"trial-{number:03d}", folder / "run.json", setting.tags)
         reporter.open(tracked, run_id, adopted)
-        for measure in objective.measured(folder / objective.MEASURES):
+        for measure in objective.measured(folder / objective.MEASURES)[-1:]:
             reporter.replay(measure)
         watched = train.Trial(
             objective=objective.Objective(
@@ -115,8 +115,9 @@ class _Reporter:
         self.tracked, self.common = tracked, {"run_id": run_id, **({"adopted": adopted} if adopted else {})}
 
     def replay(self, measure: dict[str, Any]) -> None:
-        """A measure of an earlier launch; the driver may not have heard of it."""
-        if measure[CLIPS] < self.length and measure[CLIPS] not in self.reported:
+        """The newest measure of an earlier launch: the one that the driver may not have heard of."""
+        kept = (self.train_folder / "checkpoints" / f"{measure[CLIPS]:010d}").is_dir()
+        if measure[CLIPS] < self.length and kept:
             self._report(measure[CLIPS], measure)
 
     def on_measured(self, message: Measured) -> None:
@@ -161,9 +162,7 @@ class _Reporter:
                 tune.report(result, checkpoint=_state(self.train_folder, self.number, clips_seen))
             else:
                 tune.report(result)
-        except (
-            SystemExit
-        ):  # Tune's way to say stop; this process is ended from outside, and the driver closes the books
+        except SystemExit:  # Tune says stop: this process is ended from outside, and the driver closes the books
             time.sleep(PATIENCE)
             raise
 
