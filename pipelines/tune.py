@@ -9,6 +9,7 @@ import argparse
 import logging
 import os
 import signal
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -199,7 +200,8 @@ def _cluster(params: Params) -> Iterator[tuple[Path, int]]:
     """Ray with room for some trials, a folder for what it keeps meanwhile, and how many trials fit at once."""
     before = {name: os.environ.get(name) for name in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a trial's death is told by its line, its traceback kept
+    warnings.filterwarnings("ignore", message="Consider boosting PBT performance", category=UserWarning)
     try:
         with connect(_room(params)) as scratch:
             yield scratch, _concurrency(params)

@@ -14,6 +14,7 @@ from ray.tune import Callback
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
 from ray.tune.search import Searcher
 
+from pipelines.media.write import write_bytes
 from pipelines.report.training_line import grouped
 from pipelines.sweeps.config import TuneConfig
 from pipelines.sweeps.records import FAILED, FINISHED, RUNNING, STOPPED, Measure, Records, Trial
@@ -21,6 +22,7 @@ from pipelines.sweeps.space import Parameter
 
 OBJECTIVE, CLIPS = "objective", "clips_seen"
 NUMBER = "number"
+ERROR = "error.txt"
 PLACEMENT = "placement.json"  # in a trial's folder: what Ray has reserved for its workers
 
 
@@ -288,13 +290,10 @@ class Events(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.sweep.release(self.sweep.launched[trial.trial_id])
-        lines = (trial.get_error() and str(trial.get_error()).strip().splitlines()) or ["no message"]
-        times = self.sweep.config.max_failures + 1
-        self.sweep.end(
-            self.sweep.launched[trial.trial_id],
-            FAILED,
-            f"died {times} times (tune.max_failures), at last: {lines[-1][:200]}",
-        )
+        number, text = self.sweep.launched[trial.trial_id], str(trial.get_error() or "no message").strip()
+        kept = write_bytes(self.sweep.records.trial_folder(number) / ERROR, text.encode() + b"\n")
+        times = f"died {self.sweep.config.max_failures + 1} times (tune.max_failures)"
+        self.sweep.end(number, FAILED, f"{times}, at last: {text.splitlines()[-1][:160]}; all of it in {kept}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.sweep.release(self.sweep.launched[trial.trial_id])
