@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from digan.errors import UserError
 from pipelines.errors import run_stage
+from pipelines.sweeps import apply as sweep
 
 SUFFIXES = (".mp4", ".gif", ".png")
 MOST_FRAMES = 100_000
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_preset(
         commands.add_parser("preset", help="put the parameters of one of the paper's runs in place as params.yaml")
     )
+    sweep.add_commands(commands.add_parser("sweep", help="the trials of a sweep; its winner into params.yaml"))
     return parser
 
 

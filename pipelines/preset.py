@@ -40,7 +40,8 @@ def find(name: str) -> Path:
 
 
 def put(text: str, values: Values) -> str:
-    """The parameter file ``text`` with other values; comments, order and unknown lines stay as they are.
+    """The parameter file ``text`` with other values; comments, order and unknown lines stay as they are, and so do whole
+    mappings (the space of a sweep).
 
     ``UserError`` where a key of ``values`` is not in the text.
     """
@@ -49,6 +50,9 @@ def put(text: str, values: Values) -> str:
         if head := re.match(r"(\w+):", line):
             section = head[1]
         match = KEY.match(line)
+        if match and isinstance(values.get(section, {}).get(match["key"]), dict):
+            found.add((section, match["key"]))
+            match = None
         if match and match["key"] in values.get(section, {}):
             found.add((section, match["key"]))
             start = f"  {match['key']}: {written(values[section][match['key']])}"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from pipelines.evaluation.config import EvaluationConfig
 from pipelines.sources import SourceConfig
 from tests import s3
 
@@ -30,6 +31,12 @@ def source_config(**changes: Any) -> SourceConfig:
     """The section ``source`` of the repository's params.yaml with some values changed."""
     values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["source"]
     return SourceConfig(**{**values, **changes})
+
+
+def evaluation_config(**changes: Any) -> EvaluationConfig:
+    """The section ``evaluation`` of the repository's params.yaml with some values changed."""
+    values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["evaluation"]
+    return EvaluationConfig(**{**values, **changes})
 
 
 @pytest.fixture(scope="session")

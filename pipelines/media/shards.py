@@ -12,8 +12,9 @@ import io
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,17 @@ from pipelines.media.order import Window, WindowOrder
 from pipelines.media.shard_index import INDEX, Shard, ShardIndex, read_index
 from pipelines.media.shard_writer import ShardsConfig
 
-__all__ = ["PairReader", "Shard", "ShardIndex", "ShardsConfig", "read_clips", "read_index", "read_shard"]
+__all__ = [
+    "PairReader",
+    "Shard",
+    "ShardIndex",
+    "ShardsConfig",
+    "clips_at",
+    "read_clips",
+    "read_index",
+    "read_shard",
+    "windows_by_video",
+]
 
 BUFFER_BYTES = 256 * 2**20  # encoded pictures that a reader keeps in memory
 GATHERED = 512  # clips that read_clips gathers at once
@@ -157,15 +168,31 @@ class PairReader:
         return pairs.make_pair(frames_bthwc, draw, frames, labels if self.labelled else None)
 
 
-def read_clips(index_folder: Path | str, *, split: str, count: int, seed: int) -> Iterator[Clip]:
+def read_clips(index_folder: Path | str, *, split: str, count: int, seed: int, start: int = 0) -> Iterator[Clip]:
     """``count`` clips of the split in random order, uniform over all its windows, none twice before all have come once.
 
-    Deterministic. Memory: the encoded pictures of ``GATHERED`` clips and one shard.
+    Deterministic; from number ``start`` of that order on. Memory: the encoded pictures of ``GATHERED`` clips and one
+    shard.
     """
     index = read_index(index_folder)
     order = WindowOrder(_shards_of(index, split), rank=0, world=1, seed=seed, group_bytes=2**62)
-    for first in range(0, count, GATHERED):
-        wanted = [order.window(draw) for draw in range(first, min(first + GATHERED, count))]
+    yield from clips_at(index, (order.window(draw) for draw in range(start, start + count)))
+
+
+def windows_by_video(index: ShardIndex, split: str) -> dict[str, list[Window]]:
+    """Every clip of the split, under its video's name; reads all shards once, decoding nothing."""
+    found: dict[str, list[Window]] = {}
+    for shard in _shards_of(index, split):
+        for number, sample in enumerate(read_shard(index.folder / shard.path, shard)):
+            windows = [Window(shard, number, start) for start in range(shard.windows[number])]
+            found.setdefault(str(sample.meta["name"]), []).extend(windows)
+    return found
+
+
+def clips_at(index: ShardIndex, windows: Iterable[Window]) -> Iterator[Clip]:
+    """The clips of these windows, in their order."""
+    waiting = iter(windows)
+    while wanted := list(islice(waiting, GATHERED)):
         store = ShardStore(index, limit=0)  # one shard at a time: they are visited in their order
         gathered: dict[int, tuple[tuple[bytes, ...], dict[str, Any]]] = {}
         for place in sorted(range(len(wanted)), key=lambda place: wanted[place].shard.path):
