@@ -19,13 +19,24 @@ import pytest
 from ruamel.yaml import YAML
 
 from digan.errors import UserError
-from pipelines import params
+from pipelines import params, tune
 from pipelines.sweeps import apply, outcome, page
 from pipelines.sweeps.config import TuneConfig
-from pipelines.sweeps.records import FAILED, FINISHED, RUNNING, STOPPED, Measure, Records, Trial, best_of, open_records
+from pipelines.sweeps.records import (
+    FAILED,
+    FINISHED,
+    RUNNING,
+    STOPPED,
+    Measure,
+    Records,
+    Trial,
+    best_of,
+    changes,
+    open_records,
+)
 from pipelines.sweeps.space import Parameter
 from pipelines.sweeps.view import View
-from tests.conftest import ROOT
+from tests.conftest import ROOT, WriteParams
 from tests.pipelines.test_train import write_params, write_shards
 
 GAMMA = Parameter(name="training.r1_gamma", kind="loguniform", low=0.1, high=10.0)
@@ -173,6 +184,18 @@ def test_another_sweep_is_put_aside_and_a_longer_one_goes_on(tmp_path: Path) -> 
     other, notes = open_records(tmp_path / "tune", {"tune": {"seed": 1, "trials": 9}, "data": "a"})
     assert "tune.seed was 0, is 1" in notes[0] and not other.trials
     assert Records(tmp_path / "tune.previous").trials == first.trials
+
+
+def test_what_a_sweep_varies_or_sets_itself_does_not_make_it_another_one(write_params: WriteParams) -> None:
+    """So the winner can be applied to params.yaml, and the same command still finds the sweep done."""
+    base = params.load(write_params())
+    same = params.load(write_params({"training.r1_gamma": 7.0, "training.sample_interval": 17, "cluster.workers": 1}))
+    other = params.load(write_params({"training.discriminator_lr": 0.1, "tune.seed": 3, "tune.trials": 99}))
+    now = tune._settings(base, "data")
+    assert changes(now, tune._settings(same, "data")) == []
+    told = changes(now, tune._settings(other, "data"))
+    assert len(told) == 2 and "discriminator_lr" in told[0] + told[1] and "tune.seed was 0, is 3" in told
+    assert changes(now, tune._settings(base, "other data")) == ["data has changed"]
 
 
 def test_population_keeps_its_numbers_and_stays_in_range(records: Records) -> None:
