@@ -70,6 +70,7 @@ def train(params: Params, *, shards: Path, output: Path, trial: Trial | None = N
 
     home, output = "" if trial else params.cluster.storage, output.absolute()
     config = tracking.resolved(params.tracking)
+    preflight.check_driver(config.uri, home, output)
     place = mirror.find_shards(shards, home)
     index = read_index(place)
     if index.resolution != params.clips.resolution or index.frames != params.clips.frames:
@@ -99,7 +100,6 @@ def train(params: Params, *, shards: Path, output: Path, trial: Trial | None = N
                 f"cluster.storage={home}: holds another run ({'; '.join(decision.notes)}); give this one another prefix"
             )
         with connect(params.cluster) as scratch:
-            preflight.check_driver(config.uri, home, output)
             if home:
                 place = mirror.publish_shards(place, home, line.say)
             preflight.check_nodes(place, home or str(output), now.code)

@@ -31,6 +31,8 @@ ENVIRONMENT = {
 }
 # The same for a private cluster: nobody preempts this machine, and the watcher is a process of 113 MB.
 PRIVATE_ENVIRONMENT = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
+# With a number of workers that may change: after a machine is lost Ray asks once more for as many as before, and for so long.
+ELASTIC_ENVIRONMENT = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60"}
 # Set in the driver, these would make every worker slower to start.
 UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPROFILEIMPORTTIME")
 
@@ -105,7 +107,8 @@ def connect(config: ClusterConfig) -> Iterator[Path]:
     import ray
 
     address = config.address or os.environ.get("RAY_ADDRESS", "")
-    with _environment(ENVIRONMENT if address else ENVIRONMENT | PRIVATE_ENVIRONMENT), _scratch() as folder:
+    wanted = ENVIRONMENT | ({} if address else PRIVATE_ENVIRONMENT) | (ELASTIC_ENVIRONMENT if config.elastic else {})
+    with _environment(wanted), _scratch() as folder:
         if ray.is_initialized():
             _check_capacity(config, ray.cluster_resources(), "the cluster in use")
             yield folder

@@ -22,7 +22,7 @@ from tests.cluster.hosts import BIN, ROOT, Host, inside, joined, possible, start
 from tests.pipelines.test_train import write_params, write_shards
 
 pytestmark = pytest.mark.cluster
-CLIPS, INTERVAL, LOSS_AT = 1600, 80, 400
+CLIPS, INTERVAL, LOSS_AT = 1000, 80, 320
 
 
 @dataclass
