@@ -192,7 +192,7 @@ def start_s3(host: Host) -> dict[str, str]:
             "-s3.port=8333",
             f"-s3.config={host.folder / 's3.json'}",
             "-master.volumeSizeLimitMB=64",
-            "-volume.max=20",
+            "-volume.max=300",
         ),
         log="s3.log",
     )
