@@ -21,7 +21,7 @@ from typing import Any
 from digan.data.clips import ClipsConfig
 from digan.data.splits import TRAIN, VALIDATION
 from digan.errors import UserError
-from pipelines.media import shard_writer, storage
+from pipelines.media import chunks, shard_writer, storage
 from pipelines.media.chunks import ChunkMaker, ChunkTask
 from pipelines.media.encode import Levels
 from pipelines.media.plan import by_split, planned
@@ -222,17 +222,6 @@ def _summary(index: ShardIndex, refused: list[dict[str, Any]]) -> str:
     return line
 
 
-_maker: ChunkMaker | None = None
-
-
-def make_chunk(task: ChunkTask) -> ChunkDone:
-    """What a task on Ray does; its process keeps the one that decodes, which ends with it."""
-    global _maker
-    if _maker is None:
-        _maker = ChunkMaker().__enter__()
-    return _maker(task)
-
-
 def main(argv: list[str] | None = None) -> None:
     """Read params.yaml, make the shards on Ray, and the page that shows them."""
     from pipelines.params import load
@@ -245,7 +234,7 @@ def main(argv: list[str] | None = None) -> None:
     def on_ray(wanted: Sequence[ChunkTask]) -> Iterator[tuple[int, ChunkDone] | None]:
         if wanted:
             with cluster.connect(params.cluster):
-                yield from tasks.run(make_chunk, wanted)
+                yield from tasks.run(chunks.make_chunk, wanted)
 
     line = ingest(params.source, params.clips, params.shards, OUT, run=on_ray)
     page = data_page.write(OUT)

@@ -190,3 +190,14 @@ def _jobs(task: ChunkTask) -> Iterator[_Jobs]:
 
 def _seconds(job: EncodeJob) -> float:
     return job.seconds
+
+
+_maker: ChunkMaker | None = None
+
+
+def make_chunk(task: ChunkTask) -> ChunkDone:
+    """What a task on Ray does; its process keeps the one that decodes, which ends with it."""
+    global _maker
+    if _maker is None:
+        _maker = ChunkMaker().__enter__()
+    return _maker(task)
