@@ -35,8 +35,10 @@ def make_pair(frames_bthwc: np.ndarray, draw: PairDraw, clip_frames: int, labels
     1), so dt is the spec's.
     """
     batch, two, height, width, channels = frames_bthwc.shape
-    pixels = np.empty((batch, two, channels, height, width), np.float32)
-    np.divide(frames_bthwc.transpose(0, 1, 4, 2, 3), np.float32(127.5), out=pixels)  # one pass: this is a hot path
+    planes = np.empty((batch, two, channels, height, width), np.uint8)
+    for channel in range(channels):  # bytes in order first: the division over strided ones takes twice as long
+        np.copyto(planes[:, :, channel], frames_bthwc[..., channel])
+    pixels = np.divide(planes, np.float32(127.5), dtype=np.float32)
     pixels -= 1
     frames = torch.from_numpy(pixels)
     if draw.flips.any():

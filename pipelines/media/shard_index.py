@@ -18,6 +18,7 @@ from pipelines.media import storage
 
 INDEX = "index.json"
 FORMAT = 2
+READ = (1, 2)  # 1 knew no statistics, and its shards lay beside it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ def read_index(place: Path | str) -> ShardIndex:
         raise UserError(f"{path}: no such file; make the shards first, with python -m pipelines.ingest") from None
     try:
         content = json.loads(text)
-        if content.pop("format") != FORMAT:
+        if content.pop("format") not in READ:
             raise UserError(
                 f"{path}: written by another version; make the shards again, with python -m pipelines.ingest"
             )
@@ -93,7 +94,8 @@ def read_index(place: Path | str) -> ShardIndex:
             split: tuple(Shard(**{**shard, "windows": tuple(shard["windows"])}) for shard in listed)
             for split, listed in content.pop("splits").items()
         }
-        address = content.pop("address") or place
+        address = content.pop("address", "") or place
+        content.setdefault("statistics", {})
         index = ShardIndex(address=address, splits=splits, classes=tuple(content.pop("classes")), **content)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, UserError):

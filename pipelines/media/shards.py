@@ -8,7 +8,9 @@ apart, shard_writer.py writes.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +80,28 @@ class PairReader:
         )
         self._store = ShardStore(self.index)
         self._present: tuple[Shard, ...] = ()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pairs")
+        self._ahead: Future[FramePair] | None = None
+        weakref.finalize(self, self._thread.shutdown, wait=False, cancel_futures=True)
 
     def __iter__(self) -> Iterator[FramePair]:
         return self
 
     def __next__(self) -> FramePair:
+        ahead = self._ahead or self._thread.submit(self._make, self.batch)
+        pair = ahead.result()
+        self.batch += 1
+        self._ahead = self._thread.submit(self._make, self.batch)  # is decoded while this one is learned from
+        return pair
+
+    def _make(self, batch: int) -> FramePair:
         size, frames = self.batch_size, self.index.frames
-        clips_seen = self.batch * size * self.world
+        clips_seen = batch * size * self.world
         draw = pairs.draw_pairs(size, frames, seed=self.seed, rank=self.rank, clips_seen=clips_seen, mirror=self.mirror)
         decoded = np.empty((size, 2, self.index.resolution, self.index.resolution, 3), np.uint8)
         labels: list[int] = []
         for k, numbers in enumerate(draw.numbers.tolist()):
-            window = self._order.window(self.batch * size + k)
+            window = self._order.window(batch * size + k)
             if (present := self._order.present()) is not self._present:
                 self._present = present
                 self._store.want(present, self._order.coming())
@@ -104,7 +116,6 @@ class PairReader:
                 ) from error
             if self.labelled:
                 labels.append(sample.meta["label"])
-        self.batch += 1
         return pairs.make_pair(decoded, draw, frames, labels if self.labelled else None)
 
 

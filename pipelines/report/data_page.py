@@ -17,6 +17,7 @@ from pipelines.media import pictures, storage
 from pipelines.media.shard_index import ShardIndex, read_index
 from pipelines.media.shard_store import read_shard
 from pipelines.media.shard_writer import REPORT
+from pipelines.media.tars import Sample
 from pipelines.media.write import write_bytes
 
 PAGE = Path("reports/data.html")
@@ -69,14 +70,14 @@ def _facts(index: ShardIndex, report: dict[str, Any]) -> str:
     levels = index.statistics
     rows = [
         ("videos", f"{report['used']} used of {report['videos']}, {len(report['refused'])} refused"),
-        ("clips", f"{index.frames} frames of {index.resolution}x{index.resolution}, every {index.frame_stride}. frame"),
+        ("clips", f"{index.frames} frames of {index.resolution}x{index.resolution}, stride {index.frame_stride}"),
         ("stored", f"{index.encoding}, at {index.address}"),
         *(
             (split, f"{c['clips']} clips in {c['segments']} segments, {c['shards']} shards, {c['bytes'] / 1e6:.1f} MB")
             for split, c in index.counts.items()
         ),
-        ("mean of R, G, B", f"{levels.get('mean', '-')} of 255, over {levels.get('frames_sampled', 0)} sampled frames"),
-        ("their deviation", str(levels.get("std", "-"))),
+        ("mean level", f"{_rgb(levels.get('mean'))} of 255, over {levels.get('frames_sampled', 0)} sampled frames"),
+        ("deviation", _rgb(levels.get("std"))),
         ("digest", f"<code>{index.digest[:16]}</code>"),
         ("software", ", ".join(f"{name} {version}" for name, version in index.software.items())),
     ]
@@ -84,29 +85,38 @@ def _facts(index: ShardIndex, report: dict[str, Any]) -> str:
     return f"<table>{cells}</table>"
 
 
+def _rgb(values: list[float] | None) -> str:
+    return ", ".join(f"{c} {v:.1f}" for c, v in zip(("red", "green", "blue"), values or (), strict=False)) or "unknown"
+
+
 def _sheets(index: ShardIndex) -> str:
-    """A strip for each of some clips of each class, early frames on the left."""
-    wanted = list(index.classes) or [""]
-    found: dict[str, list[Image.Image]] = {name: [] for name in wanted[:MOST_CLASSES]}
+    """A strip for each of some clips of each class, early frames on the left; classes also where none are learned."""
+    found: dict[str, list[Image.Image]] = {}
     shards = [shard for listed in index.splits.values() for shard in listed]
     for shard in shards[:: max(1, len(shards) // MOST_SHARDS)][:MOST_SHARDS]:
+        seen: set[str] = set()  # one clip of a video
         for sample in read_shard(storage.join(index.address, shard.path), shard):
             meta = sample.meta
-            strips = found.get(index.classes[meta["label"]] if index.classes else "")
-            if strips is not None and len(strips) < CLIPS_PER_CLASS:
-                frames = np.linspace(0, index.frames - 1, min(FRAMES_SHOWN, index.frames)).round().astype(int)
-                row = [pictures.decode(sample.picture(int(number))) for number in frames]
-                strips.append(Image.fromarray(np.concatenate(row, axis=1)))
-        if all(len(strips) == CLIPS_PER_CLASS for strips in found.values()):
-            break
-    parts = [
-        (f"<h3>{html.escape(name)}</h3>" if name else "") + "".join(map(_picture, strips))
-        for name, strips in found.items()
-    ]
-    if len(wanted) > MOST_CLASSES:
-        parts.append(f"<p class=note>{len(wanted) - MOST_CLASSES} more classes are not shown.")
+            strips = found.setdefault(str(meta["category"] or ""), [])
+            if len(strips) < CLIPS_PER_CLASS and meta["name"] not in seen:
+                seen.add(meta["name"])
+                strips.append(_strip(sample, index))
+    names = sorted(found)[:MOST_CLASSES]
+    parts = [(f"<h3>{html.escape(name)}</h3>" if name else "") + "".join(map(_picture, found[name])) for name in names]
+    if len(found) > len(names):
+        parts.append(f"<p class=note>{len(found) - len(names)} more classes are not shown.")
     note = f"<p class=note>Each row is a clip, {min(FRAMES_SHOWN, index.frames)} of its {index.frames} frames."
     return note + "".join(parts)
+
+
+def _strip(sample: Sample, index: ShardIndex) -> Image.Image:
+    numbers = np.linspace(0, index.frames - 1, min(FRAMES_SHOWN, index.frames)).round().astype(int)
+    gap = max(1, index.resolution // 32)
+    row = [
+        np.pad(pictures.decode(sample.picture(int(n))), ((0, 0), (0, gap), (0, 0)), constant_values=255)
+        for n in numbers
+    ]
+    return Image.fromarray(np.concatenate(row, axis=1)[:, :-gap])
 
 
 def _picture(image: Image.Image) -> str:
