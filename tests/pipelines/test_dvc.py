@@ -31,6 +31,7 @@ NO_RESULT = {
     "pipelines.services.provenance": "tags",
     "pipelines.services.tasks": "where the chunks are made",
     "pipelines.services.tracking": "MLflow",
+    "pipelines.services.usage": "figures of the machine",
 }
 # Listed, but what they import is not followed.
 NOT_FOLLOWED = {"pipelines.services.mlflow_model": "runs where a registered model is asked, not in the stage"}
