@@ -18,7 +18,7 @@ from pipelines.media import pictures
 from pipelines.media.encode import EncodedSegment
 from pipelines.media.shard_index import Shard, ShardIndex, digest_of, index_to_json
 from pipelines.media.shard_writer import ChunkWriter, sample_key
-from pipelines.media.shards import PairReader, read_clips, read_index, read_shard
+from pipelines.media.shards import PairReader, read, read_clips, read_index, read_shard
 from tests.conftest import shards_config
 
 FRAMES = 4
@@ -115,6 +115,32 @@ def test_starting_late_goes_on_exactly(folder: Path) -> None:
     for _ in range(3):
         one, other = next(unbroken), next(late)
         assert torch.equal(one.frames, other.frames) and torch.equal(one.times, other.times)
+
+
+def test_workers_of_a_rank_share_its_reading(folder: Path) -> None:
+    """Two ranks of two workers each: 48 windows, none read twice before all are read."""
+    total = sum(3 + video % 3 for video in range(12))
+    met = []
+    for rank in range(2):
+        for worker in range(2):
+            batches = read(folder, rank=rank, world=2, worker=worker, workers=2, seed=3, batch_size=1)
+            for _ in range(total // 4):
+                pair = next(batches)
+                red, green, _ = ((pair.frames[0, 0, :, 0, 0] + 1) * 127.5).round().long().tolist()
+                met.append((red, green - round(float(pair.times[0, 0]) * (FRAMES - 1))))
+    assert total == 48 and len(set(met)) == total == len(met)
+
+
+def test_little_memory_is_enough(folder: Path) -> None:
+    """With a buffer smaller than a shard just the order changes: an epoch is still every clip once."""
+    batches = reader(folder, batch_size=1, buffer_bytes=1)
+    met = set()
+    for _ in range(48):
+        pair = next(batches)
+        red, green, _ = ((pair.frames[0, 0, :, 0, 0] + 1) * 127.5).round().long().tolist()
+        met.add((red, green - round(float(pair.times[0, 0]) * (FRAMES - 1))))
+        assert len(batches._store._kept) <= 2
+    assert len(met) == 48
 
 
 def test_mirror_flips_whole_clips(folder: Path) -> None:
