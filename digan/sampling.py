@@ -57,11 +57,14 @@ def render(
 
     Frames are painted a few at a time, so memory does not grow with T beyond the result.
     """
-    w = generator.mapping.truncate(generator.mapping(latents.content, latents.labels), truncation)
-    prepared = generator.synthesis.prepare(generator.spread(w), latents.motion)
+    device = next(generator.parameters()).device
+    labels = None if latents.labels is None else latents.labels.to(device)
+    w = generator.mapping.truncate(generator.mapping(latents.content.to(device), labels), truncation)
+    prepared = generator.synthesis.prepare(generator.spread(w), latents.motion.to(device))
+    times = times.to(device)
     batch = w.shape[0]
     parts = [
-        to_bytes(generator.synthesis.paint(prepared, part[None].expand(batch, -1), scale=scale, finer=finer))
+        to_bytes(generator.synthesis.paint(prepared, part[None].expand(batch, -1), scale=scale, finer=finer)).cpu()
         for part in times.split(FRAMES_AT_ONCE)
     ]
     return torch.cat(parts, dim=1)

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from digan.errors import UserError
 from pipelines.errors import run_stage
+from pipelines.sweeps import apply as sweep
 
 SUFFIXES = (".mp4", ".gif", ".png")
 MOST_FRAMES = 100_000
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="digan", description="Videos out of a trained DIGAN generator.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_sample(commands.add_parser("sample", help="write videos of given seeds as .mp4, .gif or a .png strip"))
+    sweep.add_commands(commands.add_parser("sweep", help="the trials of a sweep; its winner into params.yaml"))
     return parser
 
 

@@ -1,179 +1,150 @@
 """Stage `evaluate`: how far the generator's videos are from real ones, beside the floor and the untrained generator.
 
-Writes metrics/evaluation.json (for `dvc metrics`), plots/ (for `dvc plots`) and outputs/evaluation/ (pictures and
-videos for people), logs the same to the training's MLflow run and prints a summary.
+Every kept snapshot is measured at quick counts (the curve), then the best of them at full counts. Writes
+metrics/evaluation.json (for `dvc metrics`), plots/ (for `dvc plots`), reports/evaluation.html (for people) and
+outputs/evaluation/ (pictures, videos, the best generator), logs the same to the training's MLflow run, prints a summary.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from digan import checkpointing, sampling
+from digan import checkpointing
 from digan.errors import UserError
-from digan.metrics.features import FeatureStatistics, from_features
-from digan.metrics.frechet import frechet_distance
-from digan.metrics.kernel import kernel_distance
-from digan.models.generator import Generator
-from pipelines import detectors, reference
-from pipelines.detectors import Detector, EvaluationConfig
+from pipelines import reference
 from pipelines.errors import run_stage
+from pipelines.evaluation import embedding, gallery, nearest, report, tracked
+from pipelines.evaluation.cache import Cache
+from pipelines.evaluation.config import EvaluationConfig
+from pipelines.evaluation.figures import Figures, described, figures_of
+from pipelines.evaluation.reals import Reference
+from pipelines.evaluation.snapshots import Embedder, Snapshot, curve, snapshots
 from pipelines.media import shards, write
-from pipelines.report import pictures, plots
+from pipelines.report import plots
 from pipelines.report.progress import Progress
 
 TRAIN = Path("outputs/train")
 EVALUATION = Path("outputs/evaluation")
 METRICS = Path("metrics/evaluation.json")
+REPORT = Path("reports/evaluation.html")
 PLOTS = Path("plots")
-SEED_STRIDE = 2**20  # seeds of one evaluation seed; the videos of all draws have seeds of their own
-PER_SECOND = 8.0  # frames a second of the videos for people
+BEST = EVALUATION / "generator"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
-    """One measure: ``draws`` of the trained generator, ``floor`` of real clips, ``untrained`` generator (one draw)."""
+class Measured:
+    """What the stage has found: figures by measure, the curve's rows, the best snapshot, the JSON of it all, the
+    features of real clips and those of the best snapshot's first draw.
+    """
 
-    draws: tuple[float, ...]
-    floor: float
-    untrained: float
-
-    @property
-    def mean(self) -> float:
-        """Mean over the draws."""
-        return float(np.mean(self.draws))
-
-    def to_json(self) -> dict[str, float]:
-        """mean, std (over draws, n - 1; 0 for one draw), floor, untrained, ratio_to_untrained."""
-        return {
-            "mean": self.mean,
-            "std": float(np.std(self.draws, ddof=1)) if len(self.draws) > 1 else 0.0,
-            "floor": self.floor,
-            "untrained": self.untrained,
-            "ratio_to_untrained": self.mean / self.untrained if self.untrained else float("nan"),
-        }
+    figures: dict[str, Figures]
+    curve: list[dict[str, float]]
+    best: Snapshot
+    content: dict[str, Any]
+    real: Reference
+    fakes: NDArray[np.float64]
 
 
-def seeds_of(config: EvaluationConfig, draw: int) -> range:
-    """The seeds of a draw's videos; no two draws share one."""
-    start = config.seed * SEED_STRIDE + draw * config.videos
-    return range(start, start + config.videos)
+def measure(settings: Any, index: shards.ShardIndex, runner: embedding.Runner) -> Measured:
+    """The curve over the snapshots at quick counts, then the best one at full counts with every detector."""
+    config: EvaluationConfig = settings.evaluation
+    protocol, quick = config.measured_by(), config.curve()
+    found = snapshots(TRAIN)
+    _check_resolution(found, index.resolution)
+    first_snapshot = Snapshot(
+        folder=TRAIN / "initial_generator",
+        clips_seen=0,
+        digest=embedding.generator_digest(TRAIN / "initial_generator"),
+    )
+    frames = protocol.frames_of(index.frames)
+    embedder = Embedder(config=config, frames=frames, available=index.frames, cache=Cache(config.cache), runner=runner)
+    detector, *companions = reference.all_detectors(config)
+    real = reference.require(config, detector)
+    rows = curve(found, embedder, detector, real.reals, min(quick.videos, len(real.reals)))
+    best = found[min(range(len(rows)), key=lambda place: rows[place]["value"])]
 
-
-def embed_fakes(
-    generator: Generator, detector: Detector, config: EvaluationConfig, *, frames: int, draw: int, progress: Progress
-) -> NDArray[np.float64]:
-    """Features [videos, D] of one draw; videos live only from their making to their embedding."""
-    times, parts = torch.linspace(0, 1, frames), []
-    seeds: Iterator[int] = iter(seeds_of(config, draw))
-    while batch := list(islice(seeds, config.batch_size)):
-        videos = sampling.sample(
-            generator, seeds=batch, times=times, truncation=config.truncation, batch=config.batch_size
-        )
-        parts.append(detector.features(videos))
-        progress.add(len(batch))
-    return np.concatenate(parts)
-
-
-def measure(
-    generator: Generator,
-    untrained: Generator,
-    detector: Detector,
-    config: EvaluationConfig,
-    real: reference.Reference,
-    frames: int,
-) -> dict[str, Figures]:
-    """Frechet and kernel distance by name; the untrained generator gets the first draw's seeds."""
-    progress = Progress("evaluate", (config.draws + 1) * config.videos)
-
-    def embed(maker: Generator, draw: int) -> NDArray[np.float64]:
-        return embed_fakes(maker, detector, config, frames=frames, draw=draw, progress=progress)
-
-    fakes = [embed(generator, draw) for draw in range(config.draws)]
-    first = embed(untrained, 0)
+    figures: dict[str, Figures] = {}
+    first_draw = real.reals[:0]
+    progress = Progress("evaluate", (len(companions) + 1) * (protocol.draws + 1) * protocol.videos)
+    for one in (detector, *companions):
+        draws = [
+            embedder.features(best, one, draw=draw, videos=protocol.videos, progress=progress)
+            for draw in range(protocol.draws)
+        ]
+        untrained = embedder.features(first_snapshot, one, draw=0, videos=protocol.videos, progress=progress)
+        first_draw = draws[0] if one is detector else first_draw
+        own = real if one is detector or one.measure != "frechet" else reference.require(config, one)
+        figures |= figures_of(one, own, draws, untrained, videos=protocol.videos, seed=config.seed)
     progress.finish()
-    statistics = from_features(real.reals)
-
-    def frechet(features: NDArray[np.float64]) -> float:
-        part: FeatureStatistics = from_features(features)
-        return frechet_distance(statistics, part)
-
-    def kernel(features: NDArray[np.float64]) -> float:
-        return kernel_distance(real.reals, features)
-
-    measures: dict[str, Callable[[NDArray[np.float64]], float]] = {
-        detector.metric_name: frechet,
-        detector.kernel_name: kernel,
+    content: dict[str, Any] = {
+        "metric": detector.metric_name,
+        **{name: values.to_json() for name, values in figures.items()},
+        "clips_seen": best.clips_seen,
+        "generator": best.folder.as_posix(),
+        "weights_digest": best.digest,
+        "protocol": protocol.name,
+        "protocol_text": protocol.text(frames),
+        "videos": protocol.videos,
+        "draws": protocol.draws,
+        "curve_videos": quick.videos,
+        "frames": frames,
+        "resolution": index.resolution,
+        "seed": config.seed,
+        "truncation": config.truncation,
+        "is_stand_in": detector.is_stand_in,
+        **described(detector, real.index),
+        "companions": {one.network: described(one, real.index) for one in companions},
     }
-    return {
-        name: Figures(draws=tuple(map(distance, fakes)), floor=distance(real.floor), untrained=distance(first))
-        for name, distance in measures.items()
-    }
+    return Measured(figures=figures, curve=rows, best=best, content=content, real=real, fakes=first_draw)
 
 
-def write_pictures(generator: Generator, config: EvaluationConfig, frames: int, folder: Path) -> dict[str, str]:
-    """Strips and playing grids of generated videos -> what each file shows, by file name."""
-    times = torch.linspace(0, 1, frames)
-    many = sampling.sample(generator, seeds=seeds_of(config, 0)[:24], times=times, truncation=config.truncation)
-    page = pictures.frame_rows([("generated", many[:6]), ("real", torch.stack(_different_reals(4, config.seed)))])
-    pictures.save_png(folder / "strip.png", page)
-    playing = pictures.tiles(many, columns=6)
-    scale = pictures.scale_for(many.shape[-1])
-    write.write_video(folder / "videos.mp4", torch.cat([playing] * 3), PER_SECOND, scale=scale)
-    write.write_gif(folder / "videos.gif", playing, PER_SECOND, scale=scale)
-
-    first = seeds_of(config, 0)[0]
-    codes = [*range(first, first + 5)]
-    labels = sampling.pick_labels(generator, codes[:1] * 5)
-
-    def rows(contents: Sequence[int], motions: Sequence[int]) -> torch.Tensor:
-        latents = sampling.draw_latents(contents, motion_seeds=motions, labels=labels)
-        return sampling.render(generator, latents, times, truncation=config.truncation)
-
-    both = [
-        ("one content, five motions", rows(codes[:1] * 5, codes)),
-        ("one motion, five contents", rows(codes, codes[:1] * 5)),
-    ]
-    pictures.save_png(folder / "motion_and_content.png", pictures.frame_rows(both))
-    return {
-        "strip.png": "rows are videos, columns are times; generated above, real below",
-        "videos.mp4": "24 generated videos playing, three times",
-        "videos.gif": "24 generated videos playing",
-        "motion_and_content.png": "one content with five motions, one motion with five contents",
-        "distances.png": "the figure between floor and untrained generator",
-    }
+def _check_resolution(found: list[Snapshot], resolution: int) -> None:
+    made = checkpointing.load_generator(found[-1].folder).config.resolution
+    if made != resolution:
+        raise UserError(
+            f"{found[-1].folder}: makes {made} pixels, the shards hold {resolution}; train on these shards first"
+        )
 
 
-def _different_reals(count: int, seed: int) -> list[torch.Tensor]:
-    """Frames of up to ``count`` real clips of different videos."""
-    found: dict[str, torch.Tensor] = {}
-    for clip in shards.read_clips(reference.SHARDS, split="train", count=8 * count, seed=seed):
-        found.setdefault(reference.video_of(clip.name), clip.frames)
-        if len(found) == count:
-            break
-    return list(found.values())
-
-
-def summary(name: str, figures: Figures, config: EvaluationConfig) -> str:
+def summary(name: str, figures: Figures, content: dict[str, Any]) -> str:
     """The lines printed at the end."""
     values = figures.to_json()
-    counts = f"{config.videos} videos, {config.draws} draws; lower is better"
-    return "\n".join(
-        [
-            f"{name}: {values['mean']:.4g} +- {values['std']:.2g}  ({counts})",
-            f"  floor, real against real: {figures.floor:.4g}",
-            f"  untrained generator:      {figures.untrained:.4g}",
-            f"  ratio to untrained:       {values['ratio_to_untrained']:.3f}",
-        ]
-    )
+    counts = f"{content['videos']} videos, {content['draws']} draws; lower is better"
+    lines = [
+        f"{name}: {values['mean']:.4g} +- {values['std']:.2g}  ({counts})",
+        f"  protocol:                 {content['protocol_text']}",
+        f"  best snapshot:            {content['clips_seen']} clips seen ({content['generator']})",
+        f"  floor, real against real: {figures.floor:.4g}",
+        f"  untrained generator:      {figures.untrained:.4g}",
+        f"  ratio to untrained:       {values['ratio_to_untrained']:.3f}",
+    ]
+    if figures.interval is not None:
+        lines.insert(1, f"  95 % interval:            {values['low']:.4g} to {values['high']:.4g} (bootstrap)")
+    if figures.infinite is not None:
+        trust = "" if figures.infinite.trusted else "; too few clips for this detector to trust it"
+        lines.append(f"  infinitely many videos:   {values['infinite']:.4g} +- {values['infinite_error']:.2g}{trust}")
+    return "\n".join(lines)
+
+
+def write_plots(measured: Measured) -> None:
+    """The tables that `dvc plots` draws."""
+    figures, name = measured.figures, measured.content["metric"]
+    metric = figures[name]
+    columns = {"draw": range(len(metric.draws)), **{key: values.draws for key, values in figures.items()}}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    write.write_csv(PLOTS / "draws.csv", rows)
+    compared = {"untrained": metric.untrained, "generator": metric.mean, "floor": metric.floor}
+    write.write_csv(PLOTS / "distances.csv", [{"videos": k, name: v} for k, v in compared.items()])
+    curve_rows = [{"clips_seen": int(r["clips_seen"]), name: r["value"], **r} for r in measured.curve]
+    write.write_csv(PLOTS / "evaluation_curve.csv", [{k: v for k, v in r.items() if k != "value"} for r in curve_rows])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -183,77 +154,57 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = params.load()
     config = settings.evaluation
     index = shards.read_index(reference.SHARDS)
-    generator = checkpointing.load_generator(TRAIN / "generator")
-    untrained = checkpointing.load_generator(TRAIN / "initial_generator")
-    if generator.config.resolution != index.resolution:
-        raise UserError(
-            f"{TRAIN / 'generator'}: makes {generator.config.resolution} pixels, the shards hold {index.resolution};"
-            " train on these shards first"
-        )
-    detector = detectors.load(config)
-    real = reference.require(config, detector)
-    figures = measure(generator, untrained, detector, config, real, index.frames)
-    metric = figures[detector.metric_name]
-
-    content: dict[str, Any] = {
-        "metric": detector.metric_name,
-        **{name: values.to_json() for name, values in figures.items()},
-        "videos": config.videos,
-        "draws": config.draws,
-        "frames": index.frames,
-        "resolution": index.resolution,
-        "seed": config.seed,
-        "truncation": config.truncation,
-        "detector": detector.network,
-        "detector_digest": detector.digest,
-        "weights_sha256": detector.weights_sha256,
-        "data_digest": index.digest,
-    }
-    shown = write_pictures(generator, config, index.frames, EVALUATION)
-    title = (
-        f"{config.videos} videos a draw, {index.frames} frames, {index.resolution} pixels, detector {detector.network}"
-    )
-    distances = {"draws": metric.draws, "floor": metric.floor, "untrained": metric.untrained}
-    plots.distance_plot(EVALUATION / "distances.png", title=title, metric=detector.metric_name, **distances)  # type: ignore[arg-type]
-    described = {"figures": content, "files": shown, "reference": real.index}
-    write.write_bytes(EVALUATION / "index.json", (json.dumps(described, indent=1) + "\n").encode())
-    names = {"draw": range(config.draws), **{name: values.draws for name, values in figures.items()}}
-    write.write_csv(
-        PLOTS / "draws.csv", [dict(zip(names, row, strict=True)) for row in zip(*names.values(), strict=True)]
-    )
-    compared = {"untrained": metric.untrained, "generator": metric.mean, "floor": metric.floor}
-    write.write_csv(PLOTS / "distances.csv", [{"videos": k, detector.metric_name: v} for k, v in compared.items()])
+    with embedding.runner(config, settings.cluster) as runner:
+        measured = measure(settings, index, runner)
+    content, metric, real = measured.content, measured.figures[measured.content["metric"]], measured.real
+    shutil.copytree(measured.best.folder, BEST, dirs_exist_ok=True)
+    shown = show(measured, settings, index)
+    written = {"figures": content, "files": shown, "reference": real.index, "curve": measured.curve}
+    write.write_bytes(EVALUATION / "index.json", (json.dumps(written, indent=1) + "\n").encode())
+    write_plots(measured)
     write.write_bytes(METRICS, (json.dumps(content, indent=2) + "\n").encode())
-    log(settings, figures, content)
+    tracked.log(settings, measured.figures, measured.curve, content, TRAIN, EVALUATION, REPORT)
 
-    print(summary(detector.metric_name, metric, config))
+    print(summary(content["metric"], metric, content))
     for note in real.index["notes"]:
         print(f"  note: {note}")
+    print(f"  report: {REPORT}")
     print("  pictures: " + ", ".join(str(EVALUATION / name) for name in shown), flush=True)
 
 
-def log(settings: Any, figures: dict[str, Figures], content: dict[str, Any]) -> None:
-    """Figures, digests and pictures to the MLflow run of the training, where there is one."""
-    run_file = TRAIN / "run.json"
-    if not run_file.is_file():
-        print(f"evaluate: {run_file} is not there, so nothing goes to MLflow")
-        return
-    from pipelines.services import tracking
-
-    run_id = str(json.loads(run_file.read_text())["run_id"])
-    values = {f"evaluation/{name}/{key}": v for name, part in figures.items() for key, v in part.to_json().items()}
-    values = {key: value for key, value in values.items() if np.isfinite(value)}
-    tags = {f"evaluation.{key}": str(content[key]) for key in ("metric", "detector_digest", "data_digest")}
-    step = _clips_seen(TRAIN / "index.json")
-    tracking.log_evaluation(settings.tracking, run_id, values, EVALUATION, step=step, tags=tags)
-
-
-def _clips_seen(path: Path) -> int:
-    """How far the training went, 0 where its index does not say."""
-    try:
-        return int(json.loads(path.read_text())["clips_seen"])
-    except (FileNotFoundError, KeyError, ValueError):
-        return 0
+def show(measured: Measured, settings: Any, index: shards.ShardIndex) -> dict[str, str]:
+    """Pictures, videos and the page -> what each file shows."""
+    config, content = settings.evaluation, measured.content
+    metric, protocol = measured.figures[content["metric"]], config.measured_by()
+    rooms = gallery.Gallery(checkpointing.load_generator(BEST), config, index.frames, EVALUATION)
+    files, groups = gallery.write_pictures(rooms, gallery.different_reals(reference.SHARDS, 12, config.seed))
+    rows = min(protocol.videos, len(measured.real.reals))
+    near = nearest.nearest(measured.real.reals[:rows], measured.fakes, measured.real.floor[:rows])
+    alike = nearest.clips_of(
+        reference.SHARDS, protocol, near.places[:6], videos=len(measured.real.reals), seed=config.seed
+    )
+    groups["nearest"] = [rooms.compared(alike)]
+    title = f"{content['videos']} videos a draw, {content['frames']} frames, {index.resolution} pixels"
+    plots.distance_plot(
+        EVALUATION / "distances.png",
+        title=f"{title}, detector {content['detector']}" + (" (a stand-in, no FVD)" if content["is_stand_in"] else ""),
+        metric=content["metric"],
+        draws=metric.draws,
+        floor=metric.floor,
+        untrained=metric.untrained,
+    )
+    text = report.write_page(
+        content,
+        measured.curve,
+        groups,
+        copying=near.verdict,
+        notes=measured.real.index["notes"],
+        params=settings.as_dict(),
+        training_curves=TRAIN / "curves.csv",
+        folder=EVALUATION,
+    )
+    write.write_bytes(REPORT, text.encode())
+    return {**files, **{one.file: one.title for one in groups["nearest"]}}
 
 
 if __name__ == "__main__":

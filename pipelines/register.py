@@ -16,23 +16,30 @@ from typing import Any
 from digan.errors import UserError
 from pipelines.errors import run_stage
 from pipelines.media.write import write_bytes
+from pipelines.services.card import model_card
 from pipelines.services.gate import Figure
 from pipelines.services.origin import weights_digest
 from pipelines.services.registry import publish
 
 METRICS = Path("metrics/evaluation.json")
-GENERATOR = Path("outputs/train/generator")
+GENERATOR = Path("outputs/evaluation/generator")  # the best snapshot, which the figures are of
+INDEX = Path("outputs/train/index.json")
 RUN_FILE = Path("outputs/train/run.json")
 RESULT = Path("outputs/register/result.json")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryConfig:
-    """``model`` is the name of the registered model in MLflow."""
+    """``model`` is the name of the registered model in MLflow; the champion changes where the difference is above
+    ``margin`` times its spread.
+    """
 
     model: str
+    margin: float
 
     def __post_init__(self) -> None:
+        if not 0 <= self.margin <= 100:
+            raise UserError(f"registry.margin={self.margin}: must be from 0 (any difference counts) to 100; try 1")
         if not self.model or any(c in self.model for c in "/:@.%\"'") or self.model != self.model.strip():
             raise UserError(
                 f'registry.model="{self.model}": must be a name without / : @ . % and quotes; try digan-toy'
@@ -57,9 +64,10 @@ def read_figure(path: Path) -> Figure:
         return Figure(
             metric=metric,
             value=float(content[metric]["mean"]),
+            spread=float(content[metric].get("spread", "nan")),
             data=str(content["data_digest"]),
             detector=str(content["detector_digest"]),
-            protocol="{videos} videos of {frames} frames, truncation {truncation}".format_map(content),
+            protocol="{protocol_text}, truncation {truncation}, seed {seed}".format_map(content),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
@@ -77,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         digest = weights_digest(GENERATOR)
     except FileNotFoundError as error:
-        raise UserError(f"{error.filename}: missing; run `dvc repro train` first") from None
+        raise UserError(f"{error.filename}: missing; run `dvc repro evaluate` first") from None
+    index = json.loads(INDEX.read_text()) if INDEX.is_file() else {}
     published = publish(
         config.tracking,
         name=config.registry.model,
@@ -86,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         weights_digest=digest,
         figure=figure,
         run_id=run_id,
+        margin=config.registry.margin,
+        card=model_card(config.registry.model, read_json(METRICS, "evaluate"), index, config.as_dict(), digest),
     )
     write_bytes(RESULT, (json.dumps(asdict(published), indent=2) + "\n").encode())
     what = "registered" if published.created else "already registered"

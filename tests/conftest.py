@@ -12,6 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from digan.data.clips import ClipsConfig
+from pipelines.evaluation.config import EvaluationConfig
 from pipelines.media.shard_writer import ShardsConfig
 from pipelines.sources import SourceConfig
 from tests import s3
@@ -44,6 +45,12 @@ def shards_config(**changes: Any) -> ShardsConfig:
     """The section ``shards`` of the repository's params.yaml with some values changed."""
     values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["shards"]
     return ShardsConfig(**{**values, **changes})
+
+
+def evaluation_config(**changes: Any) -> EvaluationConfig:
+    """The section ``evaluation`` of the repository's params.yaml with some values changed."""
+    values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["evaluation"]
+    return EvaluationConfig(**{**values, **changes})
 
 
 @pytest.fixture(scope="session")

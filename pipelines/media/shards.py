@@ -9,8 +9,9 @@ apart, shard_writer.py writes.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,23 @@ from digan.data import pairs
 from digan.errors import UserError
 from digan.types import Clip, FramePair
 from pipelines.media import pictures, storage
-from pipelines.media.order import WindowOrder
+from pipelines.media.order import Window, WindowOrder
 from pipelines.media.shard_index import INDEX, Shard, ShardIndex, read_index
 from pipelines.media.shard_store import ShardStore, read_shard
 from pipelines.media.shard_writer import ShardsConfig
 
-__all__ = ["PairReader", "Shard", "ShardIndex", "ShardsConfig", "read", "read_clips", "read_index", "read_shard"]
+__all__ = [
+    "PairReader",
+    "Shard",
+    "ShardIndex",
+    "ShardsConfig",
+    "clips_at",
+    "read",
+    "read_clips",
+    "read_index",
+    "read_shard",
+    "windows_by_video",
+]
 
 BUFFER_BYTES = 256 * 2**20  # encoded pictures that a reader keeps in memory: half in use, half on the way
 GATHERED = 512  # clips that read_clips gathers at once
@@ -81,20 +93,20 @@ class PairReader:
         self._store = ShardStore(self.index)
         self._present: tuple[Shard, ...] = ()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pairs")
-        self._ahead: Future[FramePair] | None = None
+        self._ahead: Future[tuple[np.ndarray, pairs.PairDraw, list[int]]] | None = None
         weakref.finalize(self, self._thread.shutdown, wait=False, cancel_futures=True)
 
     def __iter__(self) -> Iterator[FramePair]:
         return self
 
     def __next__(self) -> FramePair:
-        ahead = self._ahead or self._thread.submit(self._make, self.batch)
-        pair = ahead.result()
+        decoded, draw, labels = (self._ahead or self._thread.submit(self._decoded, self.batch)).result()
         self.batch += 1
-        self._ahead = self._thread.submit(self._make, self.batch)  # is decoded while this one is learned from
-        return pair
+        self._ahead = self._thread.submit(self._decoded, self.batch)  # while this batch is learned from
+        return pairs.make_pair(decoded, draw, self.index.frames, labels if self.labelled else None)
 
-    def _make(self, batch: int) -> FramePair:
+    def _decoded(self, batch: int) -> tuple[np.ndarray, pairs.PairDraw, list[int]]:
+        """The pictures of a batch, uint8 [B, 2, R, R, 3], what was drawn for it, and its labels if they are asked for."""
         size, frames = self.batch_size, self.index.frames
         clips_seen = batch * size * self.world
         draw = pairs.draw_pairs(size, frames, seed=self.seed, rank=self.rank, clips_seen=clips_seen, mirror=self.mirror)
@@ -116,7 +128,7 @@ class PairReader:
                 ) from error
             if self.labelled:
                 labels.append(sample.meta["label"])
-        return pairs.make_pair(decoded, draw, frames, labels if self.labelled else None)
+        return decoded, draw, labels
 
 
 def read(
@@ -126,27 +138,44 @@ def read(
     return PairReader(index, rank=rank, world=world, seed=seed, batch_size=batch_size, worker=worker, **options)
 
 
-def read_clips(index_folder: Path | str, *, split: str, count: int, seed: int) -> Iterator[Clip]:
+def read_clips(index_folder: Path | str, *, split: str, count: int, seed: int, start: int = 0) -> Iterator[Clip]:
     """``count`` clips of the split in random order, uniform over all its windows, none twice before all have come once.
 
-    Deterministic. Memory: the encoded pictures of ``GATHERED`` clips and two shards.
+    Deterministic; from number ``start`` of that order on. Memory: the encoded pictures of ``GATHERED`` clips and two
+    shards.
     """
     index = read_index(index_folder)
     order = WindowOrder(_shards_of(index, split), rank=0, world=1, seed=seed, group_bytes=2**62)
-    for first in range(0, count, GATHERED):
-        wanted = [order.window(draw) for draw in range(first, min(first + GATHERED, count))]
+    yield from clips_at(index, (order.window(draw) for draw in range(start, start + count)))
+
+
+def windows_by_video(index: ShardIndex, split: str) -> dict[str, list[Window]]:
+    """Every clip of the split, under its video's name; reads all shards once, decoding nothing."""
+    found: dict[str, list[Window]] = {}
+    for shard in _shards_of(index, split):
+        for number, sample in enumerate(read_shard(storage.join(index.address, shard.path), shard)):
+            windows = [Window(shard, number, start) for start in range(shard.windows[number])]
+            found.setdefault(str(sample.meta["name"]), []).extend(windows)
+    return found
+
+
+def clips_at(index: ShardIndex, windows: Iterable[Window]) -> Iterator[Clip]:
+    """The clips of these windows, in their order."""
+    waiting = iter(windows)
+    while wanted := list(islice(waiting, GATHERED)):
         store = ShardStore(index)  # two shards at a time: they are visited in their order
-        visited = list(
-            {window.shard.path: window.shard for window in sorted(wanted, key=lambda w: w.shard.path)}.values()
-        )
+        by_shard: dict[str, list[int]] = {}
+        for place, window in enumerate(wanted):
+            by_shard.setdefault(window.shard.path, []).append(place)
+        visited = [wanted[by_shard[path][0]].shard for path in sorted(by_shard)]
         gathered: dict[int, tuple[list[bytes], dict[str, Any]]] = {}
         for number, shard in enumerate(visited):
             store.want([shard], visited[number + 1 : number + 2])
-            for place, window in enumerate(wanted):
-                if window.shard is shard:
-                    sample = store.sample(window)
-                    encoded = [sample.picture(window.start + frame) for frame in range(index.frames)]
-                    gathered[place] = (encoded, sample.meta)
+            for place in by_shard[shard.path]:
+                window = wanted[place]
+                sample = store.sample(window)
+                encoded = [sample.picture(window.start + frame) for frame in range(index.frames)]
+                gathered[place] = (encoded, sample.meta)
         for place, window in enumerate(wanted):
             encoded, meta = gathered.pop(place)
             frames = torch.from_numpy(pictures.stack(encoded, index.resolution)).permute(0, 3, 1, 2).contiguous()

@@ -21,7 +21,7 @@ class Progress:
     ) -> None:
         self.label, self.total, self.unit, self.interval = label, total, unit, interval
         self._clock, self._show = clock, show
-        self.done = 0
+        self.done = self._skipped = 0
         self._start = self._last = clock()
 
     def add(self, count: int) -> None:
@@ -30,9 +30,14 @@ class Progress:
         now = self._clock()
         if now - self._last >= self.interval and self.done < self.total:
             self._last = now
-            rate = self.done / (now - self._start)
+            rate = (self.done - self._skipped) / (now - self._start)
             left = (self.total - self.done) / rate
             self._show(f"{self.label}: {self.done}/{self.total} {self.unit}, {rate:.1f}/s, {left:.0f} s left")
+
+    def skip(self, count: int) -> None:
+        """``count`` more were done before; they count for the whole and not for the rate."""
+        self.done += count
+        self._skipped += count
 
     @property
     def seconds(self) -> float:
@@ -42,4 +47,6 @@ class Progress:
     def finish(self) -> None:
         """The last line: count, time and rate."""
         seconds = max(self.seconds, 1e-9)
-        self._show(f"{self.label}: {self.done} {self.unit} in {seconds:.1f} s ({self.done / seconds:.1f}/s)")
+        made = self.done - self._skipped
+        kept = f", {self._skipped} were there already" if self._skipped else ""
+        self._show(f"{self.label}: {made} {self.unit} in {seconds:.1f} s ({made / seconds:.1f}/s){kept}")

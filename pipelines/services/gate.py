@@ -1,8 +1,8 @@
 """Who becomes champion: the rule alone, without MLflow.
 
 A version is compared with the champion only where both were measured on the same data with the same detector, metric
-and protocol (a distance falls with the number of videos), and wins where its mean is lower. No champion: it becomes the
-champion. Otherwise it becomes ``challenger``.
+and protocol (a distance falls with the number of videos), and wins where its mean is lower by more than ``margin`` times
+the spread of the difference. No champion: it becomes the champion. Otherwise it becomes ``challenger``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from digan.errors import UserError
+from digan.metrics.spread import Comparison, compare
+
 CHAMPION, CHALLENGER = "champion", "challenger"
 
 
@@ -18,11 +21,13 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 class Figure:
     """What a version is judged by: ``value`` (mean over draws, lower is better) of ``metric`` and how it was measured.
 
-    ``data`` and ``detector`` are digests, ``protocol`` is a text for people such as ``256 videos of 16 frames``.
+    ``spread`` is its standard deviation (nan: not known), ``data`` and ``detector`` are digests, ``protocol`` is a text
+    for people such as ``256 videos of 16 frames``.
     """
 
     metric: str
     value: float
+    spread: float
     data: str
     detector: str
     protocol: str
@@ -32,6 +37,7 @@ class Figure:
         return {
             "metric": self.metric,
             "value": repr(self.value),
+            "spread": repr(self.spread),
             "data.digest": self.data,
             "detector.digest": self.detector,
             "protocol": self.protocol,
@@ -44,12 +50,30 @@ class Figure:
             return Figure(
                 metric=tags["metric"],
                 value=float(tags["value"]),
+                spread=float(tags.get("spread", "nan")),
                 data=tags["data.digest"],
                 detector=tags["detector.digest"],
                 protocol=tags["protocol"],
             )
         except (KeyError, ValueError):
             return None
+
+    def unlike(self, other: Figure) -> str:
+        """In what the two were measured differently, in words; empty where they can be compared."""
+        pairs = {
+            "metric": (self.metric, other.metric),
+            "data": (self.data[:12], other.data[:12]),
+            "detector": (self.detector[:12], other.detector[:12]),
+            "protocol": (self.protocol, other.protocol),
+        }
+        different = [what for what in pairs if getattr(self, what) != getattr(other, what)]
+        return ", ".join(f"{what} {pairs[what][0]} instead of {pairs[what][1]}" for what in different)
+
+    def against(self, other: Figure, *, margin: float) -> Comparison:
+        """The comparison; ``UserError`` where the two were not measured alike."""
+        if unlike := self.unlike(other):
+            raise UserError(f"two figures that cannot be compared: {unlike}; measure both under one protocol")
+        return compare(self.value, other.value, spreads=(self.spread, other.spread), margin=margin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +84,9 @@ class Verdict:
     reason: str
 
 
-def judge(candidate: Figure, champion: Figure | None, *, champion_version: str | None, name: str) -> Verdict:
+def judge(
+    candidate: Figure, champion: Figure | None, *, champion_version: str | None, name: str, margin: float
+) -> Verdict:
     """The rule of this file's first lines. ``champion_version`` is ``None`` where there is no champion."""
     if not math.isfinite(candidate.value):
         return Verdict(alias=CHALLENGER, reason=f"{candidate.metric} is {candidate.value}: never a champion")
@@ -71,20 +97,18 @@ def judge(candidate: Figure, champion: Figure | None, *, champion_version: str |
         return Verdict(
             alias=CHALLENGER, reason=f"champion (version {champion_version}) has no figure to compare with; {by_hand}"
         )
-    pairs = {
-        "metric": (candidate.metric, champion.metric),
-        "data": (candidate.data[:12], champion.data[:12]),
-        "detector": (candidate.detector[:12], champion.detector[:12]),
-        "protocol": (candidate.protocol, champion.protocol),
-    }
-    other = [what for what in pairs if getattr(candidate, what) != getattr(champion, what)]
-    if other:
-        shown = ", ".join(f"{what} {pairs[what][0]} instead of {pairs[what][1]}" for what in other)
+    if unlike := candidate.unlike(champion):
         return Verdict(
             alias=CHALLENGER,
-            reason=f"not comparable with the champion (version {champion_version}): {shown}; {by_hand}",
+            reason=f"not comparable with the champion (version {champion_version}): {unlike}; {by_hand}",
         )
-    numbers = f"{candidate.metric} {candidate.value:.4g} against {champion.value:.4g} of version {champion_version}"
-    if candidate.value < champion.value:
+    comparison = candidate.against(champion, margin=margin)
+    numbers = (
+        f"{candidate.metric} {candidate.value:.4g} against {champion.value:.4g} of version {champion_version};"
+        f" {comparison.text}"
+    )
+    if comparison.difference < 0 and comparison.is_significant:
         return Verdict(alias=CHAMPION, reason=f"better than the champion: {numbers}")
+    if comparison.difference < 0:
+        return Verdict(alias=CHALLENGER, reason=f"not surely better than the champion: {numbers}")
     return Verdict(alias=CHALLENGER, reason=f"no better than the champion: {numbers}")

@@ -4,7 +4,9 @@ earned.
 
 from __future__ import annotations
 
+import random
 import tempfile
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,10 @@ from pipelines.services.provenance import git_tags
 from pipelines.services.tracking import TrackingConfig, client, finish_run, open_run, refusals, resolved
 
 WEIGHTS_TAG = "weights.digest"
+DECIDED_TAG = "decided_at"  # seconds since 1970
+RACE_SECONDS = 600  # who was judged within so many seconds may be judging still
+ALIAS_TRIES = 20
+CARD = "MODEL_CARD.md"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +49,11 @@ def publish(
     weights_digest: str,
     figure: Figure,
     run_id: str,
+    margin: float,
+    card: str,
 ) -> Published:
     """Register the generator's folder under ``name`` unless these weights are there already, judge it and set its
-    alias.
+    alias. ``card`` is the model card, in Markdown; ``{verdict}`` in it becomes the verdict.
     """
     tracking = resolved(tracking)
     mlflow = client(tracking)
@@ -56,15 +64,16 @@ def publish(
         run_id = _run_for(tracking, run_id, name)
         tags = {**figure.tags(), WEIGHTS_TAG: weights_digest, "run_id": run_id, **git_tags(Path.cwd())}
         if version is None:
-            logged = _log_model(tracking, generator, resolution=resolution, run_id=run_id)
+            logged = _log_model(tracking, generator, resolution=resolution, run_id=run_id, card=card)
             version = mlflow.create_model_version(
                 name, source=logged.artifact_location, run_id=run_id, tags=tags, model_id=logged.model_id
             ).version
         else:
             for key, value in figure.tags().items():
                 mlflow.set_model_version_tag(name, version, key, value)
-        verdict = _judge(mlflow, name, str(version), figure)
+        verdict = _judge(mlflow, name, str(version), figure, margin)
         mlflow.set_model_version_tag(name, version, "verdict", verdict.reason)
+        mlflow.update_model_version(name, str(version), description=card.replace("{verdict}", verdict.reason))
         mlflow.set_tag(run_id, "registered", f"{name}/{version}")
     return Published(
         model=name,
@@ -81,19 +90,83 @@ def publish(
     )
 
 
-def _judge(mlflow: Any, name: str, version: str, figure: Figure) -> Verdict:
-    """Decide and set the alias; a version that is the champion stays it."""
-    aliases = mlflow.get_registered_model(name).aliases
-    holder = aliases.get(CHAMPION)
-    if holder is not None and str(holder) == version:
+def _judge(mlflow: Any, name: str, version: str, figure: Figure, margin: float) -> Verdict:
+    """Decide and set the alias; a version that is the champion stays it.
+
+    The registry has no way to set an alias only if nobody else has. So whoever has set it looks again at all that have
+    been judged lately, and sets it again until it stands where the rule, applied to them in the order of their numbers,
+    puts it: whoever comes last has seen all of them.
+    """
+    holder = _champion(mlflow, name)
+    if holder == version:
         return Verdict(alias=CHAMPION, reason=f"is the champion already, {figure.metric} {figure.value:.4g}")
-    tags = mlflow.get_model_version(name, holder).tags if holder is not None else {}
-    champion_version = None if holder is None else str(holder)
-    verdict = judge(figure, Figure.of_tags(tags), champion_version=champion_version, name=name)
-    if verdict.alias == CHAMPION and str(aliases.get(CHALLENGER)) == version:
+    base = holder
+    verdict = _settle(mlflow, name, version, figure, base, margin)
+    mlflow.set_model_version_tag(name, version, DECIDED_TAG, str(time.time()))
+    for _ in range(20):
+        again = _settle(mlflow, name, version, figure, base, margin)
+        if again == verdict:
+            break
+        verdict = again
+    if verdict.alias == CHALLENGER:
+        _set_alias(mlflow, name, CHALLENGER, version)
+    elif str(mlflow.get_registered_model(name).aliases.get(CHALLENGER)) == version:
         mlflow.delete_registered_model_alias(name, CHALLENGER)
-    mlflow.set_registered_model_alias(name, verdict.alias, version)
     return verdict
+
+
+def _settle(mlflow: Any, name: str, version: str, figure: Figure, base: str | None, margin: float) -> Verdict:
+    """Put the champion's alias where the rule puts it now; the verdict on ``version``."""
+    figures = {version: figure, **_contenders(mlflow, name, version, base)}
+    known = Figure.of_tags(mlflow.get_model_version(name, base).tags) if base is not None else None
+    champion, best, own = base, known, None
+    for number in sorted(figures, key=int):
+        verdict = judge(figures[number], best, champion_version=champion, name=name, margin=margin)
+        if verdict.alias == CHAMPION:
+            champion, best = number, figures[number]
+        own = verdict if number == version else own
+    assert own is not None
+    if champion is not None and _champion(mlflow, name) != champion:
+        _set_alias(mlflow, name, CHAMPION, champion)
+    if own.alias == CHAMPION and champion != version:
+        reason = f"version {champion}, registered at the same time, is better: {best.value if best else 0:.4g}"
+        return Verdict(alias=CHALLENGER, reason=reason)
+    return own
+
+
+def _contenders(mlflow: Any, name: str, version: str, base: str | None) -> dict[str, Figure]:
+    """The figures of other versions that are judged right now or were within ``RACE_SECONDS``, newer than ``base``."""
+    found = {}
+    for other in mlflow.search_model_versions(f"name='{name}'"):
+        number, tags = str(other.version), other.tags
+        if number == version or (base is not None and int(number) <= int(base)):
+            continue
+        decided = float(tags.get(DECIDED_TAG, "inf"))
+        figure = Figure.of_tags(tags)
+        if figure is not None and decided > time.time() - RACE_SECONDS:
+            found[number] = figure
+    return found
+
+
+def _set_alias(mlflow: Any, name: str, alias: str, version: str) -> None:
+    """Set an alias. Two that set it at once make MLflow's store refuse one of them, which asks again."""
+    from mlflow.exceptions import MlflowException
+
+    for left in reversed(range(ALIAS_TRIES)):
+        try:
+            return mlflow.set_registered_model_alias(name, alias, version)
+        except MlflowException as error:
+            text = str(error).lower()
+            at_once = any(word in text for word in ("unique constraint", "duplicate", "integrityerror", "locked"))
+            if not left or not (at_once or error.error_code == "TEMPORARILY_UNAVAILABLE"):
+                raise
+            time.sleep(random.uniform(0.05, 0.3))
+    return None
+
+
+def _champion(mlflow: Any, name: str) -> str | None:
+    holder = mlflow.get_registered_model(name).aliases.get(CHAMPION)
+    return None if holder is None else str(holder)
 
 
 def _ensure_model(mlflow: Any, name: str) -> None:
@@ -128,7 +201,7 @@ def _run_for(tracking: TrackingConfig, run_id: str, name: str) -> str:
     return own
 
 
-def _log_model(tracking: TrackingConfig, generator: Path, *, resolution: int, run_id: str) -> Any:
+def _log_model(tracking: TrackingConfig, generator: Path, *, resolution: int, run_id: str, card: str) -> Any:
     """The generator as a model of the run, in pyfunc's format; the result has ``model_id`` and ``artifact_location``.
 
     MLflow's one call for this works on global state (address, active run); these do not.
@@ -155,6 +228,7 @@ def _log_model(tracking: TrackingConfig, generator: Path, *, resolution: int, ru
                 pip_requirements=mlflow_model.requirements(),
                 mlflow_model=Model(run_id=run_id, model_id=logged.model_id, artifact_path=logged.artifact_location),
             )
+            (folder / CARD).write_text(card.replace("{verdict}", "see the version's description"))
             mlflow.log_model_artifacts(logged.model_id, str(folder))
         ready = True
     finally:

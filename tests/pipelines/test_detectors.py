@@ -13,9 +13,9 @@ import torch
 from digan.errors import UserError
 from digan.metrics.networks import i3d
 from pipelines import detectors
-from pipelines.detectors import EvaluationConfig
+from tests.conftest import evaluation_config
 
-CONFIG = EvaluationConfig(detector="transnetv2", weights="", videos=8, draws=2, seed=0, batch_size=4, truncation=1.0)
+CONFIG = evaluation_config(videos=8, draws=2, batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_digest_covers_weights_and_preprocessing(
     ("make", "message"),
     [
         (None, r"weights is empty: FVD is defined by .* give its path"),
-        (lambda p: None, r"no such file; without it there is no FVD; put the Kinetics-400"),
+        (lambda p: None, r"no such file; without it there is no such figure; put the Kinetics-400"),
         (lambda p: p.write_text("hello"), r"not a plain PyTorch state dict"),
         (lambda p: p.write_bytes(pickle.dumps(Path("x"))), r"not a plain PyTorch state dict \(no code is run"),
         (
@@ -99,7 +99,13 @@ def test_unusable_weights(make: object, message: str, tmp_path: Path) -> None:
     [
         ({"detector": "i3dd"}, "evaluation.detector=i3dd: unknown; choose one of i3d"),
         ({"videos": 1}, "evaluation.videos=1: must be 2 or more"),
-        ({"draws": 0}, "evaluation.draws=0"),
+        ({"draws": -1}, "evaluation.draws=-1"),
+        ({"protocol": "fast"}, "evaluation.protocol=fast: unknown; choose one of digan, digan-128"),
+        ({"runs_on": "mars"}, "evaluation.runs_on=mars: unknown"),
+        ({"weights_sha256": "12"}, "evaluation.weights_sha256=12: must be 64 hexadecimal"),
+        ({"companions": "c3d"}, "evaluation.companions=c3d: c3d is not NAME=ADDRESS"),
+        ({"companions": "x=y"}, "names are c3d, inception_frames, video_transformer"),
+        ({"cache": ""}, "must be a folder or an s3:// address"),
         ({"batch_size": 0}, "evaluation.batch_size=0"),
         ({"truncation": 1.5}, "evaluation.truncation=1.5"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,11 +24,13 @@ from digan.models.generator import Generator
 from digan.sampling import sample
 from digan.types import Clip
 from pipelines import detectors, evaluate, reference, register
-from pipelines.detectors import Detector, EvaluationConfig
+from pipelines.detectors import Detector
+from pipelines.evaluation.embedding import seeds_of
 from pipelines.media import shards
+from tests.conftest import evaluation_config
 
 ROOT = Path(__file__).parents[2]
-CONFIG = EvaluationConfig(detector="transnetv2", weights="", videos=6, draws=2, seed=0, batch_size=4, truncation=1.0)
+CONFIG = evaluation_config(videos=6, draws=2, curve_videos=4, batch_size=4)
 FRAMES = 10
 
 
@@ -48,9 +51,9 @@ class Counting:
         return Detector(digest=digest, embed=self.embed, **common)  # type: ignore[arg-type]
 
 
-def invented_clips(_folder: object, *, split: str, count: int, seed: int) -> Iterator[Clip]:
-    generator = torch.Generator().manual_seed(seed + (1000 if split == "val" else 0))
-    for i in range(count):
+def invented_clips(_folder: object, *, split: str, count: int, seed: int, start: int = 0) -> Iterator[Clip]:
+    for i in range(start, start + count):
+        generator = torch.Generator().manual_seed(seed + i + (1000 if split == "val" else 0))
         frames = torch.randint(0, 256, (FRAMES, 3, 1, 1), dtype=torch.uint8, generator=generator).expand(-1, -1, 32, 32)
         yield Clip(frames=frames.contiguous(), label=None, name=f"{split}/{i // 2}.mp4@{i % 2}")
 
@@ -62,13 +65,15 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespac
         digest="a" * 64,
         frames=FRAMES,
         resolution=32,
-        splits={s: (SimpleNamespace(clips=40),) for s in ("train", "val")},
+        splits={s: (SimpleNamespace(clips=40, videos=20),) for s in ("train", "val")},
     )
     counting = Counting()
     monkeypatch.setattr(shards, "read_index", lambda folder: index)
     monkeypatch.setattr(shards, "read_clips", invented_clips)
-    monkeypatch.setattr(detectors, "load", lambda config: counting.detector())
-    settings = SimpleNamespace(evaluation=CONFIG, tracking=None)
+    monkeypatch.setattr(detectors, "load", lambda config, resize: counting.detector())
+    settings = SimpleNamespace(
+        evaluation=CONFIG, tracking=None, cluster=None, as_dict=lambda: {"evaluation": {"draws": 2}}
+    )
     monkeypatch.setattr("pipelines.params.load", lambda *a: settings)
     config = ModelConfig(
         resolution=32, classes=0, channel_base=1024, channel_max=8, mapping_layers=1, modulation_rank=2
@@ -83,7 +88,7 @@ def test_from_real_clips_to_figures(workplace: SimpleNamespace, capsys: pytest.C
     reference.main()
     assert workplace.counting.seen == 12
     evaluate.main()
-    assert workplace.counting.seen == 12 + 18
+    assert workplace.counting.seen == 12 + 4 + 18  # the curve's four clips are a chunk too small for the draw's six
     assert workplace.counting.largest == CONFIG.batch_size
 
     content = json.loads(Path("metrics/evaluation.json").read_text())
@@ -92,12 +97,12 @@ def test_from_real_clips_to_figures(workplace: SimpleNamespace, capsys: pytest.C
     reals = torch.stack([clip.frames for clip in invented_clips("", split="train", count=6, seed=0)])
     floor = torch.stack([clip.frames for clip in invented_clips("", split="val", count=6, seed=0)])
     features = workplace.counting.detector().features
-    draws = [features(sample(generator, seeds=range(6 * d, 6 * d + 6), times=times)) for d in range(2)]
+    draws = [features(sample(generator, seeds=seeds_of(0, d, 0, 6), times=times)) for d in range(2)]
     for name, distance in (("frechet_means", frechet_from_features), ("kernel_means", kernel_distance)):
         found = content[name]
         values = [distance(features(reals), draw) for draw in draws]
         np.testing.assert_allclose([found["mean"], found["std"]], [np.mean(values), np.std(values, ddof=1)], rtol=1e-4)
-        np.testing.assert_allclose(found["floor"], distance(features(reals), features(floor)), rtol=1e-6)
+        np.testing.assert_allclose(found["floor"], distance(features(reals), features(floor)), rtol=1e-5)
         np.testing.assert_allclose(found["ratio_to_untrained"], found["mean"] / found["untrained"])
     assert content["frechet_means"]["untrained"] != content["frechet_means"]["mean"]
     assert register.read_figure(Path("metrics/evaluation.json")).metric == "frechet_means"
@@ -128,22 +133,23 @@ def test_reference_is_made_once(
 ) -> None:
     counting = workplace.counting
     reference.main()
-    first = Path("outputs/reference/features.npz").read_bytes()
+    first = Path("outputs/reference/means.npz").read_bytes()
     reference.main()
     assert counting.seen == 12
     assert "there already" in capsys.readouterr().out
-    assert Path("outputs/reference/features.npz").read_bytes() == first
+    assert Path("outputs/reference/means.npz").read_bytes() == first
 
     for change in ("data", "detector", "counts", "damage"):
         before = counting.seen
         if change == "data":
             workplace.index.digest = "b" * 64
         elif change == "detector":
-            monkeypatch.setattr(detectors, "load", lambda config: counting.detector("e" * 64))
+            monkeypatch.setattr(detectors, "load", lambda config, resize: counting.detector("e" * 64))
         elif change == "counts":
-            workplace.settings.evaluation = replace(CONFIG, videos=5)
+            workplace.settings.evaluation = replace(CONFIG, videos=70)
         else:
-            Path("outputs/reference/features.npz").write_bytes(b"half")
+            Path("outputs/reference/means.npz").write_bytes(b"half")
+            shutil.rmtree("outputs/features")
         with pytest.raises(UserError, match=r"run python -m pipelines\.reference"):
             evaluate.main()
         reference.main()
@@ -153,17 +159,17 @@ def test_reference_is_made_once(
 def test_floor_without_held_out_videos(workplace: SimpleNamespace) -> None:
     workplace.index.splits.pop("val")
     reference.main()
-    index = json.loads(Path("outputs/reference/index.json").read_text())
+    index = json.loads(Path("outputs/reference/means.json").read_text())
     assert index["floor"]["split"] == "train"
-    assert any("no held-out videos" in note for note in index["notes"])
-    with np.load("outputs/reference/features.npz") as file:
+    assert any("no other split" in note for note in index["notes"])
+    with np.load("outputs/reference/means.npz") as file:
         assert not np.array_equal(file["reals"], file["floor"])
 
 
 def test_no_generator_is_one_clear_line(workplace: SimpleNamespace) -> None:
     reference.main()
     (workplace.folder / "outputs/train/generator/weights.pt").unlink()
-    with pytest.raises(UserError, match="no generator there"):
+    with pytest.raises(UserError, match=r"no generator there; run python -m pipelines\.train"):
         evaluate.main()
     assert not Path("metrics").exists()
 

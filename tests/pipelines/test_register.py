@@ -24,9 +24,15 @@ from tests.conftest import WriteParams
 
 
 def figure(
-    value: float, *, metric: str = "frechet_x", data: str = "d1", detector: str = "t1", protocol: str = "p1"
+    value: float,
+    *,
+    spread: float = 0.1,
+    metric: str = "frechet_x",
+    data: str = "d1",
+    detector: str = "t1",
+    protocol: str = "p1",
 ) -> Figure:
-    return Figure(metric=metric, value=value, data=data, detector=detector, protocol=protocol)
+    return Figure(metric=metric, value=value, spread=spread, data=data, detector=detector, protocol=protocol)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +40,10 @@ def figure(
     [
         (figure(5.0), None, CHAMPION, "first"),
         (figure(4.0), figure(5.0), CHAMPION, "4 against 5 of version 3"),
+        (figure(4.9), figure(5.0), CHALLENGER, "not surely better"),
+        (figure(4.8, spread=0.2), figure(5.0, spread=0.1), CHALLENGER, "not more than 1 times its spread of 0.22"),
+        (figure(4.7, spread=0.2), figure(5.0, spread=0.1), CHAMPION, "more than 1 times its spread of 0.22"),
+        (figure(4.9, spread=float("nan")), figure(5.0, spread=float("nan")), CHAMPION, "better"),
         (figure(5.0), figure(5.0), CHALLENGER, "no better"),
         (figure(6.0), figure(5.0), CHALLENGER, "no better"),
         (figure(1.0, data="d2"), figure(5.0), CHALLENGER, "not comparable"),
@@ -45,12 +55,12 @@ def figure(
     ],
 )
 def test_rule(candidate: Figure, champion: Figure | None, alias: str, part: str) -> None:
-    verdict = judge(candidate, champion, champion_version="3" if champion else None, name="m")
+    verdict = judge(candidate, champion, champion_version="3" if champion else None, name="m", margin=1.0)
     assert verdict.alias == alias and part in verdict.reason
 
 
 def test_a_champion_without_figures_is_not_replaced() -> None:
-    assert judge(figure(1.0), None, champion_version="3", name="m").alias == CHALLENGER
+    assert judge(figure(1.0), None, champion_version="3", name="m", margin=1.0).alias == CHALLENGER
 
 
 def test_figure_survives_as_tags() -> None:
@@ -87,11 +97,11 @@ def stage(
             torch.save(weights, register.GENERATOR / "weights.pt")
         content = {
             "metric": "frechet_x",
-            "frechet_x": {"mean": value},
+            "frechet_x": {"mean": value, "spread": 0.1},
             "data_digest": "d1",
             "detector_digest": detector,
-            "videos": 16,
-            "frames": 5,
+            "protocol_text": "quick: 16 videos of 5 frames",
+            "seed": 0,
             "truncation": 1.0,
         }
         register.METRICS.write_text(json.dumps(content))
@@ -118,7 +128,7 @@ def test_versions_and_aliases(stage: Stage, store: Path, capsys: pytest.CaptureF
     assert {alias: int(number) for alias, number in model.aliases.items()} == {CHAMPION: 2, CHALLENGER: 3}
     version = tracking.client(config).get_model_version(first["model"], "2")
     wanted = {"metric": "frechet_x", "value": "4.0", "data.digest": "d1", "detector.digest": "t1"}
-    wanted["protocol"] = "16 videos of 5 frames, truncation 1.0"
+    wanted["protocol"] = "quick: 16 videos of 5 frames, truncation 1.0, seed 0"
     assert wanted.items() <= version.tags.items() and version.run_id == first["run_id"]
     assert version.tags["weights.digest"] == worse["weights_digest"]
     assert f"registered: models:/{first['model']}/3 as @challenger" in capsys.readouterr().out
@@ -174,11 +184,11 @@ def test_what_is_missing_is_named(stage: Stage) -> None:
         register.main()
     assert not register.RESULT.exists()
     (register.GENERATOR / "weights.pt").rename("elsewhere.pt")
-    with pytest.raises(UserError, match=r"weights\.pt: missing; run `dvc repro train`"):
+    with pytest.raises(UserError, match=r"weights\.pt: missing; run `dvc repro evaluate`"):
         stage_without_weights()
 
 
 def stage_without_weights() -> None:
     content = {"metric": "m", "m": {"mean": 1}, "data_digest": "d", "detector_digest": "t"}
-    register.METRICS.write_text(json.dumps({**content, "videos": 1, "frames": 1, "truncation": 1.0}))
+    register.METRICS.write_text(json.dumps({**content, "protocol_text": "p", "seed": 0, "truncation": 1.0}))
     register.main()

@@ -32,8 +32,13 @@ _MIXED: dict[str, tuple[int, tuple[int, int, int, int, int, int]]] = {
 }
 
 
-def preprocess(videos: torch.Tensor, resolution: int = RESOLUTION) -> torch.Tensor:
-    """Bytes to the network's input: short side to ``resolution``, centre crop, [-1, 1].
+def preprocessing(*, squash: bool = False) -> str:
+    """What is done to the bytes, in words, for digests."""
+    return "i3d-1: bytes/255, bilinear half-pixel, both sides squashed to 224, [-1, 1]" if squash else PREPROCESSING
+
+
+def preprocess(videos: torch.Tensor, resolution: int = RESOLUTION, *, squash: bool = False) -> torch.Tensor:
+    """Bytes to the network's input: short side to ``resolution`` and centre crop, or ``squash`` both sides; [-1, 1].
 
     ``videos`` is uint8 [B, T, 3, H, W]; returns float32 [B, 3, T, resolution, resolution].
     """
@@ -41,6 +46,7 @@ def preprocess(videos: torch.Tensor, resolution: int = RESOLUTION) -> torch.Tens
     batch, times, channels, height, width = videos.shape
     scale = resolution / min(height, width)
     size = (resolution, math.ceil(width * scale)) if height < width else (math.ceil(height * scale), resolution)
+    size = (resolution, resolution) if squash else size
     frames = videos.reshape(batch * times, channels, height, width).float() / 255
     frames = functional.interpolate(frames, size=size, mode="bilinear", align_corners=False)
     top, left = (size[0] - resolution) // 2, (size[1] - resolution) // 2

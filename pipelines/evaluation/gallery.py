@@ -1,0 +1,188 @@
+"""Pictures and videos of a generator for people, each a file.
+
+Legend: B videos, T times, H, W pixels; videos are uint8 [B, T, 3, H, W].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from digan import sampling
+from digan.models.generator import Generator
+from pipelines.evaluation.config import EvaluationConfig
+from pipelines.evaluation.embedding import seeds_of
+from pipelines.evaluation.reals import video_of
+from pipelines.media import shards, write
+from pipelines.report import pictures
+
+PER_SECOND = 8.0  # frames a second of the videos for people
+FINER = 4  # times the rate, of the interpolation
+LONG = 128  # frames
+BEYOND = 0.5  # how far the extrapolation goes on both sides
+INSIDE, OUTSIDE = (45, 138, 78), (196, 87, 15)  # colours of frames within [0, 1] and beyond
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A file and what it shows: ``title`` and ``caption`` for the page."""
+
+    file: str
+    title: str
+    caption: str
+
+
+class Gallery:
+    """What is rendered for people, of one generator with the settings of its evaluation, into ``folder``."""
+
+    def __init__(self, generator: Generator, config: EvaluationConfig, frames: int, folder: Path) -> None:
+        self.generator, self.config, self.frames, self.folder = generator, config, frames, folder
+        self.times = torch.linspace(0, 1, frames)
+        self.codes = [*seeds_of(config.seed, 0, 0, 24)]
+        self.scale = pictures.scale_for(generator.config.resolution)
+
+    def generated(self, count: int, times: torch.Tensor | None = None) -> torch.Tensor:
+        """The first videos of the first draw."""
+        return sampling.sample(
+            self.generator,
+            seeds=self.codes[:count],
+            times=self.times if times is None else times,
+            truncation=self.config.truncation,
+        )
+
+    def strips(self, many: torch.Tensor, reals: torch.Tensor) -> None:
+        """strip.png: generated videos above real ones."""
+        page = pictures.frame_rows([("generated", many[:6]), ("real", reals[:4])])
+        pictures.save_png(self.folder / "strip.png", page)
+
+    def play(
+        self, name: str, videos: torch.Tensor, *, columns: int, per_second: float = PER_SECOND, rounds: int = 1
+    ) -> str:
+        """Videos side by side as mp4; its name."""
+        playing = pictures.tiles(videos, columns=columns)
+        write.write_video(self.folder / name, torch.cat([playing] * rounds), per_second, scale=self.scale)
+        return name
+
+    def mixed(self, contents: Sequence[int], motions: Sequence[int]) -> torch.Tensor:
+        """Videos of contents with other motions."""
+        labels = sampling.pick_labels(self.generator, self.codes[:1] * len(contents))
+        latents = sampling.draw_latents(contents, motion_seeds=motions, labels=labels)
+        return sampling.render(self.generator, latents, self.times, truncation=self.config.truncation)
+
+    def motion_and_content(self, count: int = 5) -> list[Shown]:
+        """One content with many motions, and one motion with many contents."""
+        own, same = self.codes[:count], self.codes[:1] * count
+        motions, contents = self.mixed(same, own), self.mixed(own, same)
+        both = [("one content, five motions", motions), ("one motion, five contents", contents)]
+        pictures.save_png(self.folder / "motion_and_content.png", pictures.frame_rows(both))
+        return [
+            Shown(
+                file=self.play("one_content.mp4", motions, columns=count),
+                title="One content, many motions",
+                caption="The same content code with five motion codes.",
+            ),
+            Shown(
+                file=self.play("one_motion.mp4", contents, columns=count),
+                title="One motion, many contents",
+                caption="The same motion code with five content codes.",
+            ),
+        ]
+
+    def beyond(self, count: int = 4) -> Shown:
+        """Before 0 and after 1, marked by the colour of a bar above each frame."""
+        more = max(2, round(BEYOND * (self.frames - 1)))
+        step = 1 / max(self.frames - 1, 1)
+        times = torch.arange(-more, self.frames + more) * step
+        videos = self.generated(count, times)
+        bar = max(2, videos.shape[-1] // 10)
+        inside = (times >= -1e-6) & (times <= 1 + 1e-6)
+        marked = torch.empty(*videos.shape[:3], videos.shape[3] + bar, videos.shape[4], dtype=torch.uint8)
+        for number, within in enumerate(inside.tolist()):
+            color = torch.tensor(INSIDE if within else OUTSIDE, dtype=torch.uint8)
+            marked[:, number, :, :bar] = color[:, None, None]
+        marked[:, :, :, bar:] = videos
+        return Shown(
+            file=self.play("extrapolation.mp4", marked, columns=count),
+            title="Before 0 and after 1",
+            caption=(
+                f't runs from {times[0]:.2f} to {times[-1]:.2f}; the bar is <b class="in">green</b> within the trained span'
+                ' [0, 1] and <b class="out">orange</b> beyond it.'
+            ),
+        )
+
+    def finer(self, count: int = 2) -> Shown:
+        """The trained rate beside four times as many frames, over the same time."""
+        many = FINER * (self.frames - 1) + 1
+        fine = self.generated(count, torch.linspace(0, 1, many))
+        held = fine[:, torch.arange(many) // FINER * FINER]
+        pairs = torch.stack([held, fine], dim=1).flatten(0, 1)
+        return Shown(
+            file=self.play("interpolation.mp4", pairs, columns=2, per_second=FINER * PER_SECOND),
+            title="Four times the rate",
+            caption=f"Left: the trained {self.frames} frames. Right: {many} frames over the same time.",
+        )
+
+    def long(self, count: int = 4) -> Shown:
+        """128 frames."""
+        videos = self.generated(count, torch.linspace(0, 1, LONG))
+        return Shown(
+            file=self.play("long.mp4", videos, columns=count, per_second=24),
+            title="128 frames",
+            caption=f"t from 0 to 1 in {LONG} frames.",
+        )
+
+    def compared(self, alike: torch.Tensor) -> Shown:
+        """Generated videos above the real clips that are ``alike``."""
+        made = self.generated(len(alike))
+        frames = min(made.shape[1], alike.shape[1])
+        return Shown(
+            file=self.play("nearest.mp4", torch.cat([made[:, :frames], alike[:, :frames]]), columns=len(alike)),
+            title="Nearest real clips",
+            caption="Above: generated. Below each: the real clip nearest to it in the detector's features.",
+        )
+
+
+def write_pictures(gallery: Gallery, reals: torch.Tensor) -> tuple[dict[str, str], dict[str, list[Shown]]]:
+    """All pictures and videos but the nearest clips -> what each file shows by name, and the page's groups."""
+    many = gallery.generated(24)
+    gallery.strips(many, reals)
+    gallery.play("videos.mp4", many, columns=6, rounds=3)
+    write.write_gif(gallery.folder / "videos.gif", pictures.tiles(many, columns=6), PER_SECOND, scale=gallery.scale)
+    shown = {
+        "side": [
+            Shown(
+                file=gallery.play("real.mp4", reals[:12], columns=4),
+                title="Real",
+                caption="Clips of different training videos.",
+            ),
+            Shown(
+                file=gallery.play("generated.mp4", many[:12], columns=4),
+                title="Generated",
+                caption="The first seeds of the first draw; not chosen.",
+            ),
+        ],
+        "codes": gallery.motion_and_content(),
+        "time": [gallery.beyond(), gallery.finer(), gallery.long()],
+    }
+    files = {
+        "strip.png": "rows are videos, columns are times; generated above, real below",
+        "videos.mp4": "24 generated videos playing, three times",
+        "videos.gif": "24 generated videos playing",
+        "motion_and_content.png": "one content with five motions, one motion with five contents",
+        "distances.png": "the figure between floor and untrained generator",
+        **{one.file: one.title for group in shown.values() for one in group},
+    }
+    return files, shown
+
+
+def different_reals(folder: Path, count: int, seed: int) -> torch.Tensor:
+    """Up to ``count`` real clips of different videos."""
+    found: dict[str, torch.Tensor] = {}
+    for clip in shards.read_clips(folder, split="train", count=8 * count, seed=seed):
+        found.setdefault(video_of(clip.name), clip.frames)
+        if len(found) == count:
+            break
+    return torch.stack(list(found.values()))

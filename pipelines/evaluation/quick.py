@@ -1,0 +1,45 @@
+"""The quick measure as one plain function: what the snapshots' curve shows and what a sweep minimises."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from digan.errors import UserError
+from digan.metrics.measures import FRECHET
+from digan.models.generator import Generator
+from pipelines.detectors import Detector
+from pipelines.evaluation.embedding import embed_generated, seeds_of
+
+QUICK = 256  # videos
+
+
+def quick_measure(
+    generator: Generator,
+    reals: NDArray[np.float64],
+    detector: Detector,
+    *,
+    frames: int,
+    videos: int = QUICK,
+    seed: int = 0,
+    truncation: float = 1.0,
+    batch_size: int = 16,
+) -> float:
+    """Frechet distance of ``videos`` generated videos to the first as many of ``reals``; lower is better.
+
+    ``reals`` are features [N, D] of ``detector`` (``reference.require(config, detector).reals``), ``frames`` a clip's.
+    Deterministic: the same videos as the first draw of the stage `evaluate`. Takes about 0.04 s a video on two cores
+    with the default detector at 32 pixels.
+    """
+    if len(reals) < videos:
+        raise UserError(f"{len(reals)} real clips: a measure of {videos} videos needs as many; run the stage reference")
+    fakes = embed_generated(
+        generator,
+        detector,
+        seeds=seeds_of(seed, 0, 0, videos),
+        times=torch.linspace(0, 1, frames),
+        truncation=truncation,
+        batch_size=batch_size,
+    )
+    return FRECHET.of(reals[:videos], fakes)

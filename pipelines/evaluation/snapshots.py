@@ -1,0 +1,130 @@
+"""The generators that a training has left: snapshots by clips seen, and the last one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digan.errors import UserError
+from digan.metrics.measures import FRECHET
+from digan.metrics.spread import bootstrap
+from pipelines.detectors import Detector
+from pipelines.evaluation import embedding
+from pipelines.evaluation.cache import Cache
+from pipelines.evaluation.config import EvaluationConfig
+from pipelines.evaluation.embedding import FakeChunk, Runner, Span, Work, seeds_of
+from pipelines.report.progress import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A generator's ``folder`` after ``clips_seen`` clips, and the digest of its weights."""
+
+    folder: Path
+    clips_seen: int
+    digest: str
+
+
+def snapshots(train: Path) -> list[Snapshot]:
+    """All snapshots of a training in their order, the last generator among them once."""
+    found = []
+    for folder in sorted((train / "snapshots").glob("*")) if (train / "snapshots").is_dir() else []:
+        if folder.name.isdigit() and (folder / "weights.pt").is_file():
+            found.append(_snapshot(folder, int(folder.name)))
+    last = train / "generator"
+    if not (last / "weights.pt").is_file() or not (last / "config.json").is_file():
+        raise UserError(f"{last}: no generator there; run python -m pipelines.train first")
+    final = _snapshot(last, clips_seen(train / "index.json"))
+    if all(snapshot.digest != final.digest for snapshot in found):
+        found.append(final)
+    return sorted(found, key=lambda snapshot: snapshot.clips_seen)
+
+
+def clips_seen(index: Path) -> int:
+    """How far the training went, 0 where its index does not say."""
+    try:
+        return int(json.loads(index.read_text())["clips_seen"])
+    except (FileNotFoundError, KeyError, ValueError):
+        return 0
+
+
+def _snapshot(folder: Path, clips: int) -> Snapshot:
+    return Snapshot(folder=folder, clips_seen=clips, digest=embedding.generator_digest(folder))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedder:
+    """Features of generated videos: settings that all generators of an evaluation share."""
+
+    config: EvaluationConfig
+    frames: int
+    available: int
+    cache: Cache
+    runner: Runner
+
+    def key_of(self, digest: str, draw: int, detector: Detector) -> dict[str, Any]:
+        """All that a generated video's features depend on."""
+        return {
+            "kind": "fake",
+            "generator": digest,
+            "draw": draw,
+            "seed": self.config.seed,
+            "truncation": self.config.truncation,
+            "frames": self.frames,
+            "available": self.available,
+            "detector": detector.network,
+            "detector_digest": detector.digest,
+        }
+
+    def features(
+        self, snapshot: Snapshot, detector: Detector, *, draw: int, videos: int, progress: Progress | None
+    ) -> NDArray[np.float64]:
+        """Features of one draw; videos live only from their making to their embedding."""
+
+        def works(spans: list[Span]) -> Iterator[Work]:
+            generator = self.runner.share(embedding.load_generator(snapshot.folder))
+            for number, start, count in spans:
+                make = FakeChunk(
+                    generator=generator,
+                    seeds=seeds_of(self.config.seed, draw, start, count),
+                    frames=self.frames,
+                    available=self.available,
+                    truncation=self.config.truncation,
+                    batch_size=self.config.batch_size,
+                )
+                yield Work(number=number, videos=count, make=make)
+
+        key = self.key_of(snapshot.digest, draw, detector)
+        return embedding.features(
+            embedding.embed(
+                key, videos, works, cache=self.cache, runner=self.runner, detector=detector, progress=progress
+            )
+        )
+
+
+def curve(
+    found: list[Snapshot],
+    embedder: Embedder,
+    detector: Detector,
+    reals: NDArray[np.float64],
+    videos: int,
+    each: Callable[[dict[str, float]], None] = lambda row: None,
+) -> list[dict[str, float]]:
+    """The quick Frechet distance of each snapshot with its 95 % interval: rows of clips_seen, value, low, high."""
+    rows = []
+    progress = Progress("evaluate: snapshots", len(found) * videos)
+    for snapshot in found:
+        fakes = embedder.features(snapshot, detector, draw=0, videos=videos, progress=progress)
+        value = FRECHET.of(reals[:videos], fakes)
+        interval = bootstrap(FRECHET, reals[:videos], fakes, seed=embedder.config.seed, resamples=50)
+        row = {"clips_seen": snapshot.clips_seen, "value": value, "low": interval.low, "high": interval.high}
+        rows.append(row)
+        each(row)
+    progress.finish()
+    return rows

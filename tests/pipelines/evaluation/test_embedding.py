@@ -1,0 +1,111 @@
+"""Features in chunks: resumed, cached, shared between counts, and the same on Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from digan.errors import UserError
+from pipelines.detectors import Detector
+from pipelines.evaluation import embedding
+from pipelines.evaluation.cache import CHUNK, Cache, Chunk
+from pipelines.evaluation.embedding import Process, RealChunk, Span, Work
+
+KEY = {"kind": "test"}
+
+
+def embed_means(videos: torch.Tensor) -> torch.Tensor:
+    return videos.float().mean(dim=(1, 3, 4))
+
+
+DETECTOR = Detector(
+    network="means", metric_name="frechet_means", digest="d", weights_sha256="", min_frames=1, embed=embed_means
+)
+
+
+class Source:
+    """Invented clips; counts those that were asked for, and dies after ``fuse`` chunks."""
+
+    def __init__(self, fuse: int = 10**9) -> None:
+        self.made = 0
+        self.fuse = fuse
+
+    def works(self, spans: list[Span]) -> Iterator[Work]:
+        for number, start, count in spans:
+            if number == self.fuse:
+                raise KeyboardInterrupt
+            self.made += count
+            videos = torch.stack([torch.full((2, 3, 4, 4), (start + i) % 251, dtype=torch.uint8) for i in range(count)])
+            names = tuple(f"v{start + i}@0" for i in range(count))
+            yield Work(number=number, videos=count, make=RealChunk(videos=videos, names=names, batch_size=10))
+
+
+def run(source: Source, videos: int, folder: Path | str, runner: embedding.Runner | None = None) -> list[Chunk]:
+    cache = Cache(str(folder))
+    return embedding.embed(KEY, videos, source.works, cache=cache, runner=runner or Process(), detector=DETECTOR)
+
+
+def test_a_second_pass_costs_nothing(tmp_path: Path) -> None:
+    first, second = Source(), Source()
+    made = embedding.features(run(first, 3 * CHUNK - 5, tmp_path))
+    assert first.made == 3 * CHUNK - 5 and made.shape == (3 * CHUNK - 5, 3)
+    np.testing.assert_array_equal(made[:, 0], np.arange(3 * CHUNK - 5) % 251)
+    chunks = run(second, 3 * CHUNK - 5, tmp_path)
+    assert second.made == 0
+    np.testing.assert_array_equal(embedding.features(chunks), made)
+    assert chunks[1].names[0] == f"v{CHUNK}@0"
+
+
+def test_fewer_and_more_clips_share_chunks(tmp_path: Path) -> None:
+    run(Source(), 2 * CHUNK, tmp_path)
+    fewer, more = Source(), Source()
+    assert len(embedding.features(run(fewer, CHUNK + 7, tmp_path))) == CHUNK + 7
+    run(more, 3 * CHUNK, tmp_path)
+    assert (fewer.made, more.made) == (0, CHUNK)
+
+
+def test_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(Source(fuse=2), 4 * CHUNK, tmp_path)
+    rest = Source()
+    found = embedding.features(run(rest, 4 * CHUNK, tmp_path))
+    assert rest.made == 2 * CHUNK
+    np.testing.assert_array_equal(found, embedding.features(run(Source(), 4 * CHUNK, tmp_path / "other")))
+
+
+@pytest.mark.parametrize("damage", [b"", b"half", None])
+def test_damaged_chunks_are_made_again(tmp_path: Path, damage: bytes | None) -> None:
+    whole = embedding.features(run(Source(), 2 * CHUNK, tmp_path))
+    path = next(iter(tmp_path.rglob("000001.npz")))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(bytes(data) if damage is None else damage)
+    again = Source()
+    np.testing.assert_array_equal(embedding.features(run(again, 2 * CHUNK, tmp_path)), whole)
+    assert again.made == CHUNK
+
+
+def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    broken = Detector(
+        network="nans",
+        metric_name="x",
+        digest="d",
+        weights_sha256="",
+        min_frames=1,
+        embed=lambda videos: torch.full((len(videos), 3), float("nan")),
+    )
+    with pytest.raises(UserError, match="nans: features of 10 of 10 clips are not finite"):
+        embedding.embed(KEY, 20, Source().works, cache=Cache(str(tmp_path)), runner=Process(), detector=broken)
+    assert not list(tmp_path.rglob("*.npz"))
+
+
+def test_on_s3(s3_bucket: str) -> None:
+    address = f"{s3_bucket}/features"
+    first = embedding.features(run(Source(), CHUNK + 3, address))
+    again = Source()
+    np.testing.assert_array_equal(embedding.features(run(again, CHUNK + 3, address)), first)
+    assert again.made == 0

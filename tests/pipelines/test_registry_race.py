@@ -1,0 +1,76 @@
+"""Trainings that register at the same moment end with one champion, the best one."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pipelines.services import registry, tracking
+from pipelines.services.gate import CHAMPION, Figure
+from pipelines.services.tracking import TrackingConfig
+
+
+def figure(value: float) -> Figure:
+    return Figure(metric="frechet_x", value=value, spread=0.01, data="d", detector="t", protocol="p")
+
+
+@pytest.mark.parametrize("values", [(5.0, 4.0), (4.0, 5.0), (6.0, 3.0, 5.0, 4.0)])
+def test_the_best_of_those_at_once_is_champion(values: tuple[float, ...], store: Path) -> None:
+    config = tracking.resolved(TrackingConfig(uri="", experiment="race"), store)
+    mlflow = tracking.client(config)
+    name = f"race-{'-'.join(map(str, values))}".replace(".", "_")
+    mlflow.create_registered_model(name)
+    versions = [
+        str(mlflow.create_model_version(name, source=str(store), tags=figure(value).tags()).version) for value in values
+    ]
+    start = threading.Barrier(len(values))
+
+    def one(version: str, value: float) -> str:
+        start.wait()
+        return registry._judge(mlflow, name, version, figure(value), 1.0).alias
+
+    with ThreadPoolExecutor(len(values)) as pool:
+        aliases = list(pool.map(one, versions, values))
+    best = versions[values.index(min(values))]
+    assert str(mlflow.get_registered_model(name).aliases[CHAMPION]) == best
+    assert aliases[values.index(min(values))] == CHAMPION
+
+
+def test_a_stale_write_is_mended(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worse one has read 'no champion', sleeps, and sets the alias after the better one has finished."""
+    config = tracking.resolved(TrackingConfig(uri="", experiment="race"), store)
+    mlflow = tracking.client(config)
+    mlflow.create_registered_model("race-stale")
+    worse = str(mlflow.create_model_version("race-stale", source=str(store), tags=figure(5.0).tags()).version)
+    looked = registry._contenders
+
+    def late(client: object, name: str, version: str, base: str | None) -> dict[str, Figure]:
+        found = looked(client, name, version, base)
+        monkeypatch.setattr(registry, "_contenders", looked)
+        better = mlflow.create_model_version("race-stale", source=str(store), tags=figure(4.0).tags()).version
+        assert registry._judge(mlflow, "race-stale", str(better), figure(4.0), 1.0).alias == CHAMPION
+        return found
+
+    monkeypatch.setattr(registry, "_contenders", late)
+    registry._judge(mlflow, "race-stale", worse, figure(5.0), 1.0)
+    assert int(mlflow.get_registered_model("race-stale").aliases[CHAMPION]) == int(worse) + 1
+
+
+def test_one_chosen_by_hand_is_not_replaced_by_an_older_better_one(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tracking.resolved(TrackingConfig(uri="", experiment="race"), store)
+    mlflow = tracking.client(config)
+    mlflow.create_registered_model("race-hand")
+
+    def version(value: float) -> str:
+        tags = {**figure(value).tags(), registry.DECIDED_TAG: "1000.0"}  # judged long ago
+        return str(mlflow.create_model_version("race-hand", source=str(store), tags=tags).version)
+
+    chosen, _better = version(9.0), version(1.0)
+    mlflow.set_registered_model_alias("race-hand", CHAMPION, chosen)
+    registry._judge(mlflow, "race-hand", version(10.0), figure(10.0), 1.0)
+    assert str(mlflow.get_registered_model("race-hand").aliases[CHAMPION]) == chosen
