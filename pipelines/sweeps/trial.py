@@ -112,7 +112,7 @@ class _Reporter:
         self.tracked: tracking.TrackingConfig | None = None
 
     def open(self, tracked: tracking.TrackingConfig, run_id: str, adopted: dict[str, Any] | None) -> None:
-        self.tracked, self.common = tracked, {"run_id": run_id, **({"adopted": adopted} if adopted else {})}
+        self.tracked, self.common = tracked, {"run_id": run_id, **({"adopted": json.dumps(adopted)} if adopted else {})}
 
     def replay(self, measure: dict[str, Any]) -> None:
         """The newest measure of an earlier launch: the one that the driver may not have heard of."""

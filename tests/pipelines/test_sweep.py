@@ -171,8 +171,10 @@ def test_measures_are_kept_once(records: Records) -> None:
 
     plain = scheduler(driver(records, [0], scheduler="none"))
     one = launch(plain, 0)
+    adopted = {"trial": 1, "clips_seen": 160, "uid": "somewhere"}
     for clips, value in [(80, 9.0), (160, 8.0), (80, 9.0), (160, 8.0)]:  # a trial that starts again replays them
-        plain.on_trial_result(None, one, result(clips, value))
+        plain.on_trial_result(None, one, result(clips, value, adopted=json.dumps(adopted)))
+    assert records.trials[0].adoptions == (adopted,)
     assert [m.clips_seen for m in records.trials[0].measures] == [80, 160]
 
 
