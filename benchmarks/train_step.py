@@ -34,6 +34,7 @@ def training_config(precision: str) -> TrainingConfig:
         seed=0,
         clips=10**9,
         batch_size=BATCH,
+        micro_batch=BATCH,
         generator_lr=0.0025,
         discriminator_lr=0.0025,
         r1_gamma=1.0,
@@ -46,6 +47,11 @@ def training_config(precision: str) -> TrainingConfig:
         style_mixing=0.0,
         path_length_weight=0.0,
         precision=precision,
+        compile=False,
+        deterministic=False,
+        on_divergence="stop",
+        collapse_loss=0.0,
+        collapse_clips=1,
         checkpoint_interval=10**9,
         checkpoints_kept=1,
         sample_interval=10**9,
@@ -71,19 +77,19 @@ class Step:
         frames = torch.rand(BATCH, 2, 3, resolution, resolution, generator=generator) * 2 - 1
         self.pair = FramePair(frames=frames, times=draw_time_pairs(BATCH, generator=generator), labels=None)
         self.seconds: list[float] = []
-        train_step(self.state, self.pair)  # the first one holds a penalty and all allocations
+        train_step(self.state, [self.pair])  # the first one holds a penalty and all allocations
 
     def arithmetic(self) -> float:
         """Floating-point operations per clip in an update without a penalty."""
         with FlopCounterMode(display=False) as counter:
-            train_step(self.state, self.pair)
+            train_step(self.state, [self.pair])
         return counter.get_total_flops() / BATCH
 
     def time(self, steps: int) -> None:
         """A full round of ``steps`` updates; with 16 of them exactly one holds the R1 penalty."""
         start = time.perf_counter()
         for _ in range(steps):
-            train_step(self.state, self.pair)
+            train_step(self.state, [self.pair])
         self.seconds.append((time.perf_counter() - start) / steps)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -42,13 +43,20 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         raise
 
 
+def generator_files(generator: Generator) -> dict[str, bytes]:
+    """Weights and sizes as the files of a generator's folder."""
+    weights = {name: value.detach().cpu().clone() for name, value in generator.state_dict().items()}
+    memory = io.BytesIO()
+    torch.save(weights, memory)
+    return {WEIGHTS: memory.getvalue(), CONFIG: (json.dumps(generator.config.to_json(), indent=2) + "\n").encode()}
+
+
 def save_generator(generator: Generator, folder: Path) -> None:
     """Writes weights and sizes to ``folder``; nothing of an older generator there is lost until the new one is whole."""
 
     def fill(work: Path) -> None:
-        (work / CONFIG).write_text(json.dumps(generator.config.to_json(), indent=2) + "\n")
-        weights = {name: value.detach().cpu().clone() for name, value in generator.state_dict().items()}
-        torch.save(weights, work / WEIGHTS)
+        for name, data in generator_files(generator).items():
+            (work / name).write_bytes(data)
 
     write_folder(Path(folder), fill)
 

@@ -20,7 +20,7 @@ from ruamel.yaml.error import YAMLError
 from digan.data.clips import ClipsConfig
 from digan.errors import UserError
 from digan.models.config import ModelConfig
-from digan.training.config import TrainingConfig
+from digan.training.config import MOTION_GROUP, TrainingConfig
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.media.shards import ShardsConfig
 from pipelines.register import RegistryConfig
@@ -29,7 +29,6 @@ from pipelines.services.tracking import TrackingConfig
 from pipelines.sources import SourceConfig
 
 DEFAULT_PATH = "params.yaml"
-MOTION_GROUP = 4  # samples over which the discriminator takes its minibatch deviation: min(4, batch of a worker)
 I3D_FRAMES = 10  # the shortest clip that I3D's pooling takes
 
 Section = TypeVar("Section")
@@ -68,7 +67,7 @@ class Params:
 
     def __post_init__(self) -> None:
         self.model.config(resolution=self.clips.resolution, classes=0)
-        _check_batch(self.training.batch_size, self.cluster.workers)
+        _check_batch(self.training, self.cluster.workers)
         if self.evaluation.detector.startswith("i3d") and self.clips.frames < I3D_FRAMES:
             raise UserError(
                 f"clips.frames={self.clips.frames}: evaluation.detector={self.evaluation.detector} needs clips of "
@@ -162,19 +161,15 @@ def _typed(value: Any, kind: type, key: str) -> Any:
     raise UserError(f"{key}={_shown(value)}: must be {wanted[kind]}; params.yaml says beside the key what it means")
 
 
-def _check_batch(batch: int, workers: int) -> None:
-    if batch % workers:
-        near = [b for b in (batch - batch % workers, batch + workers - batch % workers) if b > 0]
+def _check_batch(training: TrainingConfig, workers: int) -> None:
+    if workers > training.micro_batches:
+        smaller = [m for m in range(1, MOTION_GROUP + 1) if not training.batch_size % m]
+        smaller += [m for m in range(MOTION_GROUP, training.batch_size, MOTION_GROUP) if not training.batch_size % m]
+        fits = [m for m in smaller if training.batch_size // m >= workers]
+        remedy = f"try training.micro_batch={max(fits)}" if fits else f"try cluster.workers={training.batch_size}"
         raise UserError(
-            f"training.batch_size={batch}: must divide by the {workers} workers (cluster.workers); "
-            f"try {' or '.join(map(str, near))}"
-        )
-    share = batch // workers
-    if share > MOTION_GROUP and share % MOTION_GROUP:
-        low = share - share % MOTION_GROUP
-        raise UserError(
-            f"training.batch_size={batch}: gives each of the {workers} workers {share} clips, which must divide by the "
-            f"discriminator's group of {MOTION_GROUP}; try {low * workers} or {(low + MOTION_GROUP) * workers}"
+            f"cluster.workers={workers}: training.batch_size={training.batch_size} makes {training.micro_batches} "
+            f"micro-batches of {training.micro_batch}, so only as many workers find work; {remedy}"
         )
 
 

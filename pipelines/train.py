@@ -24,7 +24,7 @@ from pipelines.params import Params, load
 from pipelines.report.logbook import LOG, Logbook, curves, mend_log
 from pipelines.report.training_line import TrainingLine, duration, grouped, training_line
 from pipelines.services import origin, tracking
-from pipelines.services.channel import Channel, Fault, Report, Samples, Started
+from pipelines.services.channel import Channel, Fault, Notice, Report, Samples, Started
 from pipelines.services.cluster import connect
 from pipelines.services.provenance import run_tags
 from pipelines.services.worker import Assignment, train_worker
@@ -186,7 +186,7 @@ def _follow(trainer: Any, channel: Channel, book: Logbook, line: TrainingLine, m
         raise TrainingFailedError(f"given up after {starts} starts (cluster.max_failures={max_failures})\n{ended[0]}")
 
 
-def _take(message: Report | Samples | Fault, book: Logbook, line: TrainingLine) -> None:
+def _take(message: Report | Samples | Fault | Notice, book: Logbook, line: TrainingLine) -> None:
     if isinstance(message, Report):
         book.report(message)
         text = training_line(
@@ -199,6 +199,8 @@ def _take(message: Report | Samples | Fault, book: Logbook, line: TrainingLine) 
         line.show(text, last=message.clips_seen >= message.clips_total)
     elif isinstance(message, Samples):
         book.samples(message.clips_seen, message.videos)
+    elif isinstance(message, Notice):
+        line.say(message.text)
     elif message.kind == "mistake":
         raise UserError(message.text)
     elif message.kind == "bug":

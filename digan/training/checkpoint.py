@@ -1,12 +1,18 @@
-"""Checkpoints of a training: the whole state in a folder named by the clips seen, with a checksum, whole or not at all."""
+"""Checkpoints of a training: the whole state under the clips seen, with a checksum, whole or not at all.
+
+Where they lie is a ``Store``: a folder here (``FolderStore``), or whatever else keeps a few files under a name.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
@@ -15,64 +21,157 @@ from digan.training.state import TrainingState
 
 STATE = "state.pt"
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+class Store(Protocol):
+    """Files under names. What ``write`` puts there is seen whole or not at all; a name is listed once it is whole."""
+
+    def names(self) -> list[str]:
+        """All names, in any order."""
+
+    def write(self, name: str, files: dict[str, bytes]) -> None:
+        """Puts ``files`` under ``name``, replacing what was there; the last one of ``files`` says that all are there."""
+
+    def read(self, name: str, file: str) -> bytes:
+        """One file. ``OSError`` where it is missing."""
+
+    def remove(self, name: str) -> None:
+        """Takes a name away; nothing where it is not there."""
 
 
-def save(state: TrainingState, folder: Path, *, keep: int) -> Path:
-    """Writes ``folder``/CLIPS_SEEN and removes all but the newest ``keep``; returns the new one's path."""
+class FolderStore:
+    """A folder of folders."""
 
-    def fill(work: Path) -> None:
-        torch.save(state.state_dict(), work / STATE)
-        manifest = {
-            "format": FORMAT,
-            "clips_seen": state.clips_seen,
-            "model": state.model.to_json(),
-            "sha256": {STATE: _sha256(work / STATE)},
-        }
-        (work / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
 
-    path = Path(folder) / f"{state.clips_seen:010d}"
-    write_folder(path, fill)
-    for old in _found(folder)[keep:]:
-        shutil.rmtree(old)
-    return path
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    def names(self) -> list[str]:
+        return [path.name for path in self.folder.iterdir() if path.is_dir()] if self.folder.is_dir() else []
+
+    def write(self, name: str, files: dict[str, bytes]) -> None:
+        def fill(work: Path) -> None:
+            for file, data in files.items():
+                (work / file).write_bytes(data)
+
+        try:
+            write_folder(self.folder / name, fill)
+        except OSError as error:
+            if error.filename is None:  # a full disk names no file
+                error.filename = str(self.folder / name)
+            raise
+
+    def read(self, name: str, file: str) -> bytes:
+        return (self.folder / name / file).read_bytes()
+
+    def remove(self, name: str) -> None:
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Takes away what killed writers left unfinished; only for the one who writes here."""
+        for path in self.folder.glob(".*-*") if self.folder.is_dir() else ():
+            shutil.rmtree(path, ignore_errors=True)
 
 
-def _found(folder: Path) -> list[Path]:
-    """The checkpoints in ``folder``, newest first."""
-    if not Path(folder).is_dir():
-        return []
-    return sorted((p for p in Path(folder).iterdir() if p.name.isdigit()), key=lambda p: int(p.name), reverse=True)
+@dataclass(frozen=True, kw_only=True)
+class Frozen:
+    """A state at one moment, copied to the CPU, so that it can be written while the training goes on."""
+
+    clips_seen: int
+    model: dict[str, Any]
+    distance: float | None
+    tensors: dict[str, Any]
 
 
-def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, or ``None`` for a whole one."""
+def name_of(clips_seen: int) -> str:
+    """The checkpoint's name after ``clips_seen`` clips."""
+    return f"{clips_seen:010d}"
+
+
+def freeze(state: TrainingState, *, distance: float | None = None) -> Frozen:
+    """The state now; ``distance`` (lower is better) decides which checkpoint is kept as the best."""
+    return Frozen(
+        clips_seen=state.clips_seen,
+        model=state.model.to_json(),
+        distance=distance,
+        tensors=_copied(state.state_dict()),
+    )
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(item) for item in value)
+    return value
+
+
+def write(frozen: Frozen, store: Store, *, keep: int) -> str:
+    """Writes a checkpoint and removes all but the newest ``keep`` and the best; returns its name."""
+    memory = io.BytesIO()
+    torch.save(frozen.tensors, memory)
+    data = memory.getvalue()
+    manifest = {
+        "format": FORMAT,
+        "clips_seen": frozen.clips_seen,
+        "model": frozen.model,
+        "distance": frozen.distance,
+        "sha256": {STATE: hashlib.sha256(data).hexdigest()},
+    }
+    name = name_of(frozen.clips_seen)
+    store.write(name, {STATE: data, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()})
+    found = listed(store)
+    best = best_of(store)
+    for old in found[keep:]:
+        if old != best:
+            store.remove(old)
+    return name
+
+
+def listed(store: Store) -> list[str]:
+    """The checkpoints in ``store``, newest first."""
+    return sorted((name for name in store.names() if name.isdigit()), key=int, reverse=True)
+
+
+def best_of(store: Store) -> str | None:
+    """The checkpoint with the lowest distance; the newest of equals; ``None`` where none has one."""
+    found: dict[str, float] = {}
+    for name in listed(store):
+        try:
+            distance = json.loads(store.read(name, MANIFEST))["distance"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if isinstance(distance, float):
+            found[name] = distance
+    return min(found, key=found.__getitem__) if found else None
+
+
+def read(store: Store, name: str) -> dict[str, Any]:
+    """What ``freeze`` took, after its checksum has been compared; ``ValueError`` says what is wrong with a damaged one."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest = json.loads(store.read(name, MANIFEST))
         if manifest["format"] != FORMAT:
-            return f"format {manifest['format']}, this version reads {FORMAT}"
-        if manifest["sha256"][STATE] != _sha256(path / STATE):
-            return f"{STATE} does not match its checksum"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{type(error).__name__}: {error}"
+            raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
+        data = store.read(name, STATE)
+        if manifest["sha256"][STATE] != hashlib.sha256(data).hexdigest():
+            raise ValueError(f"{STATE} does not match its checksum")
+    except (OSError, KeyError, TypeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def newest(store: Store, *, before: int | None = None) -> tuple[str, dict[str, Any]] | None:
+    """Name and content of the newest whole checkpoint, of at most ``before`` clips; damaged ones are named on stderr."""
+    for name in listed(store):
+        if before is not None and int(name) > before:
+            continue
+        try:
+            return name, read(store, name)
+        except ValueError as reason:
+            print(f"checkpoint {name} in {store} is damaged ({reason}); using the one before it", file=sys.stderr)
     return None
-
-
-def newest(folder: Path) -> Path | None:
-    """The newest whole checkpoint; damaged ones before it are named on stderr and passed over."""
-    for path in _found(folder):
-        reason = damage(path)
-        if reason is None:
-            return path
-        print(f"checkpoint {path} is damaged ({reason}); using the one before it", file=sys.stderr)
-    return None
-
-
-def load(state: TrainingState, path: Path) -> None:
-    """Puts the checkpoint at ``path`` into ``state``."""
-    state.load_state_dict(torch.load(path / STATE, map_location=state.device, weights_only=True))

@@ -39,8 +39,9 @@ class FlatParameters:
         """Sets gradients and extras to zero; call instead of ``optimizer.zero_grad``."""
         self.buffer.zero_()
 
-    def average(self, world: int) -> None:
-        """Averages gradients and extras over all workers, in one operation."""
+    def average(self, parts: int, world: int) -> None:
+        """Sums gradients and extras over all workers in one operation, and divides by the ``parts`` that were added up."""
         if world > 1:
             torch.distributed.all_reduce(self.buffer)
-            self.buffer.div_(world)
+        if parts > 1:
+            self.buffer.div_(parts)

@@ -4,132 +4,222 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from digan.checkpointing import generator_files
 from digan.models.config import ModelConfig
 from digan.models.generator import Generator
 from digan.sampling import draw_latents, pick_labels, render
-from digan.times import frame_times
-from digan.training import checkpoint, snapshots
+from digan.seeding import generator_for
+from digan.times import draw_time_pairs, frame_times
+from digan.training import checkpoint, snapshots, thumbnails
+from digan.training.background import Ahead, Background
+from digan.training.checkpoint import FolderStore, Store
 from digan.training.config import TrainingConfig
+from digan.training.meter import Meter, Progress
+from digan.training.numerics import set_numerics
 from digan.training.state import TrainingState
 from digan.training.step import train_step
-from digan.types import FramePair
+from digan.training.watch import MOST_ROLLBACKS, STEPS, DivergedError, Verdict, Watch
+from digan.types import FramePair, Latents
+
+__all__ = ["Progress", "Reader", "train"]
 
 PROGRESS_SECONDS = 2.0
 SAMPLE_SEEDS = tuple(range(8))
 SAMPLE_FRAMES = 8
+JUDGED_PAIRS = 64  # averaged generator's pairs behind a checkpoint's distance
+READ_AHEAD = 2  # updates
 
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where a run is: clips seen and in total, its rate since the last report, and means of the steps' metrics since then.
-
-    ``waiting`` is the share of time spent on waiting for data, 0 to 1; ``seconds_left`` assumes the present rate.
-    """
-
-    clips_seen: int
-    clips_total: int
-    clips_per_second: float
-    seconds_left: float
-    waiting: float
-    metrics: dict[str, float]
-
-
-class _Meter:
-    """Gathers metrics on the device and turns them into a Progress now and then."""
-
-    def __init__(self, state: TrainingState) -> None:
-        self.state = state
-        self.begin()
-
-    def begin(self) -> None:
-        self.started, self.clips, self.waited = time.monotonic(), self.state.clips_seen, 0.0
-        self.sums: dict[str, torch.Tensor] = {}
-        self.counts: dict[str, int] = {}
-
-    def add(self, values: dict[str, torch.Tensor]) -> None:
-        for name, value in values.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
-            self.counts[name] = self.counts.get(name, 0) + 1
-
-    def report(self) -> Progress:
-        seconds = max(time.monotonic() - self.started, 1e-9)
-        rate = (self.state.clips_seen - self.clips) / seconds
-        total = self.state.training.clips
-        progress = Progress(
-            clips_seen=self.state.clips_seen,
-            clips_total=total,
-            clips_per_second=rate,
-            seconds_left=max(total - self.state.clips_seen, 0) / max(rate, 1e-9),
-            waiting=min(self.waited / seconds, 1.0),
-            metrics={name: float(value) / self.counts[name] for name, value in self.sums.items()},
-        )
-        self.begin()
-        return progress
-
-
-def _crosses(before: int, after: int, interval: int) -> bool:
-    return before // interval != after // interval
+Reader = Callable[
+    [int, int], Iterator[list[FramePair]]
+]  # (update, seed) -> this worker's micro-batches, update by update
 
 
 def train(
     *,
     training: TrainingConfig,
     model: ModelConfig,
-    reader: Callable[[int], Iterator[FramePair]],
-    checkpoints: Path,
-    snapshot_folder: Path,
+    reader: Reader,
+    checkpoints: Store | Path,
+    snapshot_store: Store | Path,
     rank: int,
     world: int,
     device: torch.device,
     on_progress: Callable[[Progress], None],
     on_samples: Callable[[int, torch.Tensor], None],
+    on_notice: Callable[[str], None] = print,
 ) -> Generator:
     """Trains until ``training.clips`` and returns the averaged generator.
 
-    Goes on from the newest whole checkpoint in ``checkpoints``; rank 0 writes new ones. ``reader(k)`` gives this rank's batches from
-    the k-th on. ``snapshot_folder`` receives the averaged generator at points spread over the run. ``on_samples`` gets (clips seen,
-    uint8 [8, 8, 3, R, R]) of fixed seeds on rank 0.
+    Goes on from the newest whole checkpoint in ``checkpoints``; rank 0 writes new ones, beside the training. ``reader(k, seed)`` gives
+    this rank's micro-batches of the k-th update on. ``snapshot_store`` receives the averaged generator at points spread over the run.
+    ``on_samples`` gets (clips seen, uint8 [8, 8, 3, R, R]) of fixed seeds on rank 0, ``on_notice`` lines for a person.
+
+    Errors: ``DivergedError`` where the run has gone wrong (watch.py) and ``training.on_divergence`` says stop, or going back did not help.
     """
-    state = TrainingState(training, model, device)
-    found = checkpoint.newest(checkpoints)
-    if found is not None:
-        checkpoint.load(state, found)
-    batches = reader(state.step)
-    meter = _Meter(state)
-    if found is None and rank == 0:
-        on_samples(0, _samples(state))
-    if state.clips_seen >= training.clips:  # killed between the last checkpoint and the last word
-        on_progress(meter.report())
-    while state.clips_seen < training.clips:
-        waiting_since = time.monotonic()
-        pair = next(batches)
-        meter.waited += time.monotonic() - waiting_since
-        before = state.clips_seen
-        meter.add(train_step(state, pair, rank=rank, world=world).values)
-        finished = state.clips_seen >= training.clips
-        if rank == 0 and (finished or _crosses(before, state.clips_seen, training.sample_interval)):
-            on_samples(state.clips_seen, _samples(state))
-        if rank == 0 and (finished or _crosses(before, state.clips_seen, training.snapshot_interval)):
-            snapshots.save(state.average, snapshot_folder, state.clips_seen, keep=training.snapshots_kept)
-        if rank == 0 and (finished or _crosses(before, state.clips_seen, training.checkpoint_interval)):
-            checkpoint.save(state, checkpoints, keep=training.checkpoints_kept)
-        if finished or time.monotonic() - meter.started > PROGRESS_SECONDS:
-            on_progress(meter.report())
-    return state.average
+    stores = [FolderStore(s) if isinstance(s, Path) else s for s in (checkpoints, snapshot_store)]
+    set_numerics(training, device)
+    run = _Run(training, model, stores[0], stores[1], rank, world, device, on_progress, on_samples, on_notice)
+    with Background() as run.background:
+        run.begin()
+        while run.go_on(reader):
+            pass
+    return run.state.average
+
+
+class _Run:
+    """A run on one worker."""
+
+    def __init__(
+        self,
+        training: TrainingConfig,
+        model: ModelConfig,
+        checkpoints: Store,
+        snapshot_store: Store,
+        rank: int,
+        world: int,
+        device: torch.device,
+        on_progress: Callable[[Progress], None],
+        on_samples: Callable[[int, torch.Tensor], None],
+        on_notice: Callable[[str], None],
+    ) -> None:
+        self.training, self.model, self.device = training, model, device
+        self.checkpoints, self.snapshot_store = checkpoints, snapshot_store
+        self.rank, self.world = rank, world
+        self.on_progress, self.on_samples, self.on_notice = on_progress, on_samples, on_notice
+        self.background = Background()
+        self.state = TrainingState(training, model, device)
+
+    def begin(self) -> None:
+        """Find the place to go on from; where there is none, show what an untrained generator paints."""
+        if self.rank == 0 and isinstance(self.checkpoints, FolderStore):
+            self.checkpoints.sweep()
+        found = self._restore(before=None)
+        if found is None and self.rank == 0:
+            self.on_samples(0, _samples(self.state))
+        if self.state.clips_seen >= self.training.clips:  # killed between the last checkpoint and the last word
+            self.on_progress(Meter(self.state).report())
+
+    def go_on(self, reader: Reader) -> bool:
+        """Train until the last clip, or until it has gone back; whether there is more to do."""
+        state, training = self.state, self.training
+        if state.clips_seen >= training.clips:
+            return False
+        meter, watch = Meter(state), Watch()
+        with Ahead(reader(state.step, state.draw_seed), depth=READ_AHEAD) as batches:
+            while state.clips_seen < training.clips:
+                asked = time.monotonic()
+                pairs = next(batches)
+                meter.waited += time.monotonic() - asked
+                before = state.clips_seen
+                metrics = train_step(state, pairs, rank=self.rank, world=self.world).values
+                meter.add(metrics)
+                watch.add(metrics)
+                finished = state.clips_seen >= training.clips
+                due = [
+                    finished or _crosses(before, state.clips_seen, interval)
+                    for interval in (training.sample_interval, training.snapshot_interval, training.checkpoint_interval)
+                ]
+                if any(due) or state.step % STEPS == 0:
+                    verdict = watch.look(state, weights=any(due))
+                    if verdict is not None:
+                        self._go_back(verdict)
+                        return True
+                if self.rank == 0:
+                    self._keep(*due, finished=finished)
+                if finished or meter.age > PROGRESS_SECONDS:
+                    self.on_progress(meter.report())
+        self.background.wait()
+        return False
+
+    def _keep(self, sample: bool, snapshot: bool, save: bool, *, finished: bool) -> None:
+        """Rank 0's work after an update. The snapshot comes first, so that no checkpoint lies beyond one that is missing."""
+        state, training = self.state, self.training
+        if sample:
+            self.on_samples(state.clips_seen, _samples(state))
+        work: list[Callable[[], object]] = []
+        if snapshot:
+            files, clips = generator_files(state.average), state.clips_seen
+            keep = training.snapshots_kept
+            work.append(lambda: snapshots.write(files, self.snapshot_store, clips, keep=keep))
+        if save:
+            frozen = checkpoint.freeze(state, distance=_distance(state))
+            work.append(lambda: checkpoint.write(frozen, self.checkpoints, keep=training.checkpoints_kept))
+        if work:
+            self.background.do(lambda: [each() for each in work])
+
+    def _restore(self, before: int | None) -> int | None:
+        """Load the newest whole checkpoint of at most ``before`` clips, on every worker the one that rank 0 found."""
+        found = checkpoint.newest(self.checkpoints, before=before) if self.rank == 0 else None
+        clips = self._agreed(-1 if found is None else int(found[0]))
+        if clips < 0:
+            return None
+        self.state.load_state_dict(found[1] if found else checkpoint.read(self.checkpoints, checkpoint.name_of(clips)))
+        return clips
+
+    def _agreed(self, number: int) -> int:
+        """Rank 0's number, on every rank."""
+        if self.world == 1:
+            return number
+        shared = torch.tensor([number], device=self.device)
+        torch.distributed.broadcast(shared, 0)
+        return int(shared)
+
+    def _go_back(self, verdict: Verdict) -> None:
+        """To the last checkpoint before things went wrong, with other draws from there on; or the end of the run."""
+        times, seen = self.state.rollbacks + 1, self.state.clips_seen
+        remedy = "lower training.generator_lr and discriminator_lr, raise r1_gamma, or use precision fp32"
+        if self.training.on_divergence == "stop":
+            raise DivergedError(
+                f"training went wrong at {seen} clips: {verdict.text}; {remedy}, or set training.on_divergence=rollback. "
+                "The last good checkpoint is kept"
+            )
+        if times > MOST_ROLLBACKS:
+            raise DivergedError(
+                f"training went wrong at {seen} clips: {verdict.text}; {times - 1} returns did not help: {remedy}"
+            )
+        if self.rank == 0:
+            self.background.wait()
+        self.state = TrainingState(self.training, self.model, self.device)
+        clips = self._restore(before=verdict.good_until) or 0
+        self.state.rollbacks = times
+        if self.rank == 0:
+            for store in (self.checkpoints, self.snapshot_store):
+                for name in checkpoint.listed(store):
+                    if int(name) > clips:
+                        store.remove(name)
+            self.on_notice(
+                f"at {seen} clips: {verdict.text}; back to {clips} clips with another seed, return {times} of at most {MOST_ROLLBACKS}"
+            )
+
+
+def _crosses(before: int, after: int, interval: int) -> bool:
+    return before // interval != after // interval
+
+
+def _latents(state: TrainingState, seeds: tuple[int, ...]) -> Latents:
+    latents = draw_latents(seeds, labels=pick_labels(state.average, seeds))
+    labels = None if latents.labels is None else latents.labels.to(state.device)
+    return replace(
+        latents, content=latents.content.to(state.device), motion=latents.motion.to(state.device), labels=labels
+    )
 
 
 def _samples(state: TrainingState) -> torch.Tensor:
-    labels = pick_labels(state.average, SAMPLE_SEEDS)
-    latents = draw_latents(SAMPLE_SEEDS, labels=labels)
-    to = state.device
-    latents = type(latents)(
-        content=latents.content.to(to),
-        motion=latents.motion.to(to),
-        labels=None if latents.labels is None else latents.labels.to(to),
-    )
-    return render(state.average, latents, frame_times(SAMPLE_FRAMES).to(to)).cpu()
+    return render(state.average, _latents(state, SAMPLE_SEEDS), frame_times(SAMPLE_FRAMES).to(state.device)).cpu()
+
+
+@torch.no_grad()
+def _distance(state: TrainingState) -> float:
+    """The coarse distance of the averaged generator's pairs to the real ones seen so far (thumbnails.py)."""
+    moments = torch.zeros_like(state.real_moments)
+    times = draw_time_pairs(JUDGED_PAIRS, generator=generator_for(0, "judged pairs")).to(state.device)
+    for start in range(0, JUDGED_PAIRS, 16):
+        latents = _latents(state, tuple(range(start, start + 16)))
+        frames = state.average(latents.content, latents.motion, times[start : start + 16], latents.labels)
+        thumbnails.follow(moments, thumbnails.features(frames))
+    return float(thumbnails.distance(state.real_moments, moments))

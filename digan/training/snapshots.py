@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
-from digan.checkpointing import save_generator
-from digan.models.generator import Generator
+from digan.training.checkpoint import Store, listed, name_of
 
 
-def name_of(clips_seen: int) -> str:
-    """The folder's name for a snapshot or checkpoint after ``clips_seen`` clips."""
-    return f"{clips_seen:010d}"
-
-
-def save(generator: Generator, folder: Path, clips_seen: int, *, keep: int) -> Path:
-    """Writes ``folder``/CLIPS_SEEN, whole or not at all, and thins the others out to ``keep``; returns the new one's path."""
-    path = Path(folder) / name_of(clips_seen)
-    save_generator(generator, path)
-    found = listed(folder)
-    for clips in sorted(set(found) - set(spread(list(found), keep))):
-        shutil.rmtree(found[clips])
-    return path
-
-
-def listed(folder: Path) -> dict[int, Path]:
-    """Clips seen -> path of every snapshot in ``folder``, in rising order; empty where there is no such folder."""
-    if not Path(folder).is_dir():
-        return {}
-    return {int(path.name): path for path in sorted(Path(folder).iterdir()) if path.name.isdigit()}
+def write(files: dict[str, bytes], store: Store, clips_seen: int, *, keep: int) -> None:
+    """Puts a generator's ``files`` (``generator_files``) under CLIPS_SEEN and thins the others out to ``keep``."""
+    store.write(name_of(clips_seen), files)
+    found = [int(name) for name in listed(store)]
+    for clips in sorted(set(found) - set(spread(found, keep))):
+        store.remove(name_of(clips))
 
 
 def spread(clips: list[int], keep: int) -> list[int]:

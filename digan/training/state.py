@@ -1,11 +1,12 @@
 """Everything that training changes: networks, averages, optimisers, counters. A checkpoint is this and nothing else.
 
-No random state is kept: each step draws from a generator for (seed, rank, clips seen), and so does the data.
+No random state is kept: each step draws from a generator for (seed, micro-batch, clips seen), and so does the data.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,12 +14,17 @@ import torch
 from digan.models.config import CODE_DIM, ModelConfig
 from digan.models.discriminator import PairDiscriminator
 from digan.models.generator import Generator
-from digan.seeding import generator_for
+from digan.seeding import generator_for, seed_for
 from digan.training.config import TrainingConfig
 from digan.training.flat import FlatParameters
+from digan.training.numerics import compiled
+from digan.types import Scores
 
 ADAM_BETAS = (0.0, 0.99)
 ADAM_EPSILON = 1e-8
+THUMBNAIL = 8  # pixels; what thumbnails.py keeps of the real pairs is part of the state
+THUMBNAIL_FEATURES = 2 * 3 * THUMBNAIL * THUMBNAIL
+MEASURED = 16  # places behind the gradients for statistics, averaged over workers in the same all-reduce
 
 
 def initial_generator(training: TrainingConfig, model: ModelConfig) -> Generator:
@@ -42,13 +48,31 @@ class TrainingState:
         discriminator = PairDiscriminator(model).reset(generator=generator_for(training.seed, "discriminator"))
         self.discriminator = discriminator.to(device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.flat_generator = FlatParameters(self.generator, extra=CODE_DIM)
-        self.flat_discriminator = FlatParameters(self.discriminator)
+        self.flat_generator = FlatParameters(self.generator, extra=CODE_DIM + MEASURED)
+        self.flat_discriminator = FlatParameters(self.discriminator, extra=MEASURED)
         self.flat_average = FlatParameters(self.average, trained=False)
         self.generator_optimizer = _adam(self.flat_generator, training.generator_lr, training.generator_interval)
         self.discriminator_optimizer = _adam(self.flat_discriminator, training.discriminator_lr, training.r1_interval)
         self.path_length_mean = torch.zeros((), device=device)
+        self.real_moments = torch.zeros(1 + 2 * THUMBNAIL_FEATURES, dtype=torch.float64, device=device)
         self.clips_seen = 0
+        self.rollbacks = 0  # how often this run has gone back to an older checkpoint
+        self.low_since = -1  # clips seen when the discriminator's loss became too low; -1: it is not
+        self.paint: Callable[..., torch.Tensor] = self._paint
+        self.judge: Callable[..., Scores] = self.discriminator
+        if training.compile:
+            self.paint, self.judge = compiled(self._paint), compiled(self.discriminator)
+
+    def _paint(self, ws: torch.Tensor, motion: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        """ws [B, w_count, 512], motion codes [B, 512], times [B, T] -> frames [B, T, 3, R, R]."""
+        synthesis = self.generator.synthesis
+        return synthesis.paint(synthesis.prepare(ws, motion), times)
+
+    @property
+    def draw_seed(self) -> int:
+        """The seed of data and draws: the run's, and another one after each time that it went back."""
+        seed = self.training.seed
+        return seed_for(seed, "rollback", self.rollbacks) if self.rollbacks else seed
 
     @property
     def step(self) -> int:
@@ -64,7 +88,10 @@ class TrainingState:
             "generator_optimizer": self.generator_optimizer.state_dict(),
             "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
             "path_length_mean": self.path_length_mean,
+            "real_moments": self.real_moments,
             "clips_seen": self.clips_seen,
+            "rollbacks": self.rollbacks,
+            "low_since": self.low_since,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -77,4 +104,6 @@ class TrainingState:
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state[name]["state"], "param_groups": groups})
         self.path_length_mean = state["path_length_mean"].to(self.device)
-        self.clips_seen = int(state["clips_seen"])
+        self.real_moments = state["real_moments"].to(self.device)
+        for name in ("clips_seen", "rollbacks", "low_since"):
+            setattr(self, name, int(state[name]))

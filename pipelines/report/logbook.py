@@ -57,11 +57,15 @@ class Logbook:
         self.begin()
         assert self._start is not None
         self.clips_seen, self.seconds = report.clips_seen, self._before + time.monotonic() - self._start
-        figures = {"clips_per_second": report.clips_per_second, **report.metrics}
+        figures = {
+            "clips_per_second": report.clips_per_second,
+            "seconds_per_1000_clips": 1000 / max(report.clips_per_second, 1e-9),
+            "seconds_left": round(report.seconds_left, 1),
+            **report.metrics,
+        }
         line = {
             "clips_seen": report.clips_seen,
             "seconds": round(self.seconds, 2),
-            "seconds_left": round(report.seconds_left, 1),
             **figures,
         }
         with (self.folder / LOG).open("a", encoding="utf-8") as log:

@@ -52,7 +52,14 @@ class Fault:
     text: str
 
 
-Message = Started | Report | Samples | Fault
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """A line for a person about something that training has handled by itself."""
+
+    text: str
+
+
+Message = Started | Report | Samples | Fault | Notice
 
 
 class _Mailbox:

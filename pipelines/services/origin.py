@@ -22,12 +22,8 @@ from pipelines.services.provenance import content_hash
 
 ORIGIN, INDEX = "origin.json", "index.json"
 MAY_CHANGE = (
-    "clips",
-    "checkpoint_interval",
-    "checkpoints_kept",
-    "sample_interval",
-    "snapshot_interval",
-    "snapshots_kept",
+    *("clips", "checkpoint_interval", "checkpoints_kept", "sample_interval", "snapshot_interval", "snapshots_kept"),
+    *("compile", "deterministic", "on_divergence", "collapse_loss", "collapse_clips"),
 )
 CODE = ("digan/data", "digan/models", "digan/ops", "digan/training", "digan/seeding.py", "digan/times.py")
 
@@ -87,7 +83,9 @@ def decide(folder: Path, now: Origin, *, clips_seen: int) -> Decision:
     if before.code != now.code:
         notes.append("the code in digan/ has changed since it began")
     if before.workers != now.workers:
-        notes.append(f"{now.workers} workers go on where {before.workers} began: not bit for bit the same run")
+        notes.append(
+            f"{now.workers} workers go on where {before.workers} began: the same run up to the order of summation"
+        )
     return Decision(kind="continue", notes=notes)
 
 

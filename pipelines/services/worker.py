@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from pipelines.services.channel import Channel, Fault, Report, Samples, Started
+from pipelines.services.channel import Channel, Fault, Notice, Report, Samples, Started
+from pipelines.services.usage import Usage
 
 if TYPE_CHECKING:
     from digan.types import FramePair
@@ -60,38 +60,41 @@ def fault_of(error: Exception, rank: int) -> Fault:
 
 
 def _train(config: Assignment, rank: int, world: int) -> None:
-    import psutil
     import ray.train.torch
     import torch
 
     from digan import checkpointing
     from digan.models.config import ModelConfig
-    from digan.training import loop, state
+    from digan.training import loop, state, step
     from digan.training.config import TrainingConfig
     from pipelines.media.shards import PairReader
 
     torch.set_num_threads(config["threads"])
     training, model = TrainingConfig(**config["training"]), ModelConfig(**config["model"])
     output, channel = Path(config["output"]), config["channel"]
-    process = psutil.Process(os.getpid())
+    usage = Usage()
 
-    def reader(start_batch: int) -> Iterator[FramePair]:
-        return PairReader(
-            config["shards"],
-            split="train",
-            rank=rank,
-            world=world,
-            seed=training.seed,
-            batch_size=training.batch_size // world,
-            start_batch=start_batch,
-            mirror=training.mirror,
-            labelled=model.classes > 0,
-        )
+    def reader(update: int, seed: int) -> Iterator[list[FramePair]]:
+        readers = [
+            PairReader(
+                config["shards"],
+                split="train",
+                rank=number,
+                world=training.micro_batches,
+                seed=seed,
+                batch_size=training.micro_batch,
+                start_batch=update,
+                mirror=training.mirror,
+                labelled=model.classes > 0,
+            )
+            for number in step.numbers_of(rank, world, training.micro_batches)
+        ]
+        return (list(pairs) for pairs in zip(*readers, strict=True))
 
     def on_progress(progress: loop.Progress) -> None:
         if rank == 0:
             values = asdict(progress)
-            own = {"waiting": values.pop("waiting"), "memory_gb": process.memory_info().rss / 1e9}
+            own = {"waiting": values.pop("waiting"), **usage.now()}
             channel.send(Report(**{**values, "metrics": {**values["metrics"], **own}}))
 
     def on_samples(clips_seen: int, videos_btchw: torch.Tensor) -> None:
@@ -108,12 +111,13 @@ def _train(config: Assignment, rank: int, world: int) -> None:
         model=model,
         reader=reader,
         checkpoints=output / "checkpoints",
-        snapshot_folder=output / "snapshots",
+        snapshot_store=output / "snapshots",
         rank=rank,
         world=world,
         device=ray.train.torch.get_device(),
         on_progress=on_progress,
         on_samples=on_samples,
+        on_notice=lambda text: channel.send(Notice(text=text)),
     )
     if rank == 0:
         checkpointing.save_generator(generator, output / "generator")

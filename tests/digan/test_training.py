@@ -16,7 +16,7 @@ from digan.errors import UserError
 from digan.models.config import ModelConfig
 from digan.seeding import generator_for
 from digan.times import draw_time_pairs, frame_numbers, frame_times
-from digan.training import checkpoint, loop, snapshots
+from digan.training import checkpoint, loop
 from digan.training.augment import STEPS, augment
 from digan.training.config import TrainingConfig
 from digan.training.ema import ema_decay
@@ -29,6 +29,7 @@ TRAINING = TrainingConfig(
     seed=3,
     clips=32,
     batch_size=4,
+    micro_batch=4,
     generator_lr=0.004,
     discriminator_lr=0.004,
     r1_gamma=0.5,
@@ -41,6 +42,11 @@ TRAINING = TrainingConfig(
     style_mixing=0.5,
     path_length_weight=0.1,
     precision="fp32",
+    compile=False,
+    deterministic=True,
+    on_divergence="stop",
+    collapse_loss=0.0,
+    collapse_clips=8,
     checkpoint_interval=8,
     checkpoints_kept=2,
     sample_interval=16,
@@ -59,48 +65,45 @@ def batch(k: int, *, classes: int = 0) -> FramePair:
     )
 
 
-def reader(start: int) -> Iterator[FramePair]:
+def reader(start: int, seed: int) -> Iterator[list[FramePair]]:
     while True:
-        yield batch(start)
+        yield [batch(start)]
         start += 1
-
-
-def test_a_run_killed_after_its_last_checkpoint_still_says_that_it_is_done(tmp_path: Path) -> None:
-    run(tmp_path)
-    said: list[loop.Progress] = []
-    loop.train(
-        training=TRAINING,
-        model=MODEL,
-        reader=reader,
-        checkpoints=tmp_path,
-        snapshot_folder=beside(tmp_path),
-        rank=0,
-        world=1,
-        device=CPU,
-        on_progress=said.append,
-        on_samples=lambda clips, videos: None,
-    )
-    assert [progress.clips_seen for progress in said] == [TRAINING.clips] and said[0].seconds_left == 0
 
 
 def beside(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}-snapshots")
 
 
-def run(folder: Path, training: TrainingConfig = TRAINING) -> torch.Tensor:
+def run(
+    folder: Path | checkpoint.Store,
+    training: TrainingConfig = TRAINING,
+    *,
+    reader: loop.Reader = reader,
+    said: list[loop.Progress] | None = None,
+    notices: list[str] | None = None,
+) -> torch.Tensor:
     generator = loop.train(
         training=training,
         model=MODEL,
         reader=reader,
         checkpoints=folder,
-        snapshot_folder=beside(folder),
+        snapshot_store=beside(folder) if isinstance(folder, Path) else folder,
         rank=0,
         world=1,
         device=CPU,
-        on_progress=lambda progress: None,
+        on_progress=lambda progress: said.append(progress) if said is not None else None,
         on_samples=lambda clips, videos: None,
+        on_notice=lambda text: notices.append(text) if notices is not None else None,
     )
     return torch.cat([value.flatten() for value in generator.state_dict().values()])
+
+
+def test_a_run_killed_after_its_last_checkpoint_still_says_that_it_is_done(tmp_path: Path) -> None:
+    run(tmp_path)
+    said: list[loop.Progress] = []
+    run(tmp_path, said=said)
+    assert [progress.clips_seen for progress in said] == [TRAINING.clips] and said[0].seconds_left == 0
 
 
 def test_time_pairs_follow_the_law() -> None:
@@ -134,7 +137,7 @@ def test_adam_is_corrected_for_lazy_penalties() -> None:
 def test_a_step_moves_every_network_and_evaluation_moves_none() -> None:
     state = TrainingState(TRAINING, MODEL, CPU)
     before = {name: value.clone() for name, value in state.generator.state_dict().items()}
-    metrics = train_step(state, batch(0)).values
+    metrics = train_step(state, [batch(0)]).values
     assert {"loss/generator", "loss/discriminator", "loss/r1", "loss/path_length"} <= set(metrics)
     assert all(math.isfinite(float(value)) for value in metrics.values())
     after = state.generator.state_dict()
@@ -162,7 +165,7 @@ def test_flat_adam_equals_an_adam_per_parameter() -> None:
 
     state.discriminator_optimizer.step = both  # type: ignore[method-assign,assignment]
     for k in range(3):
-        train_step(state, batch(k))
+        train_step(state, [batch(k)])
     for parameter, copied in zip(state.discriminator.parameters(), plain, strict=True):
         assert torch.allclose(parameter, copied, atol=1e-5)
 
@@ -171,13 +174,13 @@ def test_bf16_follows_fp32() -> None:
     losses = {}
     for precision in ("fp32", "bf16"):
         state = TrainingState(replace(TRAINING, precision=precision), MODEL, CPU)
-        losses[precision] = float(train_step(state, batch(0)).values["loss/discriminator"])
+        losses[precision] = float(train_step(state, [batch(0)]).values["loss/discriminator"])
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
 
 
 def test_class_conditional_step() -> None:
     state = TrainingState(TRAINING, replace(MODEL, classes=3), CPU)
-    assert all(math.isfinite(float(v)) for v in train_step(state, batch(0, classes=3)).values.values())
+    assert all(math.isfinite(float(v)) for v in train_step(state, [batch(0, classes=3)]).values.values())
 
 
 def test_augmentation_gives_both_frames_the_same_draw() -> None:
@@ -186,52 +189,11 @@ def test_augmentation_gives_both_frames_the_same_draw() -> None:
     assert torch.equal(changed[:, 0], changed[:, 1]) and not torch.equal(changed, one)
 
 
-def test_snapshots_spread_over_the_run_and_the_last_is_the_result(tmp_path: Path) -> None:
-    whole = run(tmp_path / "run")
-    found = snapshots.listed(beside(tmp_path / "run"))
-    assert list(found) == [16, 24, 32]
-    last = load_generator(found[32]).state_dict()
-    assert torch.equal(torch.cat([value.flatten() for value in last.values()]), whole)
-    assert snapshots.spread([10, 20, 30, 40, 50], 3) == [20, 40, 50]
-    assert snapshots.spread([10], 3) == [10] and snapshots.spread([7, 90, 100], 1) == [100]
-
-
 @pytest.mark.parametrize("stop", [8, 20, 28])
 def test_a_resumed_run_ends_bit_for_bit_where_an_unbroken_one_ends(tmp_path: Path, stop: int) -> None:
     unbroken = run(tmp_path / "unbroken")
     run(tmp_path / "broken", replace(TRAINING, clips=stop))
     assert torch.equal(run(tmp_path / "broken"), unbroken)
-
-
-def test_checkpoints_are_pruned_and_a_damaged_one_is_passed_over(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    whole = run(tmp_path)
-    kept = sorted(path.name for path in tmp_path.iterdir())
-    assert kept == ["0000000024", "0000000032"]
-    state = tmp_path / kept[-1] / checkpoint.STATE
-    data = bytearray(state.read_bytes())
-    data[len(data) // 2] ^= 1
-    state.write_bytes(data)
-    assert checkpoint.newest(tmp_path) == tmp_path / kept[0]
-    assert "0000000032" in capsys.readouterr().err
-    assert torch.equal(run(tmp_path), whole)
-
-
-def test_a_failing_write_leaves_the_old_checkpoint_and_no_half_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    state = TrainingState(TRAINING, MODEL, CPU)
-    first = checkpoint.save(state, tmp_path, keep=1)
-    state.clips_seen = 4
-
-    def full(*args: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space"):
-        checkpoint.save(state, tmp_path, keep=1)
-    assert list(tmp_path.iterdir()) == [first] and checkpoint.damage(first) is None
 
 
 def test_generators_come_back_as_they_went(tmp_path: Path) -> None:
@@ -270,7 +232,16 @@ def test_loading_runs_no_code_from_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("clips", 0), ("generator_lr", -1.0), ("precision", "fp8"), ("augment", "colour")]
+    ("key", "value"),
+    [
+        ("clips", 0),
+        ("generator_lr", -1.0),
+        ("precision", "fp8"),
+        ("augment", "colour"),
+        ("on_divergence", "go"),
+        ("batch_size", 6),
+        ("micro_batch", 0),
+    ],
 )
 def test_impossible_settings_name_key_and_value(key: str, value: object) -> None:
     with pytest.raises(UserError, match=f"training.{key}"):

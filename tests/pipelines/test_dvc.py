@@ -30,6 +30,7 @@ NO_RESULT = {
     "pipelines.services.origin": "whether a run goes on",
     "pipelines.services.provenance": "tags",
     "pipelines.services.tracking": "MLflow",
+    "pipelines.services.usage": "figures of the machine",
 }
 # Listed, but what they import is not followed.
 NOT_FOLLOWED = {"pipelines.services.mlflow_model": "runs where a registered model is asked, not in the stage"}

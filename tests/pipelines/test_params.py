@@ -26,7 +26,7 @@ def refusal(path: Path) -> str:
 
 def test_repository_file_is_valid_and_whole() -> None:
     loaded = params.load(ROOT / "params.yaml")
-    assert loaded.training.batch_size % loaded.cluster.workers == 0
+    assert loaded.training.micro_batches >= loaded.cluster.workers
     assert loaded.as_dict() == {name: dict(section) for name, section in params.read(ROOT / "params.yaml").items()}
 
 
@@ -64,9 +64,9 @@ def test_whole_numbers_are_numbers(write_params: WriteParams) -> None:
         ("source.path", 7, ["source.path=7", "text"]),
         ("clips", 7, ["clips=7", "section"]),
         ("clips.resolution", 48, ["clips.resolution=48", "power of two", "try"]),
-        ("training.batch_size", 15, ["training.batch_size=15", "divide by the 2 workers", "try 14 or 16"]),
-        ("training.batch_size", 12, ["training.batch_size=12", "group of 4", "try 8 or 16"]),
-        ("cluster.workers", 3, ["training.batch_size=16", "divide by the 3 workers", "try 15 or 18"]),
+        ("training.batch_size", 15, ["training.batch_size=15", "divide by training.micro_batch=8", "micro_batch=5"]),
+        ("training.micro_batch", 16, ["cluster.workers=2", "1 micro-batches of 16", "try training.micro_batch=8"]),
+        ("cluster.workers", 3, ["cluster.workers=3", "2 micro-batches of 8", "try training.micro_batch=4"]),
         ("source.name", "folder", ["source.path"]),
         ("source.name", "ucf101", ["source.path is empty", "'ucf101'"]),
         ("source.name", "ucf", ["source.name=ucf", "one of toy, folder, frames, ucf101"]),
@@ -89,10 +89,17 @@ def test_data_sets_without_classes_say_so(write_params: WriteParams, key: str, v
     assert text.startswith(f"{key}={str(value).lower()}: taichi_hd has no classes")
 
 
-@pytest.mark.parametrize(("batch", "workers"), [(1, 1), (3, 1), (4, 2), (6, 2), (8, 2), (64, 4)])
-def test_batches_that_fit(write_params: WriteParams, batch: int, workers: int) -> None:
-    """A worker's share up to four is one group; larger ones hold whole groups of four."""
-    assert params.load(write_params({"training.batch_size": batch, "cluster.workers": workers}))
+@pytest.mark.parametrize(("batch", "micro", "workers"), [(1, 1, 1), (3, 1, 2), (6, 3, 2), (24, 8, 2), (64, 4, 5)])
+def test_batches_that_fit(write_params: WriteParams, batch: int, micro: int, workers: int) -> None:
+    """Any number of workers up to the number of micro-batches."""
+    changes = {"training.batch_size": batch, "training.micro_batch": micro, "cluster.workers": workers}
+    assert params.load(write_params(changes))
+
+
+@pytest.mark.parametrize(("batch", "micro"), [(12, 6), (7, 7)])
+def test_micro_batches_hold_whole_groups(write_params: WriteParams, batch: int, micro: int) -> None:
+    text = refusal(write_params({"training.batch_size": batch, "training.micro_batch": micro, "cluster.workers": 1}))
+    assert text.startswith(f"training.micro_batch={micro}: must divide by the discriminator's group of 4; try 4")
 
 
 def test_i3d_needs_ten_frames(write_params: WriteParams) -> None:

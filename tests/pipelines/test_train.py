@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import queue
 import signal
@@ -49,7 +50,13 @@ def write_params(folder: Path) -> Params:
     values["clips"].update(resolution=RESOLUTION, frames=FRAMES)
     values["model"].update(channel_max=4)
     values["training"].update(
-        clips=CLIPS, batch_size=BATCH, r1_interval=4, checkpoint_interval=40, sample_interval=120, mirror=True
+        clips=CLIPS,
+        batch_size=BATCH,
+        micro_batch=BATCH // 2,
+        r1_interval=4,
+        checkpoint_interval=40,
+        sample_interval=120,
+        mirror=True,
     )
     values["cluster"].update(workers=2, cpus_per_worker=1)
     values["evaluation"].update(detector="transnetv2")
@@ -206,9 +213,15 @@ def test_two_workers_from_shards_to_a_generator(
     assert any(moved)
     seen = [line["clips_seen"] for line in log_of(unbroken)]
     assert seen == sorted(set(seen)) and seen[-1] == CLIPS
-    assert {"loss/generator", "loss/discriminator", "clips_per_second", "waiting", "memory_gb"} <= log_of(unbroken)[
-        -1
-    ].keys()
+    told = {name for line in log_of(unbroken) for name in line}
+    assert told >= {
+        *("clips_seen", "clips_per_second", "seconds_per_1000_clips", "seconds_left", "waiting", "memory_gb"),
+        *("loss/generator", "loss/discriminator", "loss/r1", "gradients/generator", "gradients/discriminator"),
+        *("gradients/r1", "logits/real_image", "signs/real_image", "signs/fake_motion"),
+        "system/cpu_utilization_percentage",
+    }
+    assert [p.name for p in sorted((unbroken / "snapshots").iterdir())][-1] == f"{CLIPS:010d}"
+    assert origin.weights_digest(unbroken / "snapshots" / f"{CLIPS:010d}") == index["weights_digest"]
     assert sorted(p.name for p in (unbroken / "samples").iterdir()) == ["00000000.png", "00000120.png", "00000240.png"]
     steps = points(place.folder, index["run_id"], "loss/generator")
     assert steps == sorted(set(steps)) and steps[-1] == CLIPS
@@ -497,7 +510,19 @@ def test_samples_are_written_and_tracked_once(tmp_path: Path) -> None:
 
 def test_the_progress_line() -> None:
     text = training_line(12000, 40000, 51.24, 552, {"loss/generator": 0.8123, "loss/discriminator": 1.2})
-    assert text == "12 000/40 000 clips  30%  51.2 clips/s  G 0.812  D 1.200  9:12 left"
+    assert text == "12 000/40 000 clips  30%  51.2 clips/s (20 s/1000)  G 0.812  D 1.200  9:12 left"
+    figures = {
+        "gradients/generator": 0.5,
+        "signs/real_image": 0.25,
+        "signs/fake_image": -1.0,
+        "waiting": 0.02,
+        "memory_gb": 1.2,
+    }
+    text = training_line(10, 20, 1.0, math.inf, figures)
+    assert (
+        text
+        == "10/20 clips  50%  1.0 clips/s (1000 s/1000)  |gG| 0.50  signs real +0.25 fake -1.00  waiting 2%  1.2 GB  ? left"
+    )
     assert [duration(s) for s in (0, 59.2, 3600, 90000)] == ["0:00", "1:00", "1:00:00", "1 d 01:00"]
 
 
