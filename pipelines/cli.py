@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from digan.errors import UserError
 from pipelines.errors import run_stage
+from pipelines.sweeps import apply as sweep
 
 SUFFIXES = (".mp4", ".gif", ".png")
 MOST_FRAMES = 100_000
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_arguments(
         commands.add_parser("evaluate", help="measure the videos of one folder against those of another")
     )
+    sweep.add_commands(commands.add_parser("sweep", help="the trials of a sweep; its winner into params.yaml"))
     return parser
 
 

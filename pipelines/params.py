@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
@@ -27,6 +28,8 @@ from pipelines.register import RegistryConfig
 from pipelines.services.cluster import ClusterConfig
 from pipelines.services.tracking import TrackingConfig
 from pipelines.sources import SourceConfig
+from pipelines.sweeps import space
+from pipelines.sweeps.config import TuneConfig
 
 DEFAULT_PATH = "params.yaml"
 I3D_FRAMES = 10  # the shortest clip that I3D's pooling takes
@@ -64,6 +67,7 @@ class Params:
     evaluation: EvaluationConfig
     tracking: TrackingConfig
     registry: RegistryConfig
+    tune: TuneConfig
 
     def __post_init__(self) -> None:
         self.model.config(resolution=self.clips.resolution, classes=0)
@@ -73,6 +77,53 @@ class Params:
                 f"clips.frames={self.clips.frames}: evaluation.detector={self.evaluation.detector} needs clips of "
                 f"at least {I3D_FRAMES} frames; try 16, or another detector"
             )
+        space.parse(self.tune.space, self.as_dict())
+
+    def sweep(self) -> list[space.Parameter]:
+        """What a sweep varies. Every value at which a range ends must be one that params.yaml could hold (``UserError``)."""
+        length = self.tune.length(self.training.clips)
+        if not self.tune.space:
+            raise UserError(
+                "tune.space: is empty; name what varies, such as training.r1_gamma: {loguniform: [0.1, 10]}"
+            )
+        if self.tune.interval > length:
+            raise UserError(
+                f"tune.interval={self.tune.interval}: is longer than a trial of {length} clips; try {max(length // 4, 1)}"
+            )
+        self.for_trial({})
+        parameters = space.parse(self.tune.space, self.as_dict())
+        if self.tune.search == "grid":
+            space.grid(parameters)
+        for parameter in parameters:
+            if self.tune.scheduler == "pbt" and not parameter.name.startswith("training."):
+                raise UserError(
+                    f"tune.space.{parameter.name}: cannot vary with tune.scheduler=pbt, whose trials take over each "
+                    "other's weights; set tune.scheduler=asha"
+                )
+            for value in space.ends(parameter):
+                try:
+                    self.for_trial({parameter.name: value})
+                except UserError as error:
+                    raise UserError(f"tune.space.{error}") from None
+        return parameters
+
+    def for_trial(self, values: Mapping[str, Any]) -> Params:
+        """The parameters of a trial of the sweep: ``values`` by dotted name, and its length, rhythm and workers."""
+        sections: dict[str, dict[str, Any]] = {
+            "training": {
+                "clips": self.tune.length(self.training.clips),
+                "checkpoint_interval": self.tune.interval,
+                "sample_interval": self.tune.length(self.training.clips),
+                "snapshot_interval": self.tune.length(self.training.clips),
+                "on_divergence": "stop",  # such a trial has failed; the sweep goes on
+            },
+            "cluster": {"workers": self.tune.workers},
+            "tune": {"space": {}},
+        }
+        for name, value in values.items():
+            section, _, key = name.partition(".")
+            sections.setdefault(section, {})[key] = value
+        return replace(self, **{name: replace(getattr(self, name), **part) for name, part in sections.items()})
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """The values as they stand in the file, section by section."""
@@ -151,6 +202,10 @@ def _typed(value: Any, kind: type, key: str) -> Any:
         return value
     if kind is float and number and math.isfinite(value):
         return float(value)
+    if get_origin(kind) is Mapping and (value is None or isinstance(value, dict)):
+        return value or {}
+    if get_origin(kind) is Mapping:
+        raise UserError(f"{key}={_shown(value)}: must hold names, one a line below `{key.rpartition('.')[2]}:`")
     wanted = {
         bool: "true or false",
         str: 'text; put it in quotes, "" for none',

@@ -10,11 +10,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from digan.errors import UserError
 from digan.models.config import ModelConfig
@@ -24,10 +24,13 @@ from pipelines.params import Params, load
 from pipelines.report.logbook import LOG, Logbook, curves, mend_log
 from pipelines.report.training_line import TrainingLine, duration, grouped, training_line
 from pipelines.services import origin, tracking
-from pipelines.services.channel import Channel, Fault, Notice, Report, Samples, Started
+from pipelines.services.channel import Channel, Fault, Measured, Notice, Report, Samples, Started
 from pipelines.services.cluster import connect
 from pipelines.services.provenance import run_tags
 from pipelines.services.worker import Assignment, train_worker
+
+if TYPE_CHECKING:
+    from digan.models.generator import Generator
 
 SHARDS, OUTPUT = Path("outputs/shards"), Path("outputs/train")
 LOOK = 0.5  # seconds between two looks at the channel
@@ -36,12 +39,29 @@ FORMAT = 1
 CURVES = "curves.csv"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A training as a trial of a sweep: measured at its checkpoints, where it waits until it may go on.
+
+    ``objective`` runs in rank 0's process; ``on_started`` and ``on_measured`` here, and what they raise ends the training.
+    ``gpu_share`` is the part of a GPU that a worker gets; ``run_file`` names the run in MLflow.
+    """
+
+    objective: Callable[[int, Generator], dict[str, float]]
+    on_started: Callable[[Started], None]
+    on_measured: Callable[[Measured], None]
+    gpu_share: float
+    run_file: Path
+
+
 class TrainingFailedError(Exception):
     """The workers' end cannot be mended by starting them again; the text holds the worker's traceback."""
 
 
-def train(params: Params, *, shards: Path, output: Path) -> None:
+def train(params: Params, *, shards: Path, output: Path, trial: Trial | None = None) -> None:
     """Train what ``params`` says from ``shards`` into ``output``; returns at once where that is done already.
+
+    ``trial`` is given in a sweep.
 
     Errors: ``UserError`` for a user's mistake, here or in a worker; ``TrainingFailedError`` for other ends of workers.
     """
@@ -74,10 +94,11 @@ def train(params: Params, *, shards: Path, output: Path) -> None:
             origin.write_origin(output, now)
             config = tracking.resolved(params.tracking)
             tags = run_tags("train", index.digest)
-            run_id = tracking.open_run(config, params.as_dict(), tags, output / "run.json")
+            settings = {name: section for name, section in params.as_dict().items() if name != "tune"}
+            run_id = tracking.open_run(config, settings, tags, trial.run_file if trial else output / "run.json")
             with _books(config, run_id, output, line) as book:
-                trainer, channel = _trainer(params, model, shards, output, scratch, run_id)
-                _follow(trainer, channel, book, line, params.cluster.max_failures)
+                trainer, channel = _trainer(params, model, shards, output, scratch, run_id, trial)
+                _follow(trainer, channel, book, line, params.cluster.max_failures, trial)
         _write_index(output, now, book, run_id, params)
         line.say(f"{grouped(book.clips_seen)} clips in {duration(book.seconds)}; generator in {output / 'generator'}")
 
@@ -123,7 +144,7 @@ def _books(config: tracking.TrackingConfig, run_id: str, output: Path, line: Tra
 
 
 def _trainer(
-    params: Params, model: ModelConfig, shards: Path, output: Path, scratch: Path, run_id: str
+    params: Params, model: ModelConfig, shards: Path, output: Path, scratch: Path, run_id: str, trial: Trial | None
 ) -> tuple[Any, Channel]:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -136,14 +157,18 @@ def _trainer(
         output=str(output),
         threads=cluster.cpus_per_worker,
         channel=channel,
+        objective=trial.objective if trial else None,
     )
+    resources = cluster.resources_per_worker
+    if trial and "GPU" in resources:
+        resources["GPU"] *= trial.gpu_share
     trainer = TorchTrainer(
         train_worker,
         train_loop_config=assignment,
         scaling_config=ScalingConfig(
             num_workers=cluster.workers,
             use_gpu=cluster.gpus_per_worker > 0,
-            resources_per_worker=cluster.resources_per_worker,
+            resources_per_worker=resources,
         ),
         run_config=RunConfig(
             name=f"digan-{run_id[:8]}-{time.time_ns()}",
@@ -155,7 +180,9 @@ def _trainer(
     return trainer, channel
 
 
-def _follow(trainer: Any, channel: Channel, book: Logbook, line: TrainingLine, max_failures: int) -> None:
+def _follow(
+    trainer: Any, channel: Channel, book: Logbook, line: TrainingLine, max_failures: int, trial: Trial | None
+) -> None:
     """Run ``trainer.fit`` in a thread and take the workers' messages until it ends."""
     ended: list[BaseException | None] = []
 
@@ -175,8 +202,14 @@ def _follow(trainer: Any, channel: Channel, book: Logbook, line: TrainingLine, m
             if isinstance(message, Started):
                 starts += 1
                 book.begin()
+                if trial:
+                    trial.on_started(message)
                 if starts > 1:
                     line.say(f"going on from the last checkpoint, restart {starts - 1} of at most {max_failures}")
+            elif isinstance(message, Measured):
+                if trial:
+                    trial.on_measured(message)
+                channel.allow(message.clips_seen)
             else:
                 _take(message, book, line)
         if not alive:

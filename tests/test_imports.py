@@ -41,6 +41,8 @@ ROOMS: dict[str, set[str]] = {
     "detectors": {"media", "evaluation"},  # weights lie on S3; the section evaluation names the detector
     "evaluation": {"detectors", "media", "services", "report"},  # embeds on Ray, shows progress, logs to MLflow
     "report": {"media", "services"},  # the logbook writes strips and takes a channel's reports
+    # Trials are whole trainings, measured as the stage evaluate does.
+    "sweeps": {"media", "services", "report", "params", "detectors", "evaluation", "train", "reference"},
 }
 TOP = {"ingest", "reference", "train", "evaluate", "register", "tune", "cli", "summary", "showcase"}
 
@@ -124,6 +126,8 @@ def test_nothing_imports_a_stage() -> None:
         ("pipelines.evaluate", "pipelines.reference"),
         ("pipelines.summary", "pipelines.evaluate"),
         ("pipelines.summary", "pipelines.register"),
+        ("pipelines.sweeps.objective", "pipelines.reference"),
+        ("pipelines.sweeps.trial", "pipelines.train"),
     }
     wrong = [
         (name, other)

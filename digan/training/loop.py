@@ -52,18 +52,22 @@ def train(
     on_progress: Callable[[Progress], None],
     on_samples: Callable[[int, torch.Tensor], None],
     on_notice: Callable[[str], None] = print,
+    on_checkpoint: Callable[[int, Generator], None] | None = None,
 ) -> Generator:
     """Trains until ``training.clips`` and returns the averaged generator.
 
     Goes on from the newest whole checkpoint in ``checkpoints``; rank 0 writes new ones, beside the training. ``reader(k, seed)`` gives
     this rank's micro-batches of the k-th update on. ``snapshot_store`` receives the averaged generator at points spread over the run.
     ``on_samples`` gets (clips seen, uint8 [8, 8, 3, R, R]) of fixed seeds on rank 0, ``on_notice`` lines for a person.
+    ``on_checkpoint`` gets (clips seen, averaged generator) there once a checkpoint is written, the one that it goes on from included.
 
     Errors: ``DivergedError`` where the run has gone wrong (watch.py) and ``training.on_divergence`` says stop, or going back did not help.
     """
     stores = [FolderStore(s) if isinstance(s, Path) else s for s in (checkpoints, snapshot_store)]
     set_numerics(training, device)
-    run = _Run(training, model, stores[0], stores[1], rank, world, device, on_progress, on_samples, on_notice)
+    run = _Run(
+        training, model, stores[0], stores[1], rank, world, device, on_progress, on_samples, on_notice, on_checkpoint
+    )
     with Background() as run.background:
         run.begin()
         while run.go_on(reader):
@@ -86,11 +90,13 @@ class _Run:
         on_progress: Callable[[Progress], None],
         on_samples: Callable[[int, torch.Tensor], None],
         on_notice: Callable[[str], None],
+        on_checkpoint: Callable[[int, Generator], None] | None,
     ) -> None:
         self.training, self.model, self.device = training, model, device
         self.checkpoints, self.snapshot_store = checkpoints, snapshot_store
         self.rank, self.world = rank, world
         self.on_progress, self.on_samples, self.on_notice = on_progress, on_samples, on_notice
+        self.on_checkpoint = on_checkpoint
         self.background = Background()
         self.state = TrainingState(training, model, device)
 
@@ -101,6 +107,8 @@ class _Run:
         found = self._restore(before=None)
         if found is None and self.rank == 0:
             self.on_samples(0, _samples(self.state))
+        if found is not None and self.rank == 0 and self.on_checkpoint is not None:
+            self.on_checkpoint(self.state.clips_seen, self.state.average)
         if self.state.clips_seen >= self.training.clips:  # killed between the last checkpoint and the last word
             self.on_progress(Meter(self.state).report())
 
@@ -151,6 +159,9 @@ class _Run:
             work.append(lambda: checkpoint.write(frozen, self.checkpoints, keep=training.checkpoints_kept))
         if work:
             self.background.do(lambda: [each() for each in work])
+        if save and self.on_checkpoint is not None:
+            self.background.wait()
+            self.on_checkpoint(state.clips_seen, state.average)
 
     def _restore(self, before: int | None) -> int | None:
         """Load the newest whole checkpoint of at most ``before`` clips, on every worker the one that rank 0 found."""

@@ -7,17 +7,21 @@ written twice when workers are restarted, and workers need no way to the trackin
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+PAUSE = 0.1  # seconds between two looks of a waiting worker
+
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """Rank 0 of a worker group has begun; ``workers`` are in the group."""
+    """Rank 0 of a worker group has begun; ``workers`` are in the group, whose resources Ray knows as ``placement``."""
 
     workers: int
+    placement: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +57,21 @@ class Fault:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What the objective of a sweep is at a checkpoint, by name; rank 0 waits there until the driver lets it go on."""
+
+    clips_seen: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Notice:
     """A line for a person about something that training has handled by itself."""
 
     text: str
 
 
-Message = Started | Report | Samples | Fault | Notice
+Message = Started | Report | Samples | Fault | Notice | Measured
 
 
 class _Mailbox:
@@ -67,6 +79,13 @@ class _Mailbox:
 
     def __init__(self) -> None:
         self._messages: list[Message] = []
+        self._allowed = -1
+
+    def allow(self, clips_seen: int) -> None:
+        self._allowed = max(self._allowed, clips_seen)
+
+    def allowed(self) -> int:
+        return self._allowed
 
     def put(self, message: Message) -> None:
         self._messages.append(message)
@@ -95,6 +114,20 @@ class Channel:
             sent = self._mailbox.put.remote(message)
             if wait:
                 ray.wait([sent], timeout=wait)
+
+    def allow(self, clips_seen: int) -> None:
+        """Let a worker that waits at this many clips go on."""
+        with contextlib.suppress(Exception):
+            self._mailbox.allow.remote(clips_seen)
+
+    def wait_for(self, clips_seen: int, *, patience: float) -> None:
+        """Wait in a worker until the driver lets it go on, ``patience`` seconds at most."""
+        import ray
+
+        end = time.monotonic() + patience
+        with contextlib.suppress(ray.exceptions.RayError):
+            while time.monotonic() < end and ray.get(self._mailbox.allowed.remote(), timeout=30) < clips_seen:
+                time.sleep(PAUSE)
 
     def take(self) -> list[Message]:
         """All that has arrived since the last call, in each worker's order."""

@@ -109,11 +109,11 @@ def open_run(
     config = resolved(config)
     mlflow = client(config)
     with refusals(config.uri):
-        experiment_id = _experiment(config)
+        experiment = experiment_id(config)
         run_id = None if fresh or run_file is None else _known_run(config, run_file)
         if run_id is None:
             run_id = mlflow.create_run(
-                experiment_id, run_name=tags.get("dvc.exp_name") or None, tags=_user()
+                experiment, run_name=tags.get("dvc.exp_name") or None, tags=user_tags()
             ).info.run_id
         else:
             mlflow.update_run(run_id, status="RUNNING")
@@ -121,7 +121,7 @@ def open_run(
         for key, value in tags.items():
             mlflow.set_tag(run_id, key, value)
     if run_file is not None:
-        _write_run_file(run_file, {"run_id": run_id, "experiment_id": experiment_id, "tracking_uri": config.uri})
+        _write_run_file(run_file, {"run_id": run_id, "experiment_id": experiment, "tracking_uri": config.uri})
     return run_id
 
 
@@ -223,7 +223,8 @@ def refusals(uri: str) -> Iterator[None]:
         ) from error
 
 
-def _experiment(config: TrackingConfig) -> str:
+def experiment_id(config: TrackingConfig) -> str:
+    """The experiment's id; it is made where there is none yet."""
     mlflow = client(config)
     found = mlflow.get_experiment_by_name(config.experiment)
     if found is None:
@@ -291,7 +292,8 @@ def _same(old: float | None, new: float) -> bool:
     return old is not None and (old == new or (math.isnan(old) and math.isnan(new)))
 
 
-def _user() -> dict[str, str]:
+def user_tags() -> dict[str, str]:
+    """Who starts a run, under MLflow's own names."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from pipelines.services.channel import Channel, Fault, Notice, Report, Samples, Started
+from pipelines.services.channel import Channel, Fault, Measured, Notice, Report, Samples, Started
 from pipelines.services.usage import Usage
 
 if TYPE_CHECKING:
+    from digan.models.generator import Generator
     from digan.types import FramePair
 
 LAST_WORDS = 5.0  # seconds that a dying worker waits for its message to arrive
+VERDICT = 300.0  # seconds that rank 0 waits at a measured checkpoint; its peers give up on it after 600
 
 
 class Assignment(TypedDict):
     """All that a worker is told; it reads no params.yaml and may sit on another machine than the driver.
 
     ``training`` and ``model`` are the fields of ``TrainingConfig`` and ``ModelConfig``; ``shards`` and ``output`` are
-    folders that every worker reaches; ``threads`` are torch's on a CPU.
+    folders that every worker reaches; ``threads`` are torch's on a CPU. ``objective`` measures the averaged generator
+    at every checkpoint of a trial (clips seen, generator -> values by name); ``None`` in a plain training.
     """
 
     training: dict[str, Any]
@@ -30,6 +33,7 @@ class Assignment(TypedDict):
     output: str
     threads: int
     channel: Channel
+    objective: Callable[[int, Generator], dict[str, float]] | None
 
 
 def train_worker(config: Assignment) -> None:
@@ -57,6 +61,14 @@ def fault_of(error: Exception, rank: int) -> Fault:
         lines = str(error).strip().splitlines()
         return Fault(kind="loss", rank=rank, text=f"{type(error).__name__}: {lines[0] if lines else 'no message'}")
     return Fault(kind="bug", rank=rank, text="".join(traceback.format_exception(error)))
+
+
+def _placement() -> str:
+    """Ray's id of what is reserved for this worker group, empty outside of one."""
+    from ray.util import get_current_placement_group
+
+    group = get_current_placement_group()
+    return group.id.hex() if group else ""
 
 
 def _train(config: Assignment, rank: int, world: int) -> None:
@@ -101,8 +113,14 @@ def _train(config: Assignment, rank: int, world: int) -> None:
         if rank == 0:
             channel.send(Samples(clips_seen=clips_seen, videos=videos_btchw.cpu().numpy()))
 
+    def on_checkpoint(clips_seen: int, average: Generator) -> None:
+        assert config["objective"] is not None
+        values = config["objective"](clips_seen, average)
+        channel.send(Measured(clips_seen=clips_seen, values=values))
+        channel.wait_for(clips_seen, patience=VERDICT)
+
     if rank == 0:
-        channel.send(Started(workers=world))
+        channel.send(Started(workers=world, placement=_placement()))
         untrained = output / "initial_generator"
         if not untrained.exists():
             checkpointing.save_generator(state.initial_generator(training, model), untrained)
@@ -118,6 +136,7 @@ def _train(config: Assignment, rank: int, world: int) -> None:
         on_progress=on_progress,
         on_samples=on_samples,
         on_notice=lambda text: channel.send(Notice(text=text)),
+        on_checkpoint=on_checkpoint if config["objective"] is not None else None,
     )
     if rank == 0:
         checkpointing.save_generator(generator, output / "generator")

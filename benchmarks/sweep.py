@@ -1,0 +1,93 @@
+"""A sweep under ASHA against the same trials run to their ends: clips spent, and how good the chosen configuration is.
+
+python -m benchmarks.sweep [--clips 4000] [--trials 8] [--seeds 2] [--out FOLDER]
+
+Both draw the same eight configurations. Every choice is judged by training it to the end with other training seeds than those of the
+search, so the spread of training and of measuring is in the comparison; the measure is one draw of the demo's detector.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+from pipelines import params, tune
+from pipelines.params import Params
+from pipelines.report.training_line import grouped
+from pipelines.sweeps.records import Records, best_of
+
+INTERVALS = 9  # measures a whole trial: rungs at 1/9 and 3/9 with reduction 3
+
+
+def run(base: Params, shards: Path, output: Path, **changes: object) -> Records:
+    """One sweep in ``output``; a finished one is read."""
+    return tune.sweep(replace(base, tune=replace(base.tune, **changes)), shards=shards, output=output)  # type: ignore[arg-type]
+
+
+def judge(base: Params, shards: Path, output: Path, values: dict[str, object], seeds: int) -> list[float]:
+    """The final measure of a configuration trained with fresh seeds."""
+    space = {
+        **{name: {"choice": [value]} for name, value in values.items()},
+        "training.seed": {"grid": list(range(101, 101 + seeds))},
+    }
+    found = run(base, shards, output, scheduler="none", search="grid", space=space)
+    return [t.last.value for t in found.begun() if t.last]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=3600)
+    parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--videos", type=int, default=128)
+    parser.add_argument("--params", default="params.yaml")
+    parser.add_argument("--shards", type=Path, default=Path("outputs/shards"))
+    parser.add_argument("--out", type=Path, default=Path("outputs/benchmark-sweep"))
+    options = parser.parse_args()
+    base = params.load(options.params)
+    tuned = replace(
+        base.tune,
+        trials=options.trials,
+        clips=options.clips,
+        interval=options.clips // INTERVALS,
+        videos=options.videos,
+        reduction=3.0,
+        search="random",
+        budget=0,
+        concurrency=0,
+        space={
+            "training.r1_gamma": {"loguniform": [0.1, 10]},
+            "training.generator_lr": {"loguniform": [0.0005, 0.02]},
+            "training.discriminator_lr": {"loguniform": [0.0005, 0.02]},
+        },
+    )
+    base = replace(
+        base, tune=tuned, tracking=replace(base.tracking, uri=f"sqlite:///{(options.out / 'mlflow.db').absolute()}")
+    )
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for name, scheduler in (("asha", "asha"), ("full", "none")):
+        records = run(base, options.shards, options.out / name, scheduler=scheduler)
+        best = best_of(records.begun())
+        assert best is not None and best.last is not None
+        judged = judge(base, options.shards, options.out / f"judge-{best.number}", best.values, options.seeds)
+        overhead = [t.wall - t.seconds for t in records.begun()]
+        rows.append((name, records, best, judged, overhead))
+    print(
+        f"{options.trials} trials of {grouped(options.clips)} clips, {options.videos} videos a measure, {options.seeds} seeds to judge"
+    )
+    print("sweep  clips     chosen  in the sweep  judged with fresh seeds          overhead a trial, median (s)")
+    for name, records, best, judged, overhead in rows:
+        spread = statistics.stdev(judged) if len(judged) > 1 else float("nan")
+        said = f"{statistics.mean(judged):.4g} +- {spread:.2g} ({', '.join(f'{v:.4g}' for v in judged)})"
+        print(f"{name:6} {grouped(records.clips):9} {best.number:03d}     {best.last.value:<12.4g}  {said:32}", end=" ")
+        print(f"{statistics.median(overhead):.1f}")
+    print(f"asha spent {rows[0][1].clips / rows[1][1].clips:.2f} of the clips of the full sweep")
+    print(json.dumps({name: {t.number: [m.value for m in t.measures] for t in r.begun()} for name, r, *_ in rows}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""`digan sweep show` and `digan sweep apply`: what a sweep found, and its winner put into params.yaml, comments and order kept."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from digan.errors import UserError
+from pipelines.sweeps.records import SWEEP, Records, Trial, best_of
+
+OUTPUT = Path("outputs/tune")
+# A scalar as it stands in params.yaml: quoted or plain, up to its comment.
+SCALAR = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*'|[^#\n]*?(?=\s+#|\s*$)")
+
+
+def add_commands(parser: argparse.ArgumentParser) -> None:
+    """`digan sweep ...`."""
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=type(parser))
+    apply = commands.add_parser("apply", help="write the best trial's parameters into params.yaml, the diff first")
+    apply.add_argument("--trial", type=int, help="another trial than the best one")
+    apply.add_argument("--params", type=Path, default=Path("params.yaml"), help="the file (default: params.yaml)")
+    apply.add_argument("--yes", action="store_true", help="write without asking")
+    apply.set_defaults(command=apply_command)
+    show = commands.add_parser("show", help="the table of trials")
+    show.set_defaults(command=show_command)
+    for command in (apply, show):
+        command.add_argument("--sweep", type=Path, default=OUTPUT, help=f"the sweep's folder (default: {OUTPUT})")
+
+
+def show_command(arguments: argparse.Namespace) -> None:
+    """The trials as the running sweep shows them."""
+    from rich.console import Console
+
+    from pipelines import params
+    from pipelines.sweeps import space
+    from pipelines.sweeps.view import View
+
+    records = _records(arguments.sweep)
+    settings = json.loads((arguments.sweep / SWEEP).read_text())["settings"]
+    base = params.load(Path("params.yaml")).as_dict()
+    parameters = space.parse(settings["tune"]["space"], base)
+    length = settings["tune"]["clips"] or settings["training"]["clips"]
+    view = View(records, parameters, "measure", length, max(len(records.trials), settings["tune"]["trials"]))
+    Console().print(view.table())
+
+
+def apply_command(arguments: argparse.Namespace) -> None:
+    """Show the diff, ask, write."""
+    trial = _chosen(_records(arguments.sweep), arguments.trial, arguments.sweep)
+    path: Path = arguments.params
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run from the folder that holds it")
+    before = path.read_text(encoding="utf-8")
+    after = replaced(before, trial.values, str(path))
+    last = f", {trial.last.value:.4g} at {trial.last.clips_seen} clips" if trial.last else ""
+    print(f"trial {trial.number:03d} ({trial.state}{last}) of {arguments.sweep}")
+    if trial.adoptions:
+        print("its parameters changed on the way (population-based training); these are its last ones")
+    if after == before:
+        print(f"{path}: has these values already")
+        return
+    print("".join(difflib.unified_diff(before.splitlines(True), after.splitlines(True), str(path), str(path), n=1)))
+    if not arguments.yes and not _agreed(input):
+        print(f"{path}: left as it is (--yes writes without asking)")
+        return
+    from pipelines.media.write import write_bytes
+
+    write_bytes(path, after.encode())
+    print(f"{path}: written")
+
+
+def replaced(text: str, values: Mapping[str, Any], place: str) -> str:
+    """``text`` with some values, by dotted name, replaced where they stand; everything else stays byte for byte."""
+    from ruamel.yaml import YAML
+
+    content, lines = YAML().load(text), text.splitlines(keepends=True)
+    for name, value in values.items():
+        section, _, key = name.partition(".")
+        if section not in content or key not in content[section]:
+            raise UserError(f"{place}: has no {name}, which the sweep varied")
+        number, column = content[section].lc.value(key)
+        line = lines[number]
+        old = SCALAR.match(line, column)
+        assert old is not None
+        new = json.dumps(value) if isinstance(value, str | bool) else repr(value)
+        rest = line[old.end() :]
+        gap = len(rest) - len(rest.lstrip(" "))
+        if "#" in rest and gap:  # the comment keeps its column where there is room
+            rest = " " * max(1, gap + len(old.group()) - len(new)) + rest.lstrip(" ")
+        lines[number] = line[:column] + new + rest
+    result = "".join(lines)
+    wanted = YAML(typ="safe", pure=True).load(text)
+    for name, value in values.items():
+        section, _, key = name.partition(".")
+        wanted[section][key] = value
+    if YAML(typ="safe", pure=True).load(result) != wanted:
+        raise UserError(f"{place}: cannot be changed in place; write these yourself: {dict(values)}")
+    return result
+
+
+def _records(folder: Path) -> Records:
+    if not (folder / SWEEP).is_file():
+        raise UserError(f"{folder}: no sweep lies there; run python -m pipelines.tune, or name its folder with --sweep")
+    return Records(folder)
+
+
+def _chosen(records: Records, number: int | None, folder: Path) -> Trial:
+    if number is not None:
+        if number not in records.trials:
+            raise UserError(f"--trial {number}: {folder} has the trials 0 to {max(records.trials, default=0)}")
+        return records.trials[number]
+    best = best_of(records.begun())
+    if best is None:
+        raise UserError(f"{folder}: no trial has been measured yet")
+    return best
+
+
+def _agreed(ask: Callable[[str], str]) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    return ask("write these into the file? [y/N] ").strip().lower() in ("y", "yes")

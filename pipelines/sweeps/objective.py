@@ -1,0 +1,97 @@
+"""What a sweep minimises: the quick measure of the averaged generator at a checkpoint, by the code of the stage `evaluate`."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from digan.errors import UserError
+from digan.models.generator import Generator
+from pipelines import detectors, reference
+from pipelines.detectors import Detector
+from pipelines.evaluation import embedding
+from pipelines.evaluation.config import EvaluationConfig
+from pipelines.evaluation.quick import quick_measure
+from pipelines.media.shards import read_index
+from pipelines.media.write import write_bytes
+
+MEASURES = "measures"
+_detectors: dict[EvaluationConfig, Detector] = {}
+
+
+def quick(config: EvaluationConfig, videos: int) -> EvaluationConfig:
+    """The configuration of a quick measure: one draw of ``videos``, no companions."""
+    return replace(config, videos=videos, curve_videos=videos, draws=1, companions="")
+
+
+def prepare(config: EvaluationConfig, shards: Path, folder: Path) -> str:
+    """Features of real clips for the quick measure in ``folder``, unless they are there; the value is the measure's name."""
+    detector = _detector(config)
+    found = reference.read(folder, detector, reference.key_of(config, detector, read_index(shards).digest))
+    if found is None:
+        found = reference.build(folder, config, detector, shards, embedding.Process())
+    if len(found.reals) < config.videos:
+        raise UserError(
+            f"tune.videos={config.videos}: evaluation.protocol={config.protocol} finds only {len(found.reals)} real clips; "
+            f"try {len(found.reals)}"
+        )
+    return detector.metric_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """Called by rank 0 of a trial: clips seen, averaged generator -> ``{"objective": distance, "seconds": cost}``.
+
+    What was measured stands in ``folder`` by clips seen, so that a trial that goes on measures nothing twice. ``reference`` is the
+    folder that ``prepare`` filled.
+    """
+
+    config: EvaluationConfig
+    shards: str
+    reference: str
+    folder: str
+
+    def __call__(self, clips_seen: int, generator: Generator) -> dict[str, float]:
+        path = Path(self.folder) / f"{clips_seen:010d}.json"
+        if path.is_file():
+            return json.loads(path.read_text())
+        start = time.monotonic()
+        value = self._distance(generator)
+        values = {"objective": value, "seconds": round(time.monotonic() - start, 3)}
+        if math.isfinite(value):
+            write_bytes(path, (json.dumps(values) + "\n").encode())
+        return values
+
+    def _distance(self, generator: Generator) -> float:
+        if any(not bool(p.isfinite().all()) for p in generator.parameters()):
+            return math.nan
+        index = read_index(Path(self.shards))
+        detector = _detector(self.config)
+        real = reference.read(Path(self.reference), detector, reference.key_of(self.config, detector, index.digest))
+        assert real is not None, f"{self.reference}: not prepared"
+        return quick_measure(
+            generator,
+            real.reals,
+            detector,
+            frames=self.config.measured_by().frames_of(index.frames),
+            videos=self.config.videos,
+            seed=self.config.seed,
+            truncation=self.config.truncation,
+            batch_size=self.config.batch_size,
+        )
+
+
+def measured(folder: Path) -> list[dict[str, Any]]:
+    """What was measured in a trial's folder, by clips seen."""
+    found = sorted(p for p in folder.glob("*.json") if p.stem.isdigit())
+    return [{"clips_seen": int(path.stem), **json.loads(path.read_text())} for path in found]
+
+
+def _detector(config: EvaluationConfig) -> Detector:
+    if config not in _detectors:
+        _detectors[config] = detectors.load(config, config.measured_by().resize)
+    return _detectors[config]

@@ -1,0 +1,114 @@
+"""What a sweep found, for tables and programs: a row a trial, how much each parameter matters, the winner."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.media.write import write_bytes, write_csv
+from pipelines.sweeps.records import FAILED, FINISHED, STOPPED, Records, Trial, best_of
+from pipelines.sweeps.space import Parameter
+
+TABLE, SUMMARY = Path("metrics/sweep.csv"), Path("metrics/sweep.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importance:
+    """How the objective goes with one parameter over ``trials`` trials, all at the same clips.
+
+    ``strength`` is Spearman's rank correlation for a number (its sign says which way; negative: more is better), and for a choice
+    the correlation ratio, from 0 to 1. ``chance`` is the share of shuffled orders that go as far.
+    """
+
+    name: str
+    strength: float
+    chance: float
+    trials: int
+    at_clips: int
+
+
+def rows(trials: Sequence[Trial], parameters: Sequence[Parameter]) -> list[dict[str, Any]]:
+    """One row a trial in the order of numbers; ``value`` is the last measure, ``overhead`` what was neither training nor measuring."""
+    found = []
+    for trial in trials:
+        measuring = sum(m.seconds for m in trial.measures)
+        found.append(
+            {
+                "trial": trial.number,
+                "value": trial.last.value if trial.last else "",
+                "state": trial.state,
+                "clips": trial.clips,
+                **{p.name: trial.values[p.name] for p in parameters},
+                "seconds": round(trial.seconds, 1),
+                "measuring": round(measuring, 1),
+                "wall": round(trial.wall, 1),
+                "starts": trial.starts,
+                "reason": trial.reason,
+                "run_id": trial.run_id,
+            }
+        )
+    return found
+
+
+def importances(trials: Sequence[Trial], parameters: Sequence[Parameter], *, seed: int = 0) -> list[Importance]:
+    """The strongest first, where at least four trials have a measure at the same clips.
+
+    A stopped trial counts as the others do: all are compared at the first measure.
+    """
+    first = [t.measures[0] for t in trials if t.measures]
+    if len(first) < 4:
+        return []
+    values = np.array([m.value for m in first])
+    clips = int(np.median([m.clips_seen for m in first]))
+    found = []
+    for p in parameters:
+        given = [m.values[p.name] for m in first]
+        if len(set(map(str, given))) < 2:
+            continue
+        strength = _strength(given, values)
+        rng = np.random.default_rng(seed)
+        shuffled = [abs(_strength(given, rng.permutation(values))) for _ in range(999)]
+        chance = (1 + sum(s >= abs(strength) - 1e-12 for s in shuffled)) / 1000
+        found.append(Importance(name=p.name, strength=strength, chance=chance, trials=len(first), at_clips=clips))
+    return sorted(found, key=lambda i: -abs(i.strength))
+
+
+def _strength(given: Sequence[Any], values: np.ndarray) -> float:
+    ranks = _ranks(values)
+    if all(isinstance(g, int | float) and not isinstance(g, bool) for g in given):
+        mine = _ranks(np.array(given, float))
+        return float(np.corrcoef(mine, ranks)[0, 1])
+    groups = [ranks[[str(g) == name for g in given]] for name in sorted(set(map(str, given)))]
+    between = sum(len(g) * (g.mean() - ranks.mean()) ** 2 for g in groups)
+    total = float(((ranks - ranks.mean()) ** 2).sum())
+    return math.sqrt(between / total) if total else 0.0
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1, equal values sharing their mean."""
+    return np.array([(values < v).sum() + ((values == v).sum() + 1) / 2 for v in values])
+
+
+def write(records: Records, parameters: Sequence[Parameter], metric: str, total: int) -> None:
+    """metrics/sweep.csv and metrics/sweep.json in the present folder."""
+    trials = records.begun()
+    if not trials:
+        return
+    write_csv(TABLE, rows(trials, parameters))
+    best = best_of(trials)
+    states = {state: sum(t.state == state for t in trials) for state in (FINISHED, STOPPED, FAILED)}
+    content = {
+        "metric": metric,
+        "trials": total,
+        **states,
+        "clips": records.clips,
+        "sweep": records.sweep_id,
+        "best": {"trial": best.number, "value": best.last.value, **best.values} if best and best.last else None,
+    }
+    write_bytes(SUMMARY, (json.dumps(content, indent=2) + "\n").encode())

@@ -1,0 +1,76 @@
+"""Which configuration a trial gets. Equal seeds and equal knowledge give equal proposals, so a sweep can be taken up anywhere."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+from pipelines.sweeps import space
+from pipelines.sweeps.config import TuneConfig
+from pipelines.sweeps.records import FAILED, FINISHED, STOPPED, Trial
+from pipelines.sweeps.space import Parameter, Value
+
+STARTUP = 5  # random trials before TPE models anything
+
+
+def count(config: TuneConfig, parameters: list[Parameter]) -> int:
+    """Number of trials of the sweep."""
+    return len(space.grid(parameters)) if config.search == "grid" else config.trials
+
+
+def propose(config: TuneConfig, parameters: list[Parameter], number: int, known: list[Trial]) -> dict[str, Value]:
+    """The configuration of trial ``number``; TPE learns from the ``known`` trials before it."""
+    if config.search == "grid":
+        return space.grid(parameters)[number]
+    if config.search == "random" or number < STARTUP:
+        return space.draw(parameters, seed=config.seed, number=number)
+    return _tpe(config.seed, parameters, number, [trial for trial in known if trial.number < number])
+
+
+def _tpe(seed: int, parameters: list[Parameter], number: int, known: list[Trial]) -> dict[str, Value]:
+    import optuna
+    from optuna.trial import TrialState, create_trial
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    distributions = {p.name: _distribution(p) for p in parameters}
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    sampler = optuna.samplers.TPESampler(
+        seed=1_000_003 * seed + number,
+        n_startup_trials=0,
+        multivariate=True,
+        constant_liar=True,
+    )
+    study = optuna.create_study(direction="minimize", sampler=sampler)
+    for trial in sorted(known, key=lambda t: t.number):
+        state, value = TrialState.RUNNING, None
+        curve = {m.clips_seen: m.value for m in trial.measures if math.isfinite(m.value)}
+        if trial.state == FINISHED and trial.last:
+            state, value = TrialState.COMPLETE, trial.last.value
+        elif trial.state in (STOPPED, FAILED):
+            state = TrialState.PRUNED if trial.state == STOPPED else TrialState.FAIL
+        params = {p.name: trial.first_values.get(p.name, trial.values[p.name]) for p in parameters}
+        study.add_trial(
+            create_trial(
+                state=state, value=value, params=params, distributions=distributions, intermediate_values=curve
+            )
+        )
+    asked = study.ask(distributions)
+    return {p.name: _plain(p, asked.params[p.name]) for p in parameters}
+
+
+def _distribution(parameter: Parameter) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if parameter.finite:
+        return CategoricalDistribution(parameter.values)
+    if parameter.kind in space.WHOLE:
+        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.logarithmic)
+    step = parameter.step or None
+    return FloatDistribution(parameter.low, parameter.high, log=parameter.logarithmic, step=step)
+
+
+def _plain(parameter: Parameter, value: Any) -> Value:
+    if isinstance(value, float) and not parameter.finite:
+        return float(f"{value:.4g}")
+    return value

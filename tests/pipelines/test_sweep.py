@@ -1,0 +1,434 @@
+"""A sweep: what its books and schedulers decide, what it leaves behind, and that it goes on after any kill."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+from ruamel.yaml import YAML
+
+from digan.errors import UserError
+from pipelines import params
+from pipelines.sweeps import apply, outcome, page
+from pipelines.sweeps.config import TuneConfig
+from pipelines.sweeps.records import FAILED, FINISHED, RUNNING, STOPPED, Measure, Records, Trial, best_of, open_records
+from pipelines.sweeps.space import Parameter
+from pipelines.sweeps.view import View
+from tests.conftest import ROOT
+from tests.pipelines.test_train import write_params, write_shards
+
+GAMMA = Parameter(name="training.r1_gamma", kind="loguniform", low=0.1, high=10.0)
+AUGMENT = Parameter(name="training.augment", kind="choice", values=("", "color"))
+LENGTH, INTERVAL = 240, 80
+
+
+def write_sweep(folder: Path, space: dict[str, Any] | None = None, **changes: Any) -> None:
+    """Shards and params.yaml of a sweep of seconds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_params(folder)
+    write_shards(folder / "outputs/shards")
+    yaml = YAML()
+    values = yaml.load((folder / "params.yaml").read_text())
+    values["tune"].update({"trials": 4, "interval": INTERVAL, "videos": 8, "clips": LENGTH, **changes})
+    if space is not None:
+        values["tune"]["space"] = space
+    with (folder / "params.yaml").open("w") as file:
+        yaml.dump(values, file)
+
+
+def trial(number: int, *points: float, state: str = RUNNING, gamma: float = 1.0, **more: Any) -> Trial:
+    values = {"training.r1_gamma": gamma, "training.augment": "color" if number % 2 else ""}
+    measures = tuple(
+        Measure(clips_seen=INTERVAL * (i + 1), value=v, values=values, seconds=0.5) for i, v in enumerate(points)
+    )
+    clips = INTERVAL * len(points)
+    return Trial(
+        number=number, values=values, state=state, measures=measures, clips=clips, wall=9.0, seconds=4.0, **more
+    )
+
+
+def config(**changes: Any) -> TuneConfig:
+    values = params.load(ROOT / "params.yaml").as_dict()["tune"]
+    return TuneConfig(**{**values, "interval": INTERVAL, "clips": LENGTH, **changes})
+
+
+def driver(records: Records, pending: list[int], **changes: Any) -> Any:
+    """The driver's side of a sweep whose trials are played by hand."""
+    from pipelines.sweeps.ray_side import Sweep
+
+    return Sweep(
+        config=config(**changes),
+        parameters=[GAMMA],
+        length=LENGTH,
+        records=records,
+        pending=pending,
+        propose=lambda number: {"training.r1_gamma": 0.5 + number},
+        on_end=lambda ended: None,
+        on_change=lambda: None,
+        metric="measure",
+    )
+
+
+class _RayTrial(SimpleNamespace):
+    """What the schedulers see of one of Ray's trials."""
+
+    __hash__ = object.__hash__
+
+
+def launch(scheduler: Any, number: int) -> Any:
+    kept = SimpleNamespace(checkpoint_manager=SimpleNamespace(checkpoint_config=SimpleNamespace(num_to_keep=None)))
+    one = _RayTrial(
+        trial_id=f"ray{number}", config={"number": number}, status="RUNNING", experiment_tag="", run_metadata=kept
+    )
+    scheduler.on_trial_add(SimpleNamespace(search_alg=None), one)
+    return one
+
+
+def result(clips: int, value: float = float("nan"), **more: Any) -> dict[str, Any]:
+    return {"clips_seen": clips, "objective": value, "trained": clips, **more}
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    return open_records(tmp_path / "tune", {"tune": {"seed": 0}})[0]
+
+
+def test_asha_stops_the_worse_with_its_reason_and_remembers_after_a_restart(records: Records) -> None:
+    from pipelines.sweeps.ray_side import scheduler
+
+    sweep = driver(records, [0, 1, 2, 3], scheduler="asha", reduction=2.0)
+    asha = scheduler(sweep)
+    decisions = []
+    for number, value in enumerate([50.0, 60.0, 40.0]):
+        sweep.next()
+        decisions.append(asha.on_trial_result(None, launch(asha, number), result(INTERVAL, value)))
+    assert decisions == ["CONTINUE", "STOP", "CONTINUE"]
+    reason = records.trials[1].reason
+    assert records.trials[1].state == STOPPED and "60 at 80 clips is worse than 50" in reason
+
+    again = Records(records.folder)  # all that a new driver has
+    fresh = driver(again, [0, 2, 3], scheduler="asha", reduction=2.0)
+    reborn = scheduler(fresh)
+    taken_up = launch(reborn, 0)  # its cutoff was passed before: replaying it changes nothing
+    assert reborn.on_trial_result(None, taken_up, result(INTERVAL, 50.0)) == "CONTINUE"
+    late = launch(reborn, 3)
+    assert reborn.on_trial_result(None, late, result(INTERVAL, 55.0)) == "STOP"
+    assert "cutoff of 3 trials" in again.trials[3].reason
+    assert again.trials[1] == records.trials[1]
+
+
+def test_a_failed_trial_keeps_its_reason_and_the_others_go_on(records: Records) -> None:
+    from pipelines.sweeps.ray_side import scheduler
+
+    sweep = driver(records, [0, 1], scheduler="none")
+    plain = scheduler(sweep)
+    bad, good = launch(plain, 0), launch(plain, 1)
+    assert plain.on_trial_result(None, bad, result(40, failed="nan: loss/generator is nan at 40 clips")) == "STOP"
+    assert plain.on_trial_result(None, good, result(INTERVAL, 5.0)) == "CONTINUE"
+    assert plain.on_trial_result(None, good, result(LENGTH, 4.0, whole=True)) == "STOP"
+    states = {t.number: (t.state, t.reason) for t in Records(records.folder).begun()}
+    assert states == {0: (FAILED, "nan: loss/generator is nan at 40 clips"), 1: (FINISHED, "")}
+    assert best_of(records.begun()) == records.trials[1]
+
+
+def test_the_budget_ends_a_sweep(records: Records) -> None:
+    from pipelines.sweeps.ray_side import scheduler
+
+    sweep = driver(records, [0, 1], scheduler="none", budget=150)
+    plain = scheduler(sweep)
+    number = sweep.next()
+    running = launch(plain, number)
+    assert plain.on_trial_result(None, running, result(INTERVAL, 5.0)) == "CONTINUE"
+    assert plain.on_trial_result(None, running, result(2 * INTERVAL, 5.0)) == "STOP"
+    assert "tune.budget: 160 of 150 clips" in records.trials[0].reason
+    assert sweep.next() is None
+
+
+def test_measures_are_kept_once(records: Records) -> None:
+    from pipelines.sweeps.ray_side import scheduler
+
+    plain = scheduler(driver(records, [0], scheduler="none"))
+    one = launch(plain, 0)
+    for clips, value in [(80, 9.0), (160, 8.0), (80, 9.0), (160, 8.0)]:  # a trial that starts again replays them
+        plain.on_trial_result(None, one, result(clips, value))
+    assert [m.clips_seen for m in records.trials[0].measures] == [80, 160]
+
+
+def test_another_sweep_is_put_aside_and_a_longer_one_goes_on(tmp_path: Path) -> None:
+    first, notes = open_records(tmp_path / "tune", {"tune": {"seed": 0, "trials": 4}, "data": "a"})
+    first.put(trial(0, 5.0, state=FINISHED))
+    longer, notes = open_records(tmp_path / "tune", {"tune": {"seed": 0, "trials": 9}, "data": "a"})
+    assert not notes and longer.trials == first.trials and longer.sweep_id == first.sweep_id
+    other, notes = open_records(tmp_path / "tune", {"tune": {"seed": 1, "trials": 9}, "data": "a"})
+    assert "tune.seed was 0, is 1" in notes[0] and not other.trials
+    assert Records(tmp_path / "tune.previous").trials == first.trials
+
+
+def test_population_keeps_its_numbers_and_stays_in_range(records: Records) -> None:
+    from pipelines.sweeps.ray_side import Population
+
+    pbt = Population(driver(records, [0, 1], scheduler="pbt", search="random"))
+    donor, taker = launch(pbt, 0), launch(pbt, 1)
+    donor.config["training.r1_gamma"] = 9.9
+    seen = set()
+    for _ in range(60):
+        new, _ = pbt._get_new_config(taker, donor)
+        assert new["number"] == 1 and 0.1 <= new["training.r1_gamma"] <= 10.0
+        seen.add(new["training.r1_gamma"])
+    assert len(seen) > 2
+
+
+def some_trials() -> list[Trial]:
+    gammas = [0.1, 0.3, 1.0, 3.0, 9.0, 0.6]
+    return [
+        trial(
+            n,
+            *([10 + g] * (3 if n < 2 else 1)),
+            state=FINISHED if n < 2 else STOPPED,
+            gamma=g,
+            reason="<b>&" * (n == 3),
+        )
+        for n, g in enumerate(gammas)
+    ]
+
+
+def test_importance_finds_the_parameter_that_matters() -> None:
+    found = outcome.importances(some_trials(), [GAMMA, AUGMENT])
+    assert found[0].name == "training.r1_gamma" and found[0].strength == pytest.approx(1.0)
+    assert found[0].chance < 0.05 < found[1].chance
+    assert outcome.importances(some_trials()[:3], [GAMMA]) == []
+
+
+def test_outcome_and_page_say_what_happened(records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for one in some_trials():
+        records.put(one)
+    outcome.write(records, [GAMMA, AUGMENT], "frechet_x", 6)
+    rows = list(csv.DictReader((tmp_path / "metrics/sweep.csv").open()))
+    assert [int(row["trial"]) for row in rows] == list(range(6)) and rows[3]["reason"] == "<b>&"
+    summary = json.loads((tmp_path / "metrics/sweep.json").read_text())
+    assert summary["best"]["trial"] == 0 and summary["stopped"] == 4 and summary["clips"] == 10 * INTERVAL
+    html = page.write(records, [GAMMA, AUGMENT], "frechet_x", 8, LENGTH).read_text()
+    assert "&lt;b&gt;&amp;" in html and "<b>&<" not in html and "http" not in html.replace("http-equiv", "")
+    assert html.count("<svg") == 4 and "stand-in, not FVD" in html
+
+
+def test_live_view_tells_changes_once(records: Records) -> None:
+    import io
+
+    from rich.console import Console
+
+    stream = io.StringIO()
+    view = View(records, [GAMMA, AUGMENT], "frechet_x", LENGTH, 4, stream)
+    records.put(trial(0, 12.0, gamma=0.5))
+    records.put(trial(1, 14.0, state=STOPPED, gamma=2.0, reason="asha: worse"))
+    with view:
+        view.renew()
+        view.renew()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 2
+    assert "trial 001  stopped" in lines[1] and "training.r1_gamma=2.0" in lines[1] and "(asha: worse)" in lines[1]
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(view.table())
+    text = shown.getvalue()
+    assert "1 of 4 trials ended" in text and "r1_gamma" in text and "*12" in text and "stopped" in text
+
+
+def test_the_winner_goes_into_params_with_comments_and_order(records: Records, tmp_path: Path) -> None:
+    before = (ROOT / "params.yaml").read_text()
+    values = {"training.r1_gamma": 0.5, "training.augment": "color", "training.mirror": True, "model.channel_max": 16}
+    after = apply.replaced(before, values, "params.yaml")
+    changed = [(a, b) for a, b in zip(before.splitlines(), after.splitlines(), strict=True) if a != b]
+    assert len(changed) == 4
+    assert all(a.partition("#")[2] == b.partition("#")[2] and a.index("#") == b.index("#") for a, b in changed)
+    (tmp_path / "params.yaml").write_text(after)
+    loaded = params.load(tmp_path / "params.yaml")
+    assert loaded.training.r1_gamma == 0.5 and loaded.training.augment == "color" and loaded.training.mirror
+    assert loaded.model.channel_max == 16
+    with pytest.raises(UserError, match=r"has no training\.r2_gamma"):
+        apply.replaced(before, {"training.r2_gamma": 1.0}, "params.yaml")
+
+
+def test_apply_shows_the_diff_and_writes_only_when_told(
+    records: Records, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipelines.cli import main
+
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    records.put(trial(0, 9.0, state=FINISHED, gamma=2.5))
+    records.put(trial(1, 8.0, state=STOPPED, gamma=7.5))
+    asked = ["sweep", "apply", "--sweep", str(records.folder), "--params", str(path)]
+    main(asked)
+    said = capsys.readouterr().out
+    assert "trial 000" in said and "+  r1_gamma: 2.5" in said and "left as it is" in said
+    assert params.load(path).training.r1_gamma != 2.5
+    main([*asked, "--yes"])
+    assert params.load(path).training.r1_gamma == 2.5
+    main([*asked, "--yes", "--trial", "1"])
+    assert params.load(path).training.r1_gamma == 7.5
+    for wrong in ([*asked, "--trial", "5"], ["sweep", "apply", "--sweep", str(tmp_path)]):
+        with pytest.raises(SystemExit) as left:
+            main(wrong)
+        assert left.value.code == 2
+
+
+# From here on with Ray.
+
+
+def stage(folder: Path, **environment: str) -> subprocess.Popen[str]:
+    """`python -m pipelines.tune` in ``folder``."""
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | environment
+    log = (folder / "said.txt").open("a")
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines.tune"], cwd=folder, env=env, stdout=log, stderr=log, text=True
+    )
+
+
+def finish(folder: Path, seconds: float = 300) -> str:
+    process = stage(folder)
+    assert process.wait(timeout=seconds) == 0, (folder / "said.txt").read_text()
+    return (folder / "said.txt").read_text()
+
+
+def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
+    with sqlite3.connect(folder / "mlflow.db") as store:
+        return store.execute(sql).fetchall()
+
+
+def assert_tracked_once(folder: Path, trials: int) -> None:
+    """One parent, one child a trial, no point twice."""
+    runs = query(folder, "select value, count(*) from tags where key = 'sweep.trial' group by value")
+    assert dict(runs) == {**{f"{n:03d}": 1 for n in range(trials)}, "parent": 1}
+    assert query(folder, "select count(*) from metrics group by run_uuid, key, step having count(*) > 1") == []
+    parents = query(folder, "select distinct value from tags where key = 'mlflow.parentRunId'")
+    assert parents == query(folder, "select run_uuid from tags where key = 'sweep.trial' and value = 'parent'")
+
+
+def test_a_sweep_from_end_to_end(tmp_path: Path) -> None:
+    """A good trial and one that goes to nan, tracked and written down; the same command then has nothing to do."""
+    write_sweep(
+        tmp_path,
+        {"training.generator_lr": {"grid": [0.002, 1e30]}},
+        search="grid",
+        scheduler="none",
+        clips=120,
+        interval=80,
+    )
+    finish(tmp_path)
+    records = Records(tmp_path / "outputs/tune")
+    assert {n: t.state for n, t in records.trials.items()} == {0: FINISHED, 1: FAILED}
+    assert records.trials[1].reason.startswith("training went wrong at")
+    assert [m.clips_seen for m in records.trials[0].measures] == [80, 120]
+    assert_tracked_once(tmp_path, 2)
+    run = records.trials[0].run_id
+    curve = query(
+        tmp_path, f"select step, value from metrics where run_uuid = '{run}' and key like 'quick/%' order by step"
+    )
+    assert curve == [(m.clips_seen, m.value) for m in records.trials[0].measures]
+    logged = dict(query(tmp_path, f"select key, value from params where run_uuid = '{run}'"))
+    assert logged["training.generator_lr"] == "0.002" and not any(key.startswith("tune.") for key in logged)
+    states = query(
+        tmp_path, "select r.status, t.value from runs r join tags t using (run_uuid) where t.key = 'sweep.state'"
+    )
+    assert sorted(states) == [("FAILED", FAILED), ("FINISHED", FINISHED)]
+    assert (tmp_path / "reports/sweep.html").is_file() and (tmp_path / "metrics/sweep.csv").is_file()
+    assert "2 trials; nothing to do" in finish(tmp_path, 60)
+
+
+def ray_processes(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_it_is_the_same_sweep(tmp_path: Path) -> None:
+    """Kill -9 of driver and cluster in the middle: afterwards the trials are those of the seed, none twice, none begun anew."""
+    write_sweep(tmp_path, trials=4, scheduler="none", clips=400)
+    books = tmp_path / "outputs/tune"
+    for ended in (0, 1):
+        process = stage(tmp_path)
+        end = time.monotonic() + 240
+        while time.monotonic() < end and process.poll() is None:
+            known = Records(books).begun() if (books / "sweep.json").is_file() else []
+            if sum(t.ended for t in known) >= ended and any(not t.ended and t.measures for t in known):
+                break
+            time.sleep(0.2)
+        doomed = [*ray_processes(process), psutil.Process(process.pid)]
+        for one in doomed:
+            if one.is_running():
+                one.send_signal(signal.SIGKILL)
+        process.wait()
+    before = Records(books)
+    finish(tmp_path)
+    after = Records(books)
+    assert {n: t.state for n, t in after.trials.items()} == dict.fromkeys(range(4), FINISHED)
+    assert all(after.trials[n] == t for n, t in before.trials.items() if t.ended)
+    assert any(t.starts > 1 for t in after.begun())
+    seeded = params.load(tmp_path / "params.yaml")
+    from pipelines.sweeps import proposals
+
+    drawn = [proposals.propose(seeded.tune, seeded.sweep(), n, []) for n in range(4)]
+    assert [t.values for t in after.begun()] == drawn
+    assert_tracked_once(tmp_path, 4)
+
+
+@pytest.mark.slow
+def test_a_trial_that_dies_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    write_sweep(tmp_path, trials=1, scheduler="none", clips=2000, interval=200)
+    process = stage(tmp_path)
+    log = tmp_path / "outputs/tune/trials/000/train/log.jsonl"
+    checkpoints = tmp_path / "outputs/tune/trials/000/train/checkpoints"
+    end = time.monotonic() + 120
+    while time.monotonic() < end and not (log.is_file() and any(checkpoints.glob("0*"))):
+        time.sleep(0.1)
+    doomed = [p for p in ray_processes(process) if "ImplicitFunc" in " ".join(p.cmdline())]
+    assert len(doomed) == 1
+    doomed[0].kill()
+    assert process.wait(timeout=240) == 0, (tmp_path / "said.txt").read_text()
+    [only] = Records(tmp_path / "outputs/tune").begun()
+    assert only.state == FINISHED and only.starts == 2 and only.clips == 2000
+    assert [m.clips_seen for m in only.measures] == list(range(200, 2001, 200))
+    assert_tracked_once(tmp_path, 1)
+
+
+@pytest.mark.slow
+def test_population_takes_over_the_very_bytes(tmp_path: Path) -> None:
+    """A trial that takes over another's state goes on from that checkpoint's bytes, with parameters of its own."""
+    write_sweep(
+        tmp_path, {"training.r1_gamma": {"loguniform": [0.1, 10]}}, trials=2, scheduler="pbt", clips=400, interval=80
+    )
+    yaml = YAML()
+    values = yaml.load((tmp_path / "params.yaml").read_text())
+    values["training"]["checkpoints_kept"] = 100
+    with (tmp_path / "params.yaml").open("w") as file:
+        yaml.dump(values, file)
+    finish(tmp_path, 500)
+    trials = Records(tmp_path / "outputs/tune").begun()
+    assert [t.state for t in trials] == [FINISHED, FINISHED]
+    takers = [t for t in trials if t.adoptions]
+    assert takers
+    for taker in takers:
+        adopted = taker.adoptions[-1]
+        name = f"{adopted['clips_seen']:010d}/state.pt"
+        folders = [
+            tmp_path / f"outputs/tune/trials/{n:03d}/train/checkpoints" for n in (adopted["trial"], taker.number)
+        ]
+        donor, own = (folder / name for folder in folders)
+        if donor.is_file():  # the donor may have taken over another state since
+            assert donor.read_bytes() == own.read_bytes()
+        same = {m.clips_seen: m.value for m in trials[adopted["trial"]].measures}
+        assert same[adopted["clips_seen"]] in [m.value for m in taker.measures if m.clips_seen == adopted["clips_seen"]]
+        assert taker.values != taker.first_values
+    assert_tracked_once(tmp_path, 2)
+    assert query(tmp_path, "select count(distinct value) from metrics where key = 'params/training.r1_gamma'")[0][0] > 2
