@@ -12,7 +12,7 @@ import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +71,15 @@ def sweep(params: Params, *, shards: Path, output: Path) -> Records:
 
 
 def _settings(params: Params, data: str) -> dict[str, Any]:
-    """What makes a sweep the same sweep."""
-    values = params.as_dict()
-    tuned = {**values["tune"], "space": {name: dict(entry) for name, entry in params.tune.space.items()}}
-    evaluation = {key: values["evaluation"][key] for key in ("protocol", "detector", "weights", "seed", "truncation")}
-    model_and_training = {name: values[name] for name in ("model", "training")}
-    return {"tune": tuned, **model_and_training, "evaluation": evaluation, "data": data, "code": origin.code_digest()}
+    """What makes a sweep the same sweep; what it varies or sets itself does not count, so that its winner can be applied."""
+    tuned = {**asdict(params.tune), "space": {name: dict(entry) for name, entry in params.tune.space.items()}}
+    base = params.for_trial({}).as_dict()
+    evaluation = {key: base["evaluation"][key] for key in ("protocol", "detector", "weights", "seed", "truncation")}
+    fixed = {
+        section: {key: value for key, value in base[section].items() if f"{section}.{key}" not in params.tune.space}
+        for section in ("model", "training")
+    }
+    return {"tune": tuned, **fixed, "evaluation": evaluation, "data": data, "code": origin.code_digest()}
 
 
 def _run(

@@ -10,7 +10,8 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[2]
-STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
+LINE: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
+STAGES = {**LINE, **YAML(typ="safe", pure=True).load(ROOT / "sweep/dvc.yaml")["stages"]}
 
 # Imported by stages but in no list, since no result depends on it; what it imports in turn is not followed.
 NO_RESULT = {
@@ -91,8 +92,13 @@ def names_of(entries: list[Any]) -> list[str]:
 
 
 def test_line_is_whole() -> None:
-    assert list(STAGES) == ["ingest", "reference", "train", "evaluate", "register", "tune"]
-    assert [stage for stage, content in STAGES.items() if content.get("frozen")] == ["tune"]
+    assert list(LINE) == ["ingest", "reference", "train", "evaluate", "register"]
+
+
+def test_a_sweep_runs_only_when_asked_for() -> None:
+    """`dvc repro` runs the stages of dvc.yaml; a frozen stage there would make it fail where the outputs are missing."""
+    assert set(STAGES) - set(LINE) == {"tune"} and STAGES["tune"]["wdir"] == ".."
+    assert not any(content.get("frozen") for content in STAGES.values())
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -158,7 +164,7 @@ def test_a_changed_parameter_starts_just_these(key: str, stages: set[str]) -> No
     def concerns(stage: str) -> bool:
         return any(key == named or key.startswith(f"{named}.") for named in STAGES[stage]["params"])
 
-    assert {stage for stage in STAGES if concerns(stage)} - {"tune"} == stages  # tune is frozen
+    assert {stage for stage in STAGES if concerns(stage)} - {"tune"} == stages
 
 
 def test_evaluation_starts_no_training() -> None:
