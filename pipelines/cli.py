@@ -42,6 +42,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="digan", description="Videos out of a trained DIGAN generator.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_sample(commands.add_parser("sample", help="write videos of given seeds as .mp4, .gif or a .png strip"))
+    from pipelines.evaluation import command
+
+    command.add_arguments(
+        commands.add_parser("evaluate", help="measure the videos of one folder against those of another")
+    )
     sweep.add_commands(commands.add_parser("sweep", help="the trials of a sweep; its winner into params.yaml"))
     return parser
 

@@ -20,7 +20,6 @@ NO_RESULT = {
     "digan.checkpointing": "the format of a generator's folder; a change there shows in the folder's own digest",
     "pipelines.errors": "messages and exit codes",
     "pipelines.params": "reading and checking; the values themselves are listed under params",
-    "pipelines.media.storage": "bytes in and out",
     "pipelines.media.write": "encoding of pictures for people",
     "pipelines.report.logbook": "the log",
     "pipelines.media.progress": "the progress line",
