@@ -45,6 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_preset(
         commands.add_parser("preset", help="put the parameters of one of the paper's runs in place as params.yaml")
     )
+    from pipelines.evaluation import command
+
+    command.add_arguments(
+        commands.add_parser("evaluate", help="measure the videos of one folder against those of another")
+    )
     sweep.add_commands(commands.add_parser("sweep", help="the trials of a sweep; its winner into params.yaml"))
     return parser
 

@@ -143,8 +143,8 @@ def write_plots(measured: Measured) -> None:
     write.write_csv(PLOTS / "draws.csv", rows)
     compared = {"untrained": metric.untrained, "generator": metric.mean, "floor": metric.floor}
     write.write_csv(PLOTS / "distances.csv", [{"videos": k, name: v} for k, v in compared.items()])
-    curve_rows = [{"clips_seen": int(r["clips_seen"]), name: r["value"], **r} for r in measured.curve]
-    write.write_csv(PLOTS / "evaluation_curve.csv", [{k: v for k, v in r.items() if k != "value"} for r in curve_rows])
+    rows = [{**row, "clips_seen": int(row["clips_seen"])} for row in measured.curve]
+    write.write_csv(PLOTS / "evaluation_curve.csv", rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from digan.errors import UserError
 from pipelines.errors import run_stage
-from pipelines.evaluate import EVALUATION, METRICS
+from pipelines.evaluate import EVALUATION, METRICS, REPORT
 from pipelines.register import RESULT
 from pipelines.services.tracking import TrackingConfig, resolved
 
@@ -25,9 +25,15 @@ def text(metrics: dict[str, Any], result: dict[str, Any], tracking: TrackingConf
         "",
         f"{name}: {figures['mean']:.4g} +- {figures['std']:.2g}, lower is better",
         f"  over                           {metrics['draws']} draws of {metrics['videos']} videos",
+        *(
+            [f"  95 % interval (bootstrap)      {figures['low']:.4g} to {figures['high']:.4g}"]
+            if "low" in figures
+            else []
+        ),
         f"  real against real (the floor)  {figures['floor']:.4g}",
         f"  untrained generator            {figures['untrained']:.4g}  (the trained one is at {gained:.0%} of it)",
         f"model:   {address}, version {result['version']}: {result['reason']}",
+        f"page:    {REPORT}, with videos that play; open it in a browser",
         f"strip:   {EVALUATION / 'strip.png'}",
         f"video:   {EVALUATION / 'videos.mp4'}",
         f"more:    .venv/bin/digan sample --model {address} --seed 7 --frames 16 --scale 8 --out clip.mp4",

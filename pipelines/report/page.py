@@ -23,7 +23,7 @@ video { image-rendering: pixelated; background: #eef1f4; border: 1px solid var(-
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; } td, th { text-align: left; padding: .25em .8em .25em 0; vertical-align: top; }
 th { font-weight: 600; } tr + tr td { border-top: 1px solid var(--line); }
-td { overflow-wrap: anywhere; } code { font-size: .85em; overflow-wrap: anywhere; }
+td:first-child { min-width: 9em; } code { font-size: .85em; overflow-wrap: anywhere; }
 .in { color: #2d8a4e; } .out { color: #c4570f; }
 """
 
@@ -41,7 +41,7 @@ class Video:
         address = f"data:video/mp4;base64,{base64.b64encode(self.mp4).decode()}"
         return (
             f"<figure><h3>{html.escape(self.title)}</h3>"
-            f'<video src="{address}" autoplay loop muted playsinline controls preload="auto"></video>'
+            f'<video src="{address}" autoplay loop muted playsinline preload="auto"></video>'
             f"<figcaption>{self.caption}</figcaption></figure>"
         )
 

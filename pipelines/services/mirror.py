@@ -34,9 +34,8 @@ def find_shards(local: Path, home: str) -> str:
 def publish_shards(local: str, home: str, say: Callable[[str], None]) -> str:
     """Put local shards beside the run on S3, unless they are there; returns the address to read from."""
     index = read_index(local)
-    address = str(getattr(index, "address", local))
-    if storage.is_remote(address):
-        return address
+    if storage.is_remote(index.address):
+        return index.address
     target = storage.join(home, SHARDS)
     if storage.exists(storage.join(target, INDEX)):
         there = read_index(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Iterator
@@ -26,7 +27,10 @@ from digan.types import Clip
 from pipelines import detectors, evaluate, reference, register
 from pipelines.detectors import Detector
 from pipelines.evaluation.embedding import seeds_of
+from pipelines.evaluation.quick import quick_measure
 from pipelines.media import shards
+from pipelines.services import tracking
+from pipelines.services.tracking import TrackingConfig
 from tests.conftest import evaluation_config
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +117,43 @@ def test_from_real_clips_to_figures(workplace: SimpleNamespace, capsys: pytest.C
     assert "6 clips from 3 videos of the train split" in output
     rows = Path("plots/draws.csv").read_text().splitlines()
     assert rows[0] == "draw,frechet_means,kernel_means" and len(rows) == 3
+
+
+def test_every_snapshot_is_measured_and_the_best_one_chosen(
+    workplace: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, store: Path
+) -> None:
+    config = checkpointing.load_generator(Path("outputs/train/generator")).config
+    for clips in (1000, 2000):
+        generator = Generator(config).reset(generator=torch.Generator().manual_seed(clips))
+        checkpointing.save_generator(generator, Path(f"outputs/train/snapshots/{clips:010d}"))
+    shutil.copytree("outputs/train/generator", "outputs/train/snapshots/0000003000")  # the last one, twice
+    tracked = tracking.resolved(TrackingConfig(uri="", experiment="curve"), store)
+    run_id = tracking.open_run(tracked, {}, {}, Path("outputs/train/run.json"))
+    workplace.settings.tracking = tracked
+    reference.main()
+    evaluate.main()
+    rows = list(csv.DictReader(Path("plots/evaluation_curve.csv").read_text().splitlines()))
+    assert [int(row["clips_seen"]) for row in rows] == [1000, 2000, 3000]
+    real = reference.require(CONFIG, workplace.counting.detector())
+    for row in rows:
+        generator = checkpointing.load_generator(Path(f"outputs/train/snapshots/{int(row['clips_seen']):010d}"))
+        value = quick_measure(generator, real.reals, workplace.counting.detector(), frames=FRAMES, videos=4)
+        assert value == pytest.approx(float(row["value"]), rel=1e-4)
+        assert float(row["low"]) <= value <= float(row["high"])
+    best = min(rows, key=lambda row: float(row["value"]))
+    content = json.loads(Path("metrics/evaluation.json").read_text())
+    assert content["clips_seen"] == int(best["clips_seen"])
+    chosen = Path(content["generator"]) / "weights.pt"
+    assert chosen.read_bytes() == (evaluate.BEST / "weights.pt").read_bytes()
+
+    before = workplace.counting.seen
+    evaluate.main()  # again: nothing is embedded, and no point is logged twice
+    assert workplace.counting.seen == before
+    history = tracking.client(tracked).get_metric_history(run_id, "evaluation/curve/frechet_means")
+    assert sorted(point.step for point in history) == [1000, 2000, 3000]
+    artifacts = {file.path for file in tracking.client(tracked).list_artifacts(run_id, "evaluation")}
+    assert "evaluation/evaluation.html" in artifacts
+    assert Path("reports/evaluation.html").read_text().count("<video") == 8
 
 
 def test_pictures_are_there_to_be_seen(workplace: SimpleNamespace) -> None:

@@ -18,12 +18,13 @@ from pipelines.evaluation.embedding import Process, RealChunk, Span, Work
 KEY = {"kind": "test"}
 
 
-def embed_means(videos: torch.Tensor) -> torch.Tensor:
-    return videos.float().mean(dim=(1, 3, 4))
-
-
 DETECTOR = Detector(
-    network="means", metric_name="frechet_means", digest="d", weights_sha256="", min_frames=1, embed=embed_means
+    network="means",
+    metric_name="frechet_means",
+    digest="d",
+    weights_sha256="",
+    min_frames=1,
+    embed=lambda videos: videos.float().mean(dim=(1, 3, 4)),  # a value that Ray's workers can take without this file
 )
 
 
@@ -109,3 +110,42 @@ def test_on_s3(s3_bucket: str) -> None:
     again = Source()
     np.testing.assert_array_equal(embedding.features(run(again, CHUNK + 3, address)), first)
     assert again.made == 0
+
+
+@pytest.mark.slow
+def test_on_ray(tmp_path: Path, tiny_generator: Path) -> None:
+    """Ray's workers make the features that this process makes, of real and of generated clips, and pass mistakes on."""
+    from pipelines.evaluation.snapshots import Embedder, Snapshot
+    from pipelines.services.cluster import ClusterConfig
+    from tests.conftest import evaluation_config
+
+    cluster = ClusterConfig(**{**cluster_values(), "address": "", "workers": 2})
+    config = evaluation_config(runs_on="ray", batch_size=16)
+    snapshot = Snapshot(folder=tiny_generator, clips_seen=0, digest=embedding.generator_digest(tiny_generator))
+    here = embedding.features(run(Source(), 3 * CHUNK, tmp_path / "here"))
+    with embedding.runner(config, cluster) as runner:
+        assert isinstance(runner, embedding.RayTasks)
+        found = embedding.features(run(Source(), 3 * CHUNK, tmp_path / "ray", runner))
+        np.testing.assert_array_equal(found, here)
+        made = []
+        for name, one in (("there", runner), ("here", Process())):
+            maker = Embedder(
+                config=config, frames=4, available=4, cache=Cache(str(tmp_path / f"fake-{name}")), runner=one
+            )
+            made.append(maker.features(snapshot, DETECTOR, draw=1, videos=CHUNK + 9, progress=None))
+        np.testing.assert_allclose(made[0], made[1], atol=1.0)  # grey levels; pixels round by the number of threads
+        short = Detector(**{**vars(DETECTOR), "min_frames": 99})
+        with pytest.raises(UserError, match=r"clips\.frames=2: means needs 99 or more"):
+            embedding.embed(
+                {"kind": "other"}, 5, Source().works, cache=Cache(str(tmp_path)), runner=runner, detector=short
+            )
+
+
+def cluster_values() -> dict[str, object]:
+    """The section ``cluster`` of params.yaml."""
+    from ruamel.yaml import YAML
+
+    from tests.conftest import ROOT
+
+    values: dict[str, object] = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["cluster"]
+    return values

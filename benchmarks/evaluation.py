@@ -1,0 +1,174 @@
+"""What an evaluation costs: features a second beside a bare forward loop, passes over reals and fakes, peak memory.
+
+    python benchmarks/evaluation.py [--detector i3d_untrained] [--clips 64] [--memory 256 2048]
+
+1. Features a second of the evaluation's own way (clips from memory through chunks, preprocessing and cache) over those of a
+   bare loop of the network on prepared tensors, both in one go, alternating, median of the rounds.
+2. Clips that are embedded by ten draws, by a second evaluation of the same model, and by one of another model.
+3. Peak memory of a process that samples and embeds N videos, for each N of --memory (16 frames).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from digan.checkpointing import save_generator
+from digan.metrics.networks import i3d, transnetv2
+from digan.models.config import ModelConfig
+from digan.models.generator import Generator
+from pipelines import detectors, params
+from pipelines.detectors import Detector
+from pipelines.evaluation import embedding
+from pipelines.evaluation.cache import Cache
+from pipelines.evaluation.config import EvaluationConfig
+from pipelines.evaluation.embedding import Process, RealChunk, Span, Work
+from pipelines.evaluation.snapshots import Embedder, Snapshot
+
+FRAMES, RESOLUTION, BATCHES = 16, 64, (2, 4, 8, 16)
+MEMORY = """
+import resource, sys
+from benchmarks.evaluation import embed_many
+embed_many(int(sys.argv[1]), sys.argv[2], sys.argv[3])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def clips(count: int) -> torch.Tensor:
+    """Noise, uint8 [count, 16, 3, 64, 64]."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, FRAMES, 3, RESOLUTION, RESOLUTION), dtype=torch.uint8, generator=generator)
+
+
+def bare_loop(name: str, videos: torch.Tensor, batch: int) -> float:
+    """Clips a second of the network alone, its input prepared."""
+    if name == "transnetv2":
+        network: torch.nn.Module = transnetv2.TransNetV2Trunk().eval()
+        prepared = transnetv2.preprocess(videos, transnetv2.HEIGHT, transnetv2.WIDTH)
+    else:
+        network = i3d.untrained(0)
+        prepared = i3d.preprocess(videos, 64 if name == "i3d_untrained" else 224)
+    with torch.inference_mode():
+        network(prepared[:batch])
+        start = time.perf_counter()
+        for part in prepared.split(batch):
+            network(part)
+        return len(videos) / (time.perf_counter() - start)
+
+
+def own_way(detector: Detector, videos: torch.Tensor, batch: int) -> float:
+    """Clips a second of the evaluation: chunks, preprocessing, network, checks, cache."""
+
+    def works(spans: list[Span]) -> Iterator[Work]:
+        for number, start, count in spans:
+            part = videos[start : start + count]
+            yield Work(number=number, videos=count, make=RealChunk(videos=part, names=(), batch_size=batch))
+
+    detector.features(videos[:batch])
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        embedding.embed({}, len(videos), works, cache=Cache(folder), runner=Process(), detector=detector)
+        return len(videos) / (time.perf_counter() - start)
+
+
+def model(folder: Path, seed: int) -> Snapshot:
+    """A small generator."""
+    config = ModelConfig(
+        resolution=RESOLUTION, classes=0, channel_base=2048, channel_max=16, mapping_layers=1, modulation_rank=2
+    )
+    save_generator(Generator(config).reset(generator=torch.Generator().manual_seed(seed)), folder)
+    return Snapshot(folder=folder, clips_seen=0, digest=embedding.generator_digest(folder))
+
+
+def embedder(config: EvaluationConfig, folder: Path) -> Embedder:
+    """As the stage makes it."""
+    return Embedder(config=config, frames=FRAMES, available=FRAMES, cache=Cache(str(folder)), runner=Process())
+
+
+def embed_many(count: int, name: str, folder: str) -> None:
+    """Sample and embed ``count`` videos."""
+    config = replace(params.load("params.yaml").evaluation, detector=name)
+    snapshot = model(Path(folder) / f"model{count}", seed=count)
+    found = embedder(config, Path(folder) / f"cache{count}")
+    features = found.features(snapshot, detectors.load(config), draw=0, videos=count, progress=None)
+    assert len(features) == count
+
+
+def passes() -> None:
+    """Count what is embedded."""
+    seen = 0
+
+    def embed(videos: torch.Tensor) -> torch.Tensor:
+        nonlocal seen
+        seen += len(videos)
+        return videos.float().mean(dim=(1, 3, 4))
+
+    counting = Detector(
+        network="counting", metric_name="counting", digest="c", weights_sha256="", min_frames=1, embed=embed
+    )
+    config = params.load("params.yaml").evaluation
+    videos = clips(64)
+
+    def reals(spans: list[Span]) -> Iterator[Work]:
+        for number, start, count in spans:
+            part = videos[start : start + count]
+            yield Work(number=number, videos=count, make=RealChunk(videos=part, names=(), batch_size=16))
+
+    print("| evaluation of 64 clips a draw, ten draws | real clips embedded | generated clips embedded |")
+    print("| --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for what, seed in (("a first model", 0), ("the same model again", 0), ("another model", 1)):
+            snapshot, maker = model(folder / f"model{seed}", seed), embedder(config, folder / "cache")
+            seen = 0
+            embedding.embed({"kind": "real"}, 64, reals, cache=maker.cache, runner=Process(), detector=counting)
+            real, seen = seen, 0
+            for draw in range(10):
+                maker.features(snapshot, counting, draw=draw, videos=64, progress=None)
+            print(f"| {what} | {real} | {seen} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--detector", default="i3d_untrained", choices=("i3d_untrained", "transnetv2"))
+    parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory", type=int, nargs="*", default=[256, 2048])
+    options = parser.parse_args()
+    config = replace(params.load("params.yaml").evaluation, detector=options.detector)
+    detector, videos = detectors.load(config), clips(options.clips)
+    best = max(BATCHES, key=lambda batch: bare_loop(options.detector, videos[:32], batch))
+    bare, own = [], []
+    for _ in range(options.rounds):
+        bare.append(bare_loop(options.detector, videos, best))
+        own.append(own_way(detector, videos, best))
+    ratios = [a / b for a, b in zip(own, bare, strict=True)]
+    print(
+        f"{options.detector}, {torch.get_num_threads()} threads, batch {best} (the best of {BATCHES} for the bare loop)"
+    )
+    print("| bare forward loop | the evaluation's way | ratio (median of the rounds) |")
+    print("| --- | --- | --- |")
+    print(
+        f"| {statistics.median(bare):.1f} clips/s | {statistics.median(own):.1f} clips/s | {statistics.median(ratios):.2f} |\n"
+    )
+    passes()
+    if options.memory:
+        print("\n| videos | peak memory |\n| --- | --- |")
+        with tempfile.TemporaryDirectory() as folder:
+            for count in options.memory:
+                command = [sys.executable, "-c", MEMORY, str(count), options.detector, folder]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                print(f"| {count} | {float(done.stdout.split()[-1]):.0f} MB |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

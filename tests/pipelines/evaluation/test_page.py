@@ -1,0 +1,98 @@
+"""The evaluation's page in a real browser: videos play, nothing overflows, nothing is fetched, at a desk and on a phone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from digan.checkpointing import load_generator
+from pipelines.evaluation import gallery, report
+from pipelines.evaluation.gallery import Gallery
+from tests.browser import browser
+from tests.conftest import evaluation_config
+
+FIGURES = {"mean": 5.5, "std": 0.2, "low": 5.1, "high": 6.0, "floor": 1.2, "untrained": 300.0, "infinite": 4.0}
+CONTENT: dict[str, Any] = {
+    "metric": "frechet_transnetv2",
+    "frechet_transnetv2": FIGURES,
+    "kernel_transnetv2": {"mean": 0.01, "std": 0.001, "floor": 0.0, "untrained": 1.0},
+    "protocol_text": "quick: 256 videos of 16 frames, 3 draws, reals train, uniform over clips, short side and centre crop",
+    "clips_seen": 120000,
+    "curve_videos": 128,
+    "seed": 0,
+    "truncation": 1.0,
+    "resolution": 32,
+    "detector": "transnetv2",
+    "is_stand_in": True,
+    **dict.fromkeys(report.DIGESTS, "0123456789abcdef" * 4),
+}
+
+
+@pytest.fixture(scope="module")
+def page(tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    rooms = Gallery(load_generator(tiny_generator), evaluation_config(), 16, folder)
+    reals = torch.randint(0, 256, (12, 16, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    _, groups = gallery.write_pictures(rooms, reals)
+    groups["nearest"] = [rooms.compared(reals[:6])]
+    (folder / "curves.csv").write_text(
+        "clips_seen,loss/generator,loss/discriminator,logits/real,logits/fake\n1000,1,2,0.5,-0.5\n2000,1.5,1,1,-1\n"
+    )
+    text = report.write_page(
+        CONTENT,
+        [{"clips_seen": 1000 * i, "value": 50 / i, "low": 45 / i, "high": 55 / i} for i in (1, 2, 3)],
+        groups,
+        copying="The median distance <is> fine.",
+        notes=["reals: 256 clips from 200 videos"],
+        params={"evaluation": {"protocol": "quick"}, "training": {"clips": 120000}},
+        training_curves=folder / "curves.csv",
+        folder=folder,
+    )
+    (folder / "evaluation.html").write_text(text)
+    return folder / "evaluation.html"
+
+
+def test_stands_alone_and_says_all(page: Path) -> None:
+    text = page.read_text()
+    assert "http://" not in text.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    )
+    assert "<script" not in text and "&lt;is&gt;" in text
+    assert text.count('src="data:video/mp4;base64,') == 8 == text.count("<video")
+    assert text.count("<svg") == 3
+    for part in ("no FVD", "Before 0 and after 1", "128 frames", "One motion, many contents", "Four times the rate"):
+        assert part in text, part
+    for part in ("evaluation.protocol", "120000", "0123456789abcdef" * 4, "Is it copying?", "infinitely many"):
+        assert part in text, part
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+def test_in_a_browser(page: Path, width: int, height: int) -> None:
+    with browser(width, height) as chromium:
+        chromium.get(page.as_uri())
+        assert chromium.execute_script("return innerWidth") == width
+        deadline = time.monotonic() + 30
+        script = "return [...document.querySelectorAll('video')].map(v => [v.currentTime, v.readyState, v.error])"
+        played: set[int] = set()
+        while len(played) < 8 and time.monotonic() < deadline:
+            chromium.execute_script("document.querySelectorAll('video').forEach(v => v.play())")
+            for number, (now, ready, error) in enumerate(chromium.execute_script(script)):
+                assert error is None, number
+                if now > 0 and ready >= 2:
+                    played.add(number)
+            time.sleep(0.2)
+        assert len(played) == 8
+        wide = chromium.execute_script(
+            "return [...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll') &&"
+            " e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + ' ' + e.className)"
+        )
+        assert wide == []
+        assert chromium.execute_script("return document.documentElement.scrollWidth") <= width
+        hollow = (
+            "return [...document.querySelectorAll('video, svg')].filter(e => e.getBoundingClientRect().height < 50)"
+        )
+        assert chromium.execute_script(f"{hollow}.length") == 0
