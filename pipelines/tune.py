@@ -24,7 +24,7 @@ from pipelines.services import origin, tracking
 from pipelines.services.cluster import ClusterConfig, connect
 from pipelines.services.provenance import run_tags
 from pipelines.sweeps import proposals
-from pipelines.sweeps.records import STOPPED, Records, Trial, best_of, open_records
+from pipelines.sweeps.records import Records, Trial, best_of, open_records
 from pipelines.sweeps.space import Parameter
 from pipelines.sweeps.view import View
 
@@ -99,7 +99,7 @@ def _run(
     params = replace(params, tracking=config)
     name = tags.get("dvc.exp_name") or f"sweep-{records.sweep_id}"
     parent = runs.ensure(
-        config, {runs.SWEEP_ID: records.sweep_id, runs.TRIAL: "parent"}, name, records.folder / "run.json", tags
+        config, {runs.SWEEP_ID: records.sweep_id, runs.NUMBER: "parent"}, name, records.folder / "run.json", tags
     )
     tracking.open_run(config, params.as_dict(), tags, records.folder / "run.json")
     view = View(records, parameters, metric, params.tune.length(params.training.clips), total)
@@ -162,11 +162,11 @@ def _fit(
     tuned = params.tune
 
     def ended(trial: Trial) -> None:
-        if trial.run_id:
-            if trial.state == STOPPED:
-                runs.top_up(params.tracking, trial.run_id, records.trial_folder(trial.number) / "train" / "log.jsonl")
-            runs.end(params.tracking, trial.run_id, trial.state, trial.reason)
+        runs.close(params.tracking, trial, records.trial_folder(trial.number))
 
+    for known in records.begun():
+        if known.ended:  # a driver that was killed in between may not have said so
+            ended(known)
     state = Sweep(
         config=tuned,
         parameters=parameters,

@@ -81,8 +81,9 @@ class Sweep:
         trial = self.records.trials[number]
         if result.get("run_id") and result["run_id"] != trial.run_id:
             trial = self.records.change(number, run_id=result["run_id"])
-        if result.get("adopted") and result["adopted"] not in trial.adoptions:
-            trial = self.records.change(number, adoptions=(*trial.adoptions, result["adopted"]))
+        adopted = json.loads(result.get("adopted", "null"))  # as text: Tune flattens what is nested
+        if adopted and adopted not in trial.adoptions:
+            trial = self.records.change(number, adoptions=(*trial.adoptions, adopted))
         trained = max(trial.clips, int(result.get("trained", 0)))
         seconds = max(trial.seconds, float(result.get("training_seconds", 0.0)))
         self.records.change(number, values=values, clips=trained, seconds=seconds, wall=self.wall(number))

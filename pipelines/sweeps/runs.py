@@ -6,14 +6,17 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipelines.report.logbook import LOG
 from pipelines.services import tracking
 from pipelines.services.origin import write_json
 from pipelines.services.tracking import TrackingConfig
+from pipelines.sweeps.records import FAILED, FINISHED, STOPPED, Trial
 
-SWEEP_ID, TRIAL, PARENT = "sweep.id", "sweep.trial", "mlflow.parentRunId"
+SWEEP_ID, NUMBER, PARENT = "sweep.id", "sweep.trial", "mlflow.parentRunId"
 STATE, REASON = "sweep.state", "sweep.reason"
 QUICK = "quick"  # the metric is quick/<measure>, in trials and trainings alike
-STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+STATUS = {FINISHED: "FINISHED", STOPPED: "KILLED", FAILED: "FAILED"}
+RUN_FILE = "run.json"
 
 
 def ensure(
@@ -51,7 +54,14 @@ def top_up(config: TrackingConfig, run_id: str, log: Path) -> None:
         tracking.log_metrics(config, run_id, shown, clips)
 
 
-def end(config: TrackingConfig, run_id: str, state: str, reason: str) -> None:
-    """Say how a trial ended: its status, and ``sweep.state`` and ``sweep.reason`` as tags."""
-    tracking.set_tags(config, run_id, {STATE: state, REASON: reason[:500]} if reason else {STATE: state})
-    tracking.finish_run(config, run_id, STATUS[state])
+def close(config: TrackingConfig, trial: Trial, folder: Path) -> None:
+    """Say how a trial in ``folder`` ended: its status, and ``sweep.state`` and ``sweep.reason`` as tags. May be said again."""
+    try:
+        run_id = trial.run_id or json.loads((folder / RUN_FILE).read_text())["run_id"]
+    except (OSError, ValueError, KeyError):  # it ended before it had a run
+        return
+    if trial.state == STOPPED:
+        top_up(config, run_id, folder / "train" / LOG)
+    tags = {STATE: trial.state, **({REASON: trial.reason[:500]} if trial.reason else {})}
+    tracking.set_tags(config, run_id, tags)
+    tracking.finish_run(config, run_id, STATUS[trial.state])

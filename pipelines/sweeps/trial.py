@@ -75,8 +75,8 @@ def run(config: dict[str, Any], setting: Setting) -> None:
         _await_folder(output)
         adopted = _adopt(tune.get_checkpoint(), config, params, folder) if setting.population else None
         tracked = tracking.resolved(params.tracking)
-        identity = {runs.SWEEP_ID: setting.sweep_id, runs.TRIAL: f"{number:03d}", runs.PARENT: setting.parent}
-        run_id = runs.ensure(tracked, identity, f"trial-{number:03d}", folder / "run.json", setting.tags)
+        identity = {runs.SWEEP_ID: setting.sweep_id, runs.NUMBER: f"{number:03d}", runs.PARENT: setting.parent}
+        run_id = runs.ensure(tracked, identity, f"trial-{number:03d}", folder / runs.RUN_FILE, setting.tags)
         reporter.open(tracked, run_id, adopted)
         for measure in objective.measured(folder / objective.MEASURES)[-1:]:
             reporter.replay(measure)
@@ -90,7 +90,7 @@ def run(config: dict[str, Any], setting: Setting) -> None:
             on_started=lambda started: origin.write_json(folder / PLACEMENT, {"id": started.placement}),
             on_measured=reporter.on_measured,
             gpu_share=setting.params.tune.gpu_share,
-            run_file=folder / "run.json",
+            run_file=folder / runs.RUN_FILE,
         )
         train.train(params, shards=Path(setting.shards), output=output, trial=watched)
         reporter.whole()
@@ -112,7 +112,7 @@ class _Reporter:
         self.tracked: tracking.TrackingConfig | None = None
 
     def open(self, tracked: tracking.TrackingConfig, run_id: str, adopted: dict[str, Any] | None) -> None:
-        self.tracked, self.common = tracked, {"run_id": run_id, **({"adopted": adopted} if adopted else {})}
+        self.tracked, self.common = tracked, {"run_id": run_id, **({"adopted": json.dumps(adopted)} if adopted else {})}
 
     def replay(self, measure: dict[str, Any]) -> None:
         """The newest measure of an earlier launch: the one that the driver may not have heard of."""

@@ -20,7 +20,8 @@ from ruamel.yaml import YAML
 
 from digan.errors import UserError
 from pipelines import params, tune
-from pipelines.sweeps import apply, outcome, page
+from pipelines.services import tracking
+from pipelines.sweeps import apply, outcome, page, runs
 from pipelines.sweeps.config import TuneConfig
 from pipelines.sweeps.records import (
     FAILED,
@@ -171,8 +172,10 @@ def test_measures_are_kept_once(records: Records) -> None:
 
     plain = scheduler(driver(records, [0], scheduler="none"))
     one = launch(plain, 0)
+    adopted = {"trial": 1, "clips_seen": 160, "uid": "somewhere"}
     for clips, value in [(80, 9.0), (160, 8.0), (80, 9.0), (160, 8.0)]:  # a trial that starts again replays them
-        plain.on_trial_result(None, one, result(clips, value))
+        plain.on_trial_result(None, one, result(clips, value, adopted=json.dumps(adopted)))
+    assert records.trials[0].adoptions == (adopted,)
     assert [m.clips_seen for m in records.trials[0].measures] == [80, 160]
 
 
@@ -196,6 +199,27 @@ def test_what_a_sweep_varies_or_sets_itself_does_not_make_it_another_one(write_p
     told = changes(now, tune._settings(other, "data"))
     assert len(told) == 2 and "discriminator_lr" in told[0] + told[1] and "tune.seed was 0, is 3" in told
     assert changes(now, tune._settings(base, "other data")) == ["data has changed"]
+
+
+def test_a_run_is_found_again_by_its_tags_and_closed(records: Records, store: Path) -> None:
+    """A driver that is killed before it has written a run's id down finds the run; saying how it ended twice changes nothing."""
+    config = tracking.TrackingConfig(uri=f"sqlite:///{store / 'mlflow.db'}", experiment="sweep-runs")
+    folder = records.trial_folder(0)
+    identity = {runs.SWEEP_ID: "s", runs.NUMBER: "000", runs.PARENT: "p"}
+    run_id = runs.ensure(config, identity, "trial-000", folder / runs.RUN_FILE, {"data.digest": "d"})
+    (folder / runs.RUN_FILE).unlink()
+    assert runs.ensure(config, identity, "trial-000", folder / runs.RUN_FILE, {}) == run_id
+    assert runs.ensure(config, {**identity, runs.NUMBER: "001"}, "other", tmp := folder / "other.json", {}) != run_id
+    assert tmp.is_file()
+    (folder / "train").mkdir()
+    (folder / "train/log.jsonl").write_text('{"clips_seen": 80, "seconds": 1.0, "loss/generator": 0.5}\n')
+    for _ in range(2):
+        runs.close(config, trial(0, 9.0, state=STOPPED, reason="asha: worse"), folder)
+    run = tracking.client(config).get_run(run_id)
+    assert run.info.status == "KILLED" and run.data.tags["sweep.reason"] == "asha: worse"
+    assert run.data.tags["data.digest"] == "d" and run.data.metrics == {"loss/generator": 0.5}
+    assert len(tracking.client(config).get_metric_history(run_id, "loss/generator")) == 1
+    runs.close(config, trial(7, state=FAILED), records.trial_folder(7))  # it never had a run
 
 
 def test_population_keeps_its_numbers_and_stays_in_range(records: Records) -> None:
