@@ -1,200 +1,192 @@
-"""Stage ``ingest``: raw videos -> train and val shards and an index. ``python -m pipelines.ingest``"""
+"""Stage ``ingest``: raw videos -> train and val shards and an index. ``python -m pipelines.ingest``
+
+The videos of each split are dealt into chunks (plan), each chunk is made by a task on Ray (media/chunks.py), and the
+finished set takes the place of an older one.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from digan.data.clips import ClipsConfig
-from digan.data.splits import TRAIN, VALIDATION, shuffled, split_of
+from digan.data.splits import TRAIN, VALIDATION
 from digan.errors import UserError
-from pipelines.media import encode, frames, isolation, pictures, shard_writer
-from pipelines.media.encode import EncodedVideo, EncodeJob
+from pipelines.media import chunks, shard_writer, storage
+from pipelines.media.chunks import ChunkMaker, ChunkTask
+from pipelines.media.encode import Levels
+from pipelines.media.plan import by_split, planned
 from pipelines.media.progress import Progress
-from pipelines.media.shard_index import ShardIndex, digest_of, index_to_json
-from pipelines.media.shard_writer import ShardsConfig
-from pipelines.sources import RawVideo, SourceConfig, open_source
+from pipelines.media.shard_index import INDEX, Shard, ShardIndex, digest_of, index_to_json
+from pipelines.media.shard_writer import REPORT, ChunkDone, ShardsConfig
+from pipelines.services import tasks
+from pipelines.sources import SourceConfig, open_source
 
 OUT = Path("outputs/shards")
-SHARDS_AT_LEAST = 8  # a split of enough videos has this many, so that every worker finds its own
 SHOWN = 5  # refused files named in the last line
-LIBRARIES = ("numpy", "pillow", "decord", "av", "webdataset")
+LIBRARIES = ("numpy", "pillow", "decord", "av", "webdataset", "simplejpeg")
+
+Run = Callable[[Sequence[ChunkTask]], Iterator[tuple[int, ChunkDone] | None]]
 
 
-def ingest(source: SourceConfig, clips: ClipsConfig, shards: ShardsConfig, out: Path, *, processes: int = 2) -> str:
-    """Make the shards under ``out`` and return the summary line.
+def ingest(
+    source: SourceConfig,
+    clips: ClipsConfig,
+    shards: ShardsConfig,
+    out: Path,
+    *,
+    processes: int = 2,
+    run: Run | None = None,
+) -> str:
+    """Make the shards at ``shards.address``, or under ``out``, and return the summary line; the index lies in ``out``.
 
-    Goes on where an interrupted start with the same input left off. ``UserError`` where nothing usable is found or
-    ``out`` cannot be written; an older set under ``out`` then stays as it was.
+    ``run`` does the tasks; without it ``processes`` threads of this process do. Goes on where an interrupted start with
+    the same input left off. ``UserError`` where nothing usable is found, too much is refused or ``out`` cannot be
+    written; an older set then stays as it was.
     """
     videos = open_source(source)
-    by_split = _split(videos, clips)
-    building = out / shard_writer.BUILDING
+    _check_writable(out)
+    place = shards.address or str(out)
+    building = storage.join(place, shard_writer.BUILDING)
+    classes = tuple(sorted({video.category or "" for video in videos})) if source.classes else ()
+    software = {name: version(name) for name in LIBRARIES}
+    wanted = [
+        ChunkTask(
+            split=split,
+            number=number,
+            videos=chunk,
+            clips=clips,
+            shards=shards,
+            software=software,
+            building=building,
+        )
+        for split, chosen in by_split(videos, clips).items()
+        for number, chunk in enumerate(planned(chosen, classes, clips, shards))
+    ]
+    done = _make(wanted, place, len(videos), run or _here(processes))
+    records = [record for each in done for record in each.records]
+    refused = [record for record in records if record["refused"]]
+    _check_usable(wanted, done, refused, source, building, out)
+    index = _index(wanted, done, source, classes, clips, shards, software, place)
+    report = json.dumps(_report(records, index), indent=1) + "\n"
+    shard_writer.put_in_place(building, place, _all_shards(index), index_to_json(index), report)
+    if shards.address:
+        storage.write_bytes(out / REPORT, report.encode())
+        storage.write_bytes(out / INDEX, index_to_json(index, beside=False).encode())
+    return _summary(index, refused)
+
+
+def _check_writable(out: Path) -> None:
     try:
-        building.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         if not os.access(out, os.W_OK):
             raise PermissionError(13, "Permission denied")
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror}); change its permissions") from error
-    classes = tuple(sorted({video.category or "" for video in videos})) if source.classes else ()
-    software = {name: version(name) for name in LIBRARIES}
-    progress = Progress(len(videos))
-    writers: dict[str, shard_writer.SplitWriter] = {}
-    records: list[dict[str, Any]] = []
-    with isolation.IsolatedPool(encode.FUNCTION, processes=processes) as pool:
-        for split, chosen in by_split.items():
-            writer = shard_writer.SplitWriter(
-                folder=building,
-                split=split,
-                fingerprint=_fingerprint(chosen, classes, clips, shards, software),
-                suffix=pictures.SUFFIX[shards.encoding],
-                limit=int(shards.megabytes * 1e6),
-                most_videos=max(1, len(chosen) // SHARDS_AT_LEAST),
-            )
-            writers[split] = writer
-            records += _write_split(writer, chosen, classes, clips, shards, pool, progress)
-    refused = [record for record in records if record["refused"]]
-    for split, writer in writers.items():
-        if not writer.shards and by_split[split]:
-            names = ", ".join(f"{record['name']} ({record['refused']})" for record in refused[:SHOWN])
-            shutil.rmtree(building, ignore_errors=True)
-            with suppress(OSError):
-                out.rmdir()  # unless an older set lies there
-            raise UserError(f"no usable video for the {split} split: {len(refused)} refused: {names}; add videos")
-    index = _index(writers, records, source, classes, clips, shards, software, out)
-    report = {
-        "videos": len(videos),
-        "used": len(videos) - len(refused),
-        "refused": {record["name"]: record["refused"] for record in refused},
-        "decoded_with_pyav": {record["name"]: record["note"] for record in records if record["decoder"] == "pyav"},
-    }
-    shard_writer.put_in_place(building, out, list(writers), index_to_json(index), json.dumps(report, indent=1) + "\n")
-    return _summary(index, refused)
 
 
-def _split(videos: list[RawVideo], clips: ClipsConfig) -> dict[str, list[RawVideo]]:
-    """The videos of each split in an order that mixes folders and classes; a data set's own split goes before the hash.
-
-    ``val`` is empty only where the source has decided so for every video.
-    """
-    by_name = {video.name: video for video in videos}
-    by_split: dict[str, list[RawVideo]] = {TRAIN: [], VALIDATION: []}
-    for name in shuffled(list(by_name)):
-        by_split[by_name[name].split or split_of(name, clips.validation_share)].append(by_name[name])
-    decided = all(video.split for video in videos)
-    if decided and not by_split[TRAIN]:
-        raise UserError(f"none of the {len(videos)} videos is in the train split; look at the list that splits them")
-    for split, chosen in by_split.items():
-        if not chosen and not decided:
-            raise UserError(
-                f"clips.validation_share={clips.validation_share}: none of the {len(videos)} videos falls into the"
-                f" {split} split; use more videos or another share, such as 0.5"
-            )
-    return by_split
+def _here(processes: int) -> Run:
+    return lambda wanted: tasks.run_here(ChunkMaker, wanted, processes=processes)
 
 
-def _write_split(
-    writer: shard_writer.SplitWriter,
-    videos: list[RawVideo],
-    classes: tuple[str, ...],
-    clips: ClipsConfig,
-    shards: ShardsConfig,
-    pool: isolation.IsolatedPool,
-    progress: Progress,
-) -> list[dict[str, Any]]:
-    """Decode what is not in a whole shard yet and write it; the records of all videos of the split."""
-    done = writer.resume()
-    records = list(done.records)
-    progress.resumed(done.video)
-    rest = videos[done.video :]
-    jobs = [
-        EncodeJob(
-            path=video.path,
-            clips=clips,
-            encoding=shards.encoding,
-            jpeg_quality=shards.jpeg_quality,
-            kind=video.kind,
-            cut=video.cut,
+def _make(wanted: list[ChunkTask], place: str, videos: int, run: Run) -> list[ChunkDone]:
+    """All chunks in their order: those of an earlier start, and the rest by ``run``."""
+    progress = Progress(videos)
+    found = [shard_writer.restored(task.building, place, task.split, task.number, task.fingerprint) for task in wanted]
+    progress.resumed(sum(len(each.records) for each in found if each is not None))
+    missing = [number for number, each in enumerate(found) if each is None]
+    for ended in run([wanted[number] for number in missing]):
+        if ended is None:
+            progress.show()
+        else:
+            found[missing[ended[0]]] = ended[1]
+            progress.step(ended[1].records)
+    assert all(each is not None for each in found)
+    return [each for each in found if each is not None]
+
+
+def _check_usable(
+    wanted: list[ChunkTask],
+    done: list[ChunkDone],
+    refused: list[dict[str, Any]],
+    source: SourceConfig,
+    building: str,
+    out: Path,
+) -> None:
+    """``UserError`` where a split has nothing or more was refused than ``source.max_refused`` allows."""
+    names = ", ".join(f"{record['name']} ({record['refused']})" for record in refused[:SHOWN])
+    videos = sum(len(each.records) for each in done)
+    mistake = ""
+    for split in {task.split: None for task in wanted}:
+        if not any(each.shards for task, each in zip(wanted, done, strict=True) if task.split == split):
+            mistake = f"no usable video for the {split} split: {len(refused)} refused: {names}; add videos"
+            break
+    if not mistake and len(refused) > source.max_refused * videos:
+        mistake = (
+            f"source.max_refused={source.max_refused}: {len(refused)} of {videos} videos were refused: {names};"
+            f" all are named in {out / '.refused.json'}; mend or remove them, or raise it"
         )
-        for video in rest
-    ]
-    with closing(_encoded(pool, jobs)) as results:
-        for number, (video, result) in enumerate(zip(rest, results, strict=True), start=done.video):
-            label = classes.index(video.category or "") if classes else None
-            rate = None if result.fps is None else result.fps / clips.frame_stride
-            meta = {"name": video.name, "category": video.category, "label": label, "fps": rate}
-            for part, segment in enumerate(result.segments):
-                if (number, part) >= (done.video, done.segment):
-                    writer.add(meta, segment, video=number, number=part, clip_frames=clips.frames)
-            record = {
-                "name": video.name,
-                "refused": result.refused,
-                "decoder": result.decoder,
-                "note": result.note,
-                "frames": result.frames,
-            }
-            writer.record(record)
-            records.append(record)
-            progress.step(result)
-    writer.close_shard(video=len(videos), segment=0)
-    return records
+    if not mistake:
+        return
+    text = json.dumps({record["name"]: record["refused"] for record in refused}, indent=1)
+    if "max_refused" in mistake:  # what was made is kept: with a higher threshold the same command has it at once
+        storage.write_bytes(out / ".refused.json", text.encode())
+    else:
+        storage.delete_below(building)
+        with suppress(OSError):
+            out.rmdir()  # unless an older set lies there
+    raise UserError(mistake)
 
 
-def _encoded(pool: isolation.IsolatedPool, jobs: list[EncodeJob]) -> Generator[EncodedVideo, None, None]:
-    for result in pool.map(jobs, _seconds):
-        yield encode.refusal(result.reason) if isinstance(result, isolation.Lost) else result
+def _all_shards(index: ShardIndex) -> list[Shard]:
+    return [shard for listed in index.splits.values() for shard in listed]
 
 
-def _seconds(job: EncodeJob) -> float:
-    """The time that a video may take: a minute, and 5 s for each megabyte."""
-    try:
-        size = frames.bytes_and_time(job.path)[1] if job.kind == "frames" else job.path.stat().st_size
-        return 60 + 5 * size / 1e6
-    except OSError:
-        return 60
-
-
-def _fingerprint(
-    videos: list[RawVideo], classes: tuple[str, ...], clips: ClipsConfig, shards: ShardsConfig, software: dict[str, str]
-) -> str:
-    """Everything that the bytes of a split depend on, with files known by name, size and time of change."""
-    files: list[tuple[object, ...]] = []
-    for video in videos:
-        known = (video.name, video.category, video.kind, video.cut)
-        try:
-            if video.kind == "frames":
-                files.append((*known, *frames.bytes_and_time(video.path)))
-            else:
-                stat = video.path.stat()
-                files.append((*known, stat.st_size, stat.st_mtime_ns))
-        except OSError:
-            files.append((*known, -1, -1))
-    text = json.dumps([files, classes, asdict(clips), asdict(shards), software], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _report(records: list[dict[str, Any]], index: ShardIndex) -> dict[str, Any]:
+    """What ingest_report.json says: what was refused and why, and what the videos are like."""
+    used = [record for record in records if not record["refused"]]
+    per_class = Counter(record["category"] or "" for record in used)
+    return {
+        "videos": len(records),
+        "used": len(used),
+        "refused": {record["name"]: record["refused"] for record in records if record["refused"]},
+        "decoded_with_pyav": {record["name"]: record["note"] for record in used if record["decoder"] == "pyav"},
+        "unsteady": [record["name"] for record in used if not record["steady"]],
+        "classes": dict(sorted(per_class.items())),
+        "codecs": dict(sorted(Counter(record["codec"] for record in used).items())),
+        "sizes": dict(Counter("x".join(map(str, record["size"])) for record in used).most_common()),
+        "rates": {str(rate): n for rate, n in sorted(Counter(record["fps"] or 0.0 for record in used).items())},
+        "frames": {str(count): n for count, n in sorted(Counter(record["frames"] for record in used).items())},
+        "statistics": index.statistics,
+    }
 
 
 def _index(
-    writers: dict[str, shard_writer.SplitWriter],
-    records: list[dict[str, Any]],
+    wanted: list[ChunkTask],
+    done: list[ChunkDone],
     source: SourceConfig,
     classes: tuple[str, ...],
     clips: ClipsConfig,
     shards: ShardsConfig,
     software: dict[str, str],
-    out: Path,
+    place: str,
 ) -> ShardIndex:
-    splits = {split: tuple(writer.shards) for split, writer in writers.items()}
+    splits: dict[str, tuple[Shard, ...]] = {TRAIN: (), VALIDATION: ()}
+    levels = Levels()
+    used: Counter[bool] = Counter()
+    for task, each in zip(wanted, done, strict=True):
+        splits[task.split] += each.shards
+        levels += each.levels
+        used.update(bool(record["refused"]) for record in each.records)
     counts = {
         split: {
             "shards": len(listed),
@@ -204,9 +196,8 @@ def _index(
         }
         for split, listed in splits.items()
     }
-    used = Counter(bool(record["refused"]) for record in records)
     return ShardIndex(
-        folder=out.absolute(),
+        address=place,
         resolution=clips.resolution,
         frames=clips.frames,
         frame_stride=clips.frame_stride,
@@ -216,6 +207,7 @@ def _index(
         origin={**asdict(source), "videos": used[False], "refused": used[True]},
         software=software,
         counts=counts,
+        statistics={"frames_sampled": levels.values // clips.resolution**2, **levels.described()},
         digest=digest_of(splits),
     )
 
@@ -226,18 +218,27 @@ def _summary(index: ShardIndex, refused: list[dict[str, Any]]) -> str:
     if refused:
         names = ", ".join(f"{record['name']} ({record['refused']})" for record in refused[:SHOWN])
         more = f" and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
-        line += f": {names}{more}; see ingest_report.json"
+        line += f": {names}{more}; see {REPORT}"
     return line
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Read params.yaml and make the shards."""
+    """Read params.yaml, make the shards on Ray, and the page that shows them."""
     from pipelines.params import load
+    from pipelines.report import data_page
+    from pipelines.services import cluster
 
     params = load()
     began = time.monotonic()
-    line = ingest(params.source, params.clips, params.shards, OUT)
-    print(f"{line}; {time.monotonic() - began:.1f} s", flush=True)
+
+    def on_ray(wanted: Sequence[ChunkTask]) -> Iterator[tuple[int, ChunkDone] | None]:
+        if wanted:
+            with cluster.connect(params.cluster):
+                yield from tasks.run(chunks.make_chunk, wanted)
+
+    line = ingest(params.source, params.clips, params.shards, OUT, run=on_ray)
+    page = data_page.write(OUT)
+    print(f"{line}; {time.monotonic() - began:.1f} s; look at {page}", flush=True)
 
 
 if __name__ == "__main__":

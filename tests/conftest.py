@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from digan.data.clips import ClipsConfig
 from pipelines.evaluation.config import EvaluationConfig
+from pipelines.media.shard_writer import ShardsConfig
 from pipelines.sources import SourceConfig
 from tests import s3
 
@@ -31,6 +33,18 @@ def source_config(**changes: Any) -> SourceConfig:
     """The section ``source`` of the repository's params.yaml with some values changed."""
     values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["source"]
     return SourceConfig(**{**values, **changes})
+
+
+def clips_config(**changes: Any) -> ClipsConfig:
+    """The section ``clips`` of the repository's params.yaml with some values changed."""
+    values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["clips"]
+    return ClipsConfig(**{**values, **changes})
+
+
+def shards_config(**changes: Any) -> ShardsConfig:
+    """The section ``shards`` of the repository's params.yaml with some values changed."""
+    values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["shards"]
+    return ShardsConfig(**{**values, **changes})
 
 
 def evaluation_config(**changes: Any) -> EvaluationConfig:

@@ -11,9 +11,10 @@ What is left over at the end is no clip. Legend: H, W pixels of the video, R res
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count, groupby
 from typing import Literal
 
 import numpy as np
@@ -31,6 +32,10 @@ class ClipsConfig:
     resolution: int
     frames: int
     frame_stride: int
+    fps: float
+    min_frames: int
+    drop_static: float
+    drop_black: float
     validation_share: float
 
     def __post_init__(self) -> None:
@@ -41,6 +46,13 @@ class ClipsConfig:
             raise UserError(f"clips.frames={self.frames}: must be from 2 to 4096; try 16")
         if not 1 <= self.frame_stride <= 1000:
             raise UserError(f"clips.frame_stride={self.frame_stride}: must be from 1 to 1000; try 1")
+        if not 0 <= self.fps <= 240:
+            raise UserError(f"clips.fps={self.fps}: must be from 0 (the videos' own rate) to 240; try 25")
+        if not 0 <= self.min_frames <= 10_000_000:
+            raise UserError(f"clips.min_frames={self.min_frames}: must not be negative; try 0, what a clip needs")
+        for name in ("drop_static", "drop_black"):
+            if not 0 <= getattr(self, name) < 255:
+                raise UserError(f"clips.{name}={getattr(self, name)}: must be from 0 (keep all) to below 255; try 1")
         if not 0 < self.validation_share < 1:
             raise UserError(f"clips.validation_share={self.validation_share}: must lie between 0 and 1; try 0.2")
 
@@ -89,12 +101,56 @@ def square(frame_hwc: np.ndarray, resolution: int) -> np.ndarray:
     return ((both + 2 ** (2 * WEIGHT_BITS - 1)) // 2 ** (2 * WEIGHT_BITS)).astype(np.uint8)
 
 
-def segments(frames: Iterable[np.ndarray], config: ClipsConfig, cut: Cut = "every") -> Iterator[Segment]:
+def segments(
+    frames: Iterable[np.ndarray],
+    config: ClipsConfig,
+    cut: Cut = "every",
+    *,
+    numbers: Iterable[int] | None = None,
+    resize: Callable[[np.ndarray, int], np.ndarray] = square,
+) -> Iterator[Segment]:
     """Cut a video into segments; one shorter than ``frames_needed`` gives none.
 
-    Holds one segment (``phases``: one stretch) in memory at a time, however long the video is.
+    ``numbers`` are the frames' own in the video, 0, 1, 2, ... if not given; ``resize`` makes a frame a square. Stretches
+    without motion or light are left out as ``config`` says, and no clip goes across them. Holds one segment
+    (``phases``: one stretch) in memory at a time, however long the video is.
     """
-    return _overlapping(frames, config) if cut == "every" else _separate(frames, config, phases=cut == "phases")
+    step = 1 if cut == "phases" else config.frame_stride
+    chosen = (
+        (number, resize(frame, config.resolution))
+        for place, (number, frame) in enumerate(zip(count() if numbers is None else numbers, frames, strict=False))
+        if place % step == 0
+    )
+    for _, part in groupby(_lively(chosen, config), key=lambda each: each[0]):
+        scene = ((number, picture) for _, number, picture in part)
+        yield from _overlapping(scene, config) if cut == "every" else _separate(scene, config, phases=cut == "phases")
+
+
+def _lively(frames: Iterable[tuple[int, np.ndarray]], config: ClipsConfig) -> Iterator[tuple[int, int, np.ndarray]]:
+    """(scene, number, frame) without stretches of a clip's length or more in which nothing moves or all is black."""
+    if not config.drop_static and not config.drop_black:
+        yield from ((0, number, frame) for number, frame in frames)
+        return
+    scene = 0
+    dead: list[tuple[int, np.ndarray]] = []  # frames that are left out if they become a clip's length
+    dropping = False
+    last: np.ndarray | None = None
+    for number, frame in frames:
+        level = frame.astype(np.int16)
+        still = last is not None and config.drop_static > 0 and np.abs(level - last).mean() < config.drop_static
+        last = level
+        if still or (config.drop_black > 0 and frame.mean() < config.drop_black):
+            dead = [] if dropping else [*dead, (number, frame)]
+            dropping = dropping or len(dead) >= config.frames
+            continue
+        if dropping:
+            scene += 1
+        else:
+            yield from ((scene, *each) for each in dead)
+        dead, dropping = [], False
+        yield scene, number, frame
+    if not dropping:
+        yield from ((scene, *each) for each in dead)
 
 
 def frames_needed(config: ClipsConfig, cut: Cut) -> int:
@@ -104,16 +160,14 @@ def frames_needed(config: ClipsConfig, cut: Cut) -> int:
     return (config.frames - 1) * config.frame_stride + 1
 
 
-def _overlapping(frames: Iterable[np.ndarray], config: ClipsConfig) -> Iterator[Segment]:
+def _overlapping(frames: Iterable[tuple[int, np.ndarray]], config: ClipsConfig) -> Iterator[Segment]:
     """Segments of at most ``segment_windows`` windows, with every window of the video in one of them."""
     most = segment_windows(config.frames) + config.frames - 1
     pictures: list[np.ndarray] = []
     numbers: list[int] = []
     fresh = False  # whether something was added since the last segment went out
-    for number, frame in enumerate(frames):
-        if number % config.frame_stride:
-            continue
-        pictures.append(square(frame, config.resolution))
+    for number, picture in frames:
+        pictures.append(picture)
         numbers.append(number)
         fresh = True
         if len(pictures) == most:
@@ -124,15 +178,13 @@ def _overlapping(frames: Iterable[np.ndarray], config: ClipsConfig) -> Iterator[
         yield Segment(frames=np.stack(pictures), numbers=tuple(numbers))
 
 
-def _separate(frames: Iterable[np.ndarray], config: ClipsConfig, *, phases: bool) -> Iterator[Segment]:
+def _separate(frames: Iterable[tuple[int, np.ndarray]], config: ClipsConfig, *, phases: bool) -> Iterator[Segment]:
     """Segments of one window each, none of which shares a frame with another."""
     step = config.frame_stride if phases else 1
     pictures: list[np.ndarray] = []
     numbers: list[int] = []
-    for number, frame in enumerate(frames):
-        if not phases and number % config.frame_stride:
-            continue
-        pictures.append(square(frame, config.resolution))
+    for number, picture in frames:
+        pictures.append(picture)
         numbers.append(number)
         if len(pictures) == config.frames * step:
             for phase in range(step):

@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from digan.data.clips import ClipsConfig, Cut, frames_needed, segments
 from pipelines.media import frames, pictures, video
 
 Kind = Literal["video", "frames", "strip"]  # a file | a folder of pictures | one picture with all frames in a row
 FUNCTION = "pipelines.media.encode:encode_video"
+SAMPLED = 8  # every so-manieth stored frame goes into the statistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    """Sums over sampled frames, exact and so the same in any order: how many values each channel has, their sum, their
+    squares' sum.
+    """
+
+    values: int = 0
+    sums: tuple[int, int, int] = (0, 0, 0)
+    squares: tuple[int, int, int] = (0, 0, 0)
+
+    def with_frame(self, frame_hwc: np.ndarray) -> Levels:
+        """These and one more frame, uint8 [H, W, 3]."""
+        values = frame_hwc.reshape(-1, 3).astype(np.int64)
+        red, green, blue = values.sum(axis=0).tolist()
+        squares = np.einsum("ij,ij->j", values, values).tolist()
+        return self + Levels(values=len(values), sums=(red, green, blue), squares=tuple(squares))
+
+    def __add__(self, other: Levels) -> Levels:
+        return Levels(
+            values=self.values + other.values,
+            sums=tuple(a + b for a, b in zip(self.sums, other.sums, strict=True)),  # type: ignore[arg-type]
+            squares=tuple(a + b for a, b in zip(self.squares, other.squares, strict=True)),  # type: ignore[arg-type]
+        )
+
+    def described(self) -> dict[str, list[float]]:
+        """Mean and standard deviation of the channels red, green, blue in levels of 0 to 255."""
+        if not self.values:
+            return {}
+        means = [total / self.values for total in self.sums]
+        spreads = [max(q / self.values - mean**2, 0) ** 0.5 for q, mean in zip(self.squares, means, strict=True)]
+        return {"mean": [round(mean, 3) for mean in means], "std": [round(spread, 3) for spread in spreads]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +59,7 @@ class EncodeJob:
     jpeg_quality: int
     kind: Kind = "video"
     cut: Cut = "every"
+    seconds: float = 60.0  # that it may take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,19 +72,27 @@ class EncodedSegment:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedVideo:
-    """What came of a job: the segments, or in ``refused`` why there are none; ``note`` says why PyAV had to step in."""
+    """What came of a job: the segments, or in ``refused`` why there are none; ``note`` says why PyAV had to step in.
+
+    ``fps`` is the rate of the frames that were taken. ``size`` is the video's width and height, ``levels`` what every
+    ``SAMPLED``-th stored frame is like.
+    """
 
     segments: tuple[EncodedSegment, ...]
     refused: str
-    decoder: str
-    note: str
-    fps: float | None
-    frames: int
+    decoder: str = ""
+    note: str = ""
+    fps: float | None = None
+    frames: int = 0
+    size: tuple[int, int] = (0, 0)
+    codec: str = ""
+    steady: bool = True
+    levels: Levels = field(default_factory=Levels)
 
 
 def refusal(reason: str) -> EncodedVideo:
     """The outcome of a video that cannot be used."""
-    return EncodedVideo(segments=(), refused=reason, decoder="", note="", fps=None, frames=0)
+    return EncodedVideo(segments=(), refused=reason)
 
 
 def encode_video(job: EncodeJob) -> EncodedVideo:
@@ -57,22 +102,29 @@ def encode_video(job: EncodeJob) -> EncodedVideo:
     try:
         decoded = _open(job)
         try:
-            done = _encode(decoded, job)
+            done, levels = _encode(decoded, job)
         except video.DecordFailed as error:
             decoded = video.decode(job.path, without_decord=str(error))
-            done = _encode(decoded, job)
+            done, levels = _encode(decoded, job)
     except video.Refused as error:
         return refusal(str(error))
+    container = decoded.container
     if not done:
         needed = frames_needed(job.clips, job.cut)
-        return refusal(f"is too short: {decoded.container.packets} frames, a clip needs {needed}")
+        if container.packets >= needed and (job.clips.drop_static or job.clips.drop_black):
+            return refusal("has no clip that moves and is not black (clips.drop_static, clips.drop_black)")
+        return refusal(f"is too short: {container.packets} frames, a clip needs {needed}")
     return EncodedVideo(
         segments=done,
         refused="",
         decoder=decoded.decoder,
         note=decoded.note,
-        fps=decoded.container.fps,
-        frames=decoded.container.packets,
+        fps=job.clips.fps or container.fps,
+        frames=container.packets,
+        size=(container.width, container.height),
+        codec=container.codec,
+        steady=container.steady,
+        levels=levels,
     )
 
 
@@ -82,11 +134,28 @@ def _open(job: EncodeJob) -> video.Decoded:
     return frames.decode_strip(job.path) if job.kind == "strip" else video.decode(job.path)
 
 
-def _encode(decoded: video.Decoded, job: EncodeJob) -> tuple[EncodedSegment, ...]:
-    return tuple(
-        EncodedSegment(
-            pictures=tuple(pictures.encode(frame, job.encoding, job.jpeg_quality) for frame in segment.frames),
-            numbers=segment.numbers,
-        )
-        for segment in segments(decoded.frames, job.clips, job.cut)
-    )
+def _encode(decoded: video.Decoded, job: EncodeJob) -> tuple[tuple[EncodedSegment, ...], Levels]:
+    container, clips = decoded.container, job.clips
+    if container.packets < clips.min_frames:
+        raise video.Refused(f"is too short: {container.packets} frames, clips.min_frames={clips.min_frames}")
+    chosen, numbers = decoded.frames, None
+    if clips.fps and job.kind == "video":
+        numbers = video.at_rate(container, clips.fps)
+        chosen = video.taken(chosen, numbers)
+    levels = Levels()
+    found: list[EncodedSegment] = []
+    shared: dict[int, bytes] = {}  # pictures of the segment before, with which this one may share some
+    places = iter(range(2**62))
+    for segment in segments(chosen, clips, job.cut, numbers=places, resize=pictures.square):
+        encoded = []
+        for place, frame in zip(segment.numbers, segment.frames, strict=True):
+            data = shared.get(place)
+            if data is None:
+                data = pictures.encode(frame, job.encoding, job.jpeg_quality)
+                if place % SAMPLED == 0:
+                    levels = levels.with_frame(frame)
+            encoded.append(data)
+        shared = dict(zip(segment.numbers, encoded, strict=True))
+        own = tuple(segment.numbers if numbers is None else (numbers[place] for place in segment.numbers))
+        found.append(EncodedSegment(pictures=tuple(encoded), numbers=own))
+    return tuple(found), levels

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
@@ -57,7 +57,7 @@ class IsolatedPool:
             _stop(worker)
         self._workers = []
 
-    def map(self, items: Sequence[Any], seconds: Callable[[Any], float]) -> Iterator[Any]:
+    def map(self, items: Sequence[Any], seconds: Callable[[Any], float]) -> Generator[Any, None, None]:
         """The results in the order of the items, ``Lost`` where there is none; works ahead by a bounded number of
         items.
 
@@ -70,9 +70,10 @@ class IsolatedPool:
                 ahead = number + 4 * self._size
                 for worker in self._workers:
                     if worker.item < 0 and upcoming < min(len(items), ahead):
+                        item = items[upcoming]
                         worker.item = upcoming
-                        worker.deadline = time.monotonic() + seconds(items[upcoming])
-                        self._send(worker, items[upcoming])
+                        worker.deadline = time.monotonic() + seconds(item)
+                        self._send(worker, item)
                         upcoming += 1
                 self._collect(results)
             yield results.pop(number)

@@ -1,14 +1,15 @@
 """Which clip a rank reads when: arithmetic over the index's counts, no byte of a shard is touched.
 
-A window is a clip: n successive frames that begin at one frame of a stored sample.
+A window is a clip: n successive frames that begin at one frame of a stored sample. An epoch is every window once, over
+all ranks together.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
 
-import numpy as np
 import torch
 
 from digan.seeding import generator_for
@@ -25,91 +26,127 @@ class Window:
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """One rank's share of a pass: groups of shards that are shuffled together, and where each ends, in windows."""
+class _Piece:
+    """Successive windows of a shard, from ``first`` up to and without ``last``."""
 
-    number: int
-    groups: list[list[Shard]]
+    shard: Shard
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class _Share:
+    """One rank's windows of an epoch: groups of pieces that are shuffled together, and where each ends, in windows."""
+
+    epoch: int
+    groups: list[list[_Piece]]
     ends: list[int]
 
 
 @dataclass(frozen=True)
 class _Group:
-    """The group that windows are being read from: its place, its shuffled windows, where each shard ends."""
+    """The group that windows are being read from: its place, its pieces and where each ends, its shuffled windows."""
 
-    key: tuple[int, int]
-    shards: list[Shard]
-    order: np.ndarray
-    ends: np.ndarray
+    epoch: int
+    number: int
+    shards: tuple[Shard, ...]
+    pieces: list[_Piece]
+    ends: list[int]
+    order: list[int]
 
 
 class WindowOrder:
-    """The order in which one rank meets windows, pass after pass, without end; equal arguments give an equal order.
+    """The order in which one rank meets windows, epoch after epoch, without end; equal arguments give an equal order.
 
-    In a pass the shuffled shards are dealt out to the ranks, each to the rank that has least so far, so no shard
-    belongs to two ranks. Each rank takes ceil(all windows / world) windows: one that was dealt fewer begins again
-    with its own, one that was dealt more leaves some out, others in every pass; with one rank a pass is every window
-    once. Shards of a pass come in groups of at most ``group_bytes``, and the windows of a group are shuffled
-    together, so every window is equally likely. Where there are fewer shards than ranks, all ranks follow one common
-    order and take every world-th window of it.
+    An epoch is a row of all windows, shard after shard in shuffled order. It is cut into ``world`` parts that differ by
+    one window at most, however many or few shards there are: a shard that lies on a cut is read by both ranks, each
+    its own windows of it. Parts go round, so that after ``world`` epochs every rank has read equally much. A part comes
+    in groups of shards of at most ``group_bytes`` together (at least one shard), and the windows of a group are
+    shuffled together.
     """
 
     def __init__(self, shards: tuple[Shard, ...], *, rank: int, world: int, seed: int, group_bytes: int) -> None:
         assert 0 <= rank < world, (rank, world)
         assert shards, "no shards"
-        self.shared = len(shards) < world
-        self._step, self._offset = (world, rank) if self.shared else (1, 0)
-        self._rank, self._world = (0, 1) if self.shared else (rank, world)
-        self._shards, self._seed, self._group_bytes = shards, seed, group_bytes
-        self.length = -(-sum(shard.clips for shard in shards) // self._world)
-        self._pass: _Pass | None = None
+        self._rank, self._world, self._seed = rank, world, seed
+        self._shards, self._group_bytes = shards, group_bytes
+        self.epoch = sum(shard.clips for shard in shards)  # windows of an epoch, all ranks together
+        self._share: _Share | None = None
         self._group: _Group | None = None
+        self._sample_ends: dict[str, list[int]] = {}
 
     def window(self, draw: int) -> Window:
         """The window of this rank's draw number ``draw`` = 0, 1, 2, ...; any order of asking is right, rising is
         fast.
         """
-        number, place = divmod(draw * self._step + self._offset, self.length)
-        if self._pass is None or self._pass.number != number:
-            self._pass = self._deal(number)
-        lap, place = divmod(place, self._pass.ends[-1])
-        turn = int(np.searchsorted(self._pass.ends, place, side="right"))
-        place -= self._pass.ends[turn - 1] if turn else 0
-        key = (number, lap * len(self._pass.groups) + turn)
-        if self._group is None or self._group.key != key:
-            self._group = self._shuffle(key, self._pass.groups[turn])
-        return self._nth(int(self._group.order[place]))
+        epoch, place = self._place(draw)
+        if self._share is None or self._share.epoch != epoch:
+            self._share = self._cut(epoch)
+        number = bisect_right(self._share.ends, place)
+        place -= self._share.ends[number - 1] if number else 0
+        if self._group is None or (self._group.epoch, self._group.number) != (epoch, number):
+            self._group = self._shuffle(epoch, number, self._share.groups[number])
+        return self._nth(self._group, self._group.order[place])
 
-    def _deal(self, number: int) -> _Pass:
-        """This rank's shards of a pass, in groups of at most ``group_bytes`` (at least one shard)."""
-        order = torch.randperm(len(self._shards), generator=generator_for(self._seed, "shards", number)).tolist()
-        hands: list[list[Shard]] = [[] for _ in range(self._world)]
-        totals = [0] * self._world
-        for shard in (self._shards[k] for k in order):
-            least = min(range(self._world), key=totals.__getitem__)
-            hands[least].append(shard)
-            totals[least] += shard.clips
-        groups: list[list[Shard]] = []
-        filled = 0
-        for shard in hands[self._rank]:
+    def present(self) -> tuple[Shard, ...]:
+        """The shards of the group that the last window came from."""
+        return self._group.shards if self._group else ()
+
+    def coming(self) -> tuple[Shard, ...]:
+        """The shards of the group after that one."""
+        if self._group is None or self._share is None:
+            return ()
+        if self._group.number + 1 < len(self._share.groups):
+            return tuple(piece.shard for piece in self._share.groups[self._group.number + 1])
+        epoch = self._share.epoch + 1
+        while not (share := self._cut(epoch)).groups:  # fewer windows than ranks: some epochs have none for this one
+            epoch += 1
+        return tuple(piece.shard for piece in share.groups[0])
+
+    def _bounds(self, epoch: int) -> tuple[int, int]:
+        part = (self._rank + epoch) % self._world
+        return part * self.epoch // self._world, (part + 1) * self.epoch // self._world
+
+    def _place(self, draw: int) -> tuple[int, int]:
+        """The epoch of a draw and its place among this rank's windows of that epoch."""
+        rounds, place = divmod(draw, self.epoch)  # in ``world`` epochs this rank meets as many windows as an epoch has
+        epoch = rounds * self._world
+        while True:
+            low, high = self._bounds(epoch)
+            if place < high - low:
+                return epoch, place
+            place -= high - low
+            epoch += 1
+
+    def _cut(self, epoch: int) -> _Share:
+        """This rank's pieces of an epoch, in groups."""
+        low, high = self._bounds(epoch)
+        groups: list[list[_Piece]] = []
+        filled = begin = 0
+        for k in torch.randperm(len(self._shards), generator=generator_for(self._seed, "shards", epoch)).tolist():
+            shard = self._shards[k]
+            piece = _Piece(shard, max(low - begin, 0), min(high - begin, shard.clips))
+            begin += shard.clips
+            if piece.first >= piece.last:
+                continue
             if not groups or filled + shard.bytes > self._group_bytes:
                 groups.append([])
                 filled = 0
-            groups[-1].append(shard)
+            groups[-1].append(piece)
             filled += shard.bytes
-        ends = list(accumulate(sum(shard.clips for shard in group) for group in groups))
-        return _Pass(number, groups, ends)
+        return _Share(epoch, groups, list(accumulate(sum(p.last - p.first for p in group) for group in groups)))
 
-    def _shuffle(self, key: tuple[int, int], shards: list[Shard]) -> _Group:
-        ends = np.cumsum([shard.clips for shard in shards])
-        generator = generator_for(self._seed, "windows", self._rank, *key)
-        return _Group(key, shards, torch.randperm(int(ends[-1]), generator=generator).numpy(), ends)
+    def _shuffle(self, epoch: int, number: int, pieces: list[_Piece]) -> _Group:
+        ends = list(accumulate(piece.last - piece.first for piece in pieces))
+        generator = generator_for(self._seed, "windows", self._rank, epoch, number)
+        self._sample_ends = {piece.shard.path: list(accumulate(piece.shard.windows)) for piece in pieces}
+        shards = tuple(piece.shard for piece in pieces)
+        return _Group(epoch, number, shards, pieces, ends, torch.randperm(ends[-1], generator=generator).tolist())
 
-    def _nth(self, number: int) -> Window:
-        assert self._group is not None
-        turn = int(np.searchsorted(self._group.ends, number, side="right"))
-        shard = self._group.shards[turn]
-        rest = number - int(self._group.ends[turn]) + shard.clips
-        ends = np.cumsum(shard.windows)
-        sample = int(np.searchsorted(ends, rest, side="right"))
-        return Window(shard, sample, rest - int(ends[sample]) + shard.windows[sample])
+    def _nth(self, group: _Group, number: int) -> Window:
+        turn = bisect_right(group.ends, number)
+        piece = group.pieces[turn]
+        place = number - (group.ends[turn - 1] if turn else 0) + piece.first
+        ends = self._sample_ends[piece.shard.path]
+        sample = bisect_right(ends, place)
+        return Window(piece.shard, sample, place - (ends[sample - 1] if sample else 0))

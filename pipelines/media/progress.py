@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-
-from pipelines.media.encode import EncodedVideo
+from collections.abc import Sequence
+from typing import Any
 
 PROGRESS_SECONDS = 5.0
 
@@ -22,18 +22,23 @@ class Progress:
             self.done += videos
             print(f"ingest: goes on after {videos} videos of an earlier start", flush=True)
 
-    def step(self, result: EncodedVideo) -> None:
-        """Count one more video, and print a line if the last one is old."""
-        self.done, self.fresh, self.frames = self.done + 1, self.fresh + 1, self.frames + result.frames
-        self.refused += bool(result.refused)
+    def step(self, records: Sequence[dict[str, Any]]) -> None:
+        """Count the videos of a chunk."""
+        self.done, self.fresh = self.done + len(records), self.fresh + len(records)
+        self.frames += sum(record["frames"] for record in records)
+        self.refused += sum(bool(record["refused"]) for record in records)
+        self.show()
+
+    def show(self) -> None:
+        """Print a line if the last one is old."""
         now = time.monotonic()
         if now - self.shown < PROGRESS_SECONDS:
             return
         self.shown = now
         rate = self.fresh / (now - self.began)
+        left = f"{(self.total - self.done) / rate:.0f} s left" if rate else "no chunk done yet"
         print(
             f"ingest: {self.done} of {self.total} videos, {rate:.1f} videos/s,"
-            f" {self.frames / (now - self.began):.0f} frames/s,"
-            f" {(self.total - self.done) / rate:.0f} s left, {self.refused} refused",
+            f" {self.frames / (now - self.began):.0f} frames/s, {left}, {self.refused} refused",
             flush=True,
         )

@@ -1,5 +1,6 @@
-"""index.json: what a folder of shards holds, with a digest of every byte; written last, so where it lies the set is
-whole.
+"""index.json: what a set of shards holds, with a digest of every byte; written last, so where it lies the set is whole.
+
+Shards lie beside the index, or at the address that it names.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from digan.errors import UserError
+from pipelines.media import storage
 
 INDEX = "index.json"
-FORMAT = 1
+FORMAT = 2
+READ = (1, 2)  # 1 knew no statistics, and its shards lay beside it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +41,12 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardIndex:
-    """What index.json says. ``classes`` is empty where no classes are to be learned; ``digest`` is SHA-256 over the
-    shards' SHA-256.
+    """What index.json says. ``address`` is where the shards lie, a folder or s3://; ``classes`` is empty where no
+    classes are to be learned; ``statistics`` is what all stored frames together look like; ``digest`` is SHA-256 over
+    the shards' SHA-256.
     """
 
-    folder: Path
+    address: str
     resolution: int
     frames: int
     frame_stride: int
@@ -52,6 +56,7 @@ class ShardIndex:
     origin: dict[str, Any]
     software: dict[str, str]
     counts: dict[str, dict[str, int]]
+    statistics: dict[str, Any]
     digest: str
 
 
@@ -61,22 +66,27 @@ def digest_of(splits: dict[str, tuple[Shard, ...]]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def index_to_json(index: ShardIndex) -> str:
-    """The text of index.json; equal indices give equal text."""
+def index_to_json(index: ShardIndex, *, beside: bool = True) -> str:
+    """The text of index.json; equal indices give equal text. ``beside``: for an index that lies with its shards."""
     content = {"format": FORMAT, **asdict(index)}
-    del content["folder"]
+    if beside:
+        content["address"] = ""
     return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
-def read_index(folder: Path | str) -> ShardIndex:
-    """Read and check index.json; ``UserError`` where there is none or it cannot be right."""
-    folder = Path(folder).absolute()
-    path = folder / INDEX
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; make the shards first, with python -m pipelines.ingest")
+def read_index(place: Path | str) -> ShardIndex:
+    """Read and check the index.json at a folder or s3:// address; ``UserError`` where there is none or it cannot be
+    right.
+    """
+    place = str(place) if storage.is_remote(place) else str(Path(place).absolute())
+    path = storage.join(place, INDEX)
     try:
-        content = json.loads(path.read_text())
-        if content.pop("format") != FORMAT:
+        text = storage.read_bytes(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path}: no such file; make the shards first, with python -m pipelines.ingest") from None
+    try:
+        content = json.loads(text)
+        if content.pop("format") not in READ:
             raise UserError(
                 f"{path}: written by another version; make the shards again, with python -m pipelines.ingest"
             )
@@ -84,12 +94,20 @@ def read_index(folder: Path | str) -> ShardIndex:
             split: tuple(Shard(**{**shard, "windows": tuple(shard["windows"])}) for shard in listed)
             for split, listed in content.pop("splits").items()
         }
-        index = ShardIndex(folder=folder, splits=splits, classes=tuple(content.pop("classes")), **content)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        address = content.pop("address", "") or place
+        content.setdefault("statistics", {})
+        index = ShardIndex(address=address, splits=splits, classes=tuple(content.pop("classes")), **content)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{path}: not an index of shards ({error}); make the shards again") from error
+    if address != place and not storage.is_remote(address):
+        raise UserError(f"{path}: address {address!r} is refused; shards lie beside the index or on s3://")
     for shard in (shard for listed in splits.values() for shard in listed):
         if not re.fullmatch(r"[a-z]+/\d{6,}\.tar", shard.path):
             raise UserError(
                 f"{path}: shard address {shard.path!r} is refused; only files such as train/000000.tar are read"
             )
+        if not shard.windows or min(shard.windows) < 1:
+            raise UserError(f"{path}: {shard.path} has a sample without clips; make the shards again")
     return index

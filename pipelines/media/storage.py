@@ -74,6 +74,13 @@ def exists(address: str | Path) -> bool:
     return True
 
 
+def size(address: str | Path) -> int:
+    """The file's size in bytes; ``FileNotFoundError`` where there is none."""
+    if not is_remote(address):
+        return Path(address).stat().st_size
+    return int(_request(address, "head_object")["ContentLength"])
+
+
 def read_bytes(address: str | Path) -> bytes:
     """The whole file; ``FileNotFoundError`` where there is none."""
     if not is_remote(address):
@@ -140,6 +147,19 @@ def download(address: str | Path, path: str | Path) -> None:
     with open_read(address) as source, _draft(Path(path)) as draft, draft.open("wb") as target:
         shutil.copyfileobj(source, target, CHUNK)
         _settle(target)
+
+
+def move(address: str | Path, target: str | Path) -> None:
+    """Give a file another address of the same store or disk; it is there under one of both at any moment."""
+    if not is_remote(address):
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        Path(address).replace(target)
+        return
+    bucket, key = _parts(str(address))
+    to_bucket, to_key = _parts(str(target))
+    source = {"Bucket": bucket, "Key": key}
+    _patiently(str(address), lambda: _client().copy(source, to_bucket, to_key))
+    delete(address)
 
 
 def delete(address: str | Path) -> None:

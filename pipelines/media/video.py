@@ -26,7 +26,7 @@ class DecordFailed(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Container:
     """What a file says of its picture stream: frames counted by its packets and by its header (0: says nothing),
-    codec, rate.
+    codec, rate, and when each frame is shown, in seconds (empty: it does not say).
     """
 
     packets: int
@@ -35,6 +35,13 @@ class Container:
     width: int
     height: int
     fps: float | None
+    times: tuple[float, ...] = ()
+
+    @property
+    def steady(self) -> bool:
+        """Whether frames follow each other at one rate: no pause is a half longer than the median one."""
+        pauses = np.diff(self.times)
+        return len(pauses) < 2 or bool(pauses.max() <= 1.5 * np.median(pauses))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,20 +72,31 @@ def probe(path: Path) -> Container:
                 raise Refused("has no picture stream")
             stream = container.streams.video[0]
             rate: Fraction | None = stream.average_rate
-            packets = sum(1 for packet in container.demux(stream) if packet.size and not packet.is_discard)
+            stamps = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
+            known = stream.time_base is not None and None not in stamps and len(set(stamps)) == len(stamps)
+            times = tuple(float(stamp * stream.time_base) for stamp in sorted(stamps)) if known else ()
             context = stream.codec_context
             if context is None:
                 raise Refused("has a picture stream of unknown coding")
             return Container(
-                packets=packets,
+                packets=len(stamps),
                 header_frames=stream.frames,
                 codec=context.name,
                 width=context.width,
                 height=context.height,
                 fps=round(float(rate), 6) if rate else None,
+                times=times,
             )
     except (av.FFmpegError, ValueError, OSError) as error:
         raise Refused(f"cannot be opened: {_short(error)}") from error
+
+
+def count_frames(address: str) -> int:
+    """How many frames a file says it has; 0 where it cannot be opened."""
+    try:
+        return probe(Path(address)).packets
+    except Refused:
+        return 0
 
 
 def decode(path: Path, *, without_decord: str = "") -> Decoded:
@@ -97,6 +115,33 @@ def decode(path: Path, *, without_decord: str = "") -> Decoded:
     if not reason:
         return Decoded(frames=_decord_frames(path), container=container, decoder="decord", note="")
     return Decoded(frames=_pyav_frames(path, container), container=container, decoder="pyav", note=reason)
+
+
+def at_rate(container: Container, fps: float) -> list[int]:
+    """The numbers of the frames to take so that ``fps`` are shown a second: for each moment the frame that is shown
+    then, so one of a slow stretch may come twice. ``Refused`` where the video has fewer frames a second.
+    """
+    count = container.packets
+    times = container.times
+    if not times:
+        if not container.fps:
+            raise Refused(f"has no frame rate, and clips.fps={fps:g} asks for one; set it to 0")
+        times = tuple(number / container.fps for number in range(count))
+    pauses = np.diff(times)
+    length = times[-1] - times[0] + (float(np.median(pauses)) if len(pauses) else 1 / fps)
+    if count < 0.99 * fps * length:
+        raise Refused(f"has {count / length:.3g} frames a second, fewer than clips.fps={fps:g}")
+    moments = times[0] + (np.arange(max(1, int(length * fps + 1e-6))) + 0.5) / fps
+    return np.maximum(np.searchsorted(times, moments, side="right") - 1, 0).tolist()
+
+
+def taken(frames: Iterator[np.ndarray], numbers: list[int]) -> Iterator[np.ndarray]:
+    """The frames of these numbers, which never fall; a number that comes twice gives its frame twice."""
+    place = 0
+    for number, frame in enumerate(frames):
+        while place < len(numbers) and numbers[place] == number:
+            yield frame
+            place += 1
 
 
 def _why_not_decord(path: Path, container: Container) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
-from typing import Literal
 
 from digan.errors import UserError
+from pipelines.media.raw import RawVideo
+
+__all__ = ["SOURCES", "RawVideo", "SourceConfig", "open_source"]
 
 SOURCES = ("toy", "folder", "frames", "ucf101", "sky_timelapse", "taichi_hd", "kinetics_food")
 """Each a module of this room with a function ``videos(config)``."""
@@ -21,23 +22,6 @@ NO_PATH = frozenset(("toy",))
 NO_CLASSES = frozenset(("sky_timelapse", "taichi_hd"))
 PARTS = ("train", "test", "both")
 LAYOUTS = ("folders", "strips")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RawVideo:
-    """A video still to be decoded: ``name`` is stable and unique in its source ('/' between folders), ``category`` its
-    class or ``None``.
-
-    ``kind`` says what lies at ``path`` (pipelines/media/encode.py), ``cut`` how it becomes clips (digan/data/clips.py).
-    ``split`` is ``train`` or ``val`` where the data set's own lists decide; ``None``: the stable hash of the name does.
-    """
-
-    name: str
-    path: Path
-    category: str | None
-    kind: Literal["video", "frames", "strip"] = "video"
-    cut: Literal["every", "apart", "phases"] = "every"
-    split: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +36,7 @@ class SourceConfig:
     split_list: int
     labels: str
     layout: str
+    max_refused: float
     toy_videos: int
     toy_seed: int
 
@@ -67,6 +52,8 @@ class SourceConfig:
             raise UserError(f"source.split_list={self.split_list}: must be 1, 2 or 3; try 1")
         if self.layout not in LAYOUTS:
             raise UserError(f"source.layout={self.layout}: must be one of {', '.join(LAYOUTS)}")
+        if not 0 <= self.max_refused <= 1:
+            raise UserError(f"source.max_refused={self.max_refused}: is a share, from 0 to 1; try 0.5")
         if self.name in NO_CLASSES and (self.classes or self.only_classes):
             key = "classes=true" if self.classes else f"only_classes={self.only_classes}"
             raise UserError(

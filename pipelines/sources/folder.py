@@ -8,6 +8,7 @@ from digan.data.splits import TRAIN, VALIDATION
 from digan.errors import UserError
 from pipelines.sources import RawVideo, SourceConfig
 from pipelines.sources.listing import VIDEOS, check_classes, read_csv, root_of, video_files
+from pipelines.sources.place import Place, known_by
 
 SPLITS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": VALIDATION, "": None}
 
@@ -24,19 +25,19 @@ def videos(config: SourceConfig) -> list[RawVideo]:
     files = video_files(config, root)
     if not files:
         endings = ", ".join(sorted(VIDEOS))
-        what = "is empty" if not any(root.iterdir()) else "holds no videos"
+        what = "is empty" if isinstance(root, Path) and not any(root.iterdir()) else "holds no videos"
         raise UserError(f"source.path={config.path}: the folder {what}; put files in it that end in {endings}")
     found = [
-        RawVideo(name=file.as_posix(), path=root / file, category=file.parts[0] if len(file.parts) > 1 else None)
+        RawVideo(name=file.as_posix(), **known_by(root / file), category=file.parts[0] if len(file.parts) > 1 else None)
         for file in files
     ]
     return check_classes(config, found)
 
 
-def _labelled(config: SourceConfig, root: Path) -> list[RawVideo]:
+def _labelled(config: SourceConfig, root: Place) -> list[RawVideo]:
     """What the CSV lists; its address is relative to the folder it is started from, or to ``source.path``."""
-    table = Path(config.labels).expanduser()
-    table = table if table.is_file() or table.is_absolute() else root / table
+    given = Path(config.labels).expanduser()
+    table = given if given.is_file() or given.is_absolute() else root / config.labels
     if not table.is_file():
         raise UserError(f"source.labels={config.labels}: no such file, here or in {root}; give the path of a CSV file")
     lines: dict[str, int] = {}
@@ -53,7 +54,7 @@ def _labelled(config: SourceConfig, root: Path) -> list[RawVideo]:
         if split not in SPLITS:
             raise UserError(f"{table}, line {line}: split={split}: must be train, val, test or nothing")
         lines[name] = line
-        found.append(RawVideo(name=name, path=root / name, category=row["class"] or None, split=SPLITS[split]))
+        found.append(RawVideo(name=name, **known_by(root / name), category=row["class"] or None, split=SPLITS[split]))
     if not found:
         raise UserError(f"{table}: lists no videos; write a line file,class for each below the heading")
     return found

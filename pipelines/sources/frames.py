@@ -10,6 +10,7 @@ from __future__ import annotations
 from digan.errors import UserError
 from pipelines.sources import RawVideo, SourceConfig
 from pipelines.sources.listing import check_classes, frame_folders, picture_files, root_of
+from pipelines.sources.place import known_by
 
 
 def videos(config: SourceConfig) -> list[RawVideo]:
@@ -27,7 +28,7 @@ def videos(config: SourceConfig) -> list[RawVideo]:
     found = [
         RawVideo(
             name=place.as_posix(),
-            path=root / place,
+            **known_by(root / place),
             category=place.parts[0] if len(place.parts) > 1 else None,
             kind="strip" if strips else "frames",
             cut="apart",

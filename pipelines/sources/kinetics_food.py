@@ -16,6 +16,7 @@ from pathlib import Path
 from digan.errors import UserError
 from pipelines.sources import RawVideo, SourceConfig
 from pipelines.sources.listing import list_of, no_class, read_csv, root_of, split_for, video_files
+from pipelines.sources.place import Place, known_by
 
 FOOD = (
     "baking cookies", "barbequing", "breading or breadcrumbing", "cooking egg", "cooking on campfire",
@@ -62,7 +63,7 @@ def videos(config: SourceConfig) -> list[RawVideo]:
     return [
         RawVideo(
             name=f"{chosen[stem][1]}/{stem}{files[stem].suffix}",
-            path=root / files[stem],
+            **known_by(root / files[stem]),
             category=chosen[stem][1],
             cut="apart",
             split=split_for(config, chosen[stem][0]),
@@ -71,7 +72,7 @@ def videos(config: SourceConfig) -> list[RawVideo]:
     ]
 
 
-def _stem(path: Path, line: int, row: dict[str, str]) -> str:
+def _stem(path: Place, line: int, row: dict[str, str]) -> str:
     """``ID_000010_000020``: the id and the seconds of start and end with six digits."""
     try:
         start, end = (round(float(row[key])) for key in ("time_start", "time_end"))
@@ -83,7 +84,7 @@ def _stem(path: Path, line: int, row: dict[str, str]) -> str:
     return f"{row['youtube_id']}_{start:06d}_{end:06d}"
 
 
-def _files(config: SourceConfig, root: Path, wanted: set[str]) -> dict[str, Path]:
+def _files(config: SourceConfig, root: Place, wanted: set[str]) -> dict[str, Path]:
     """Where the wanted videos lie, by stem."""
     found: dict[str, Path] = {}
     for file in video_files(config, root):

@@ -13,15 +13,16 @@ from digan.data.splits import TRAIN, VALIDATION
 from digan.errors import UserError
 from pipelines.media.frames import is_picture, numeric
 from pipelines.sources import RawVideo, SourceConfig
+from pipelines.sources.place import Place, Remote, known_by, place_of
 
 VIDEOS = frozenset(
     (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".ogv", ".3gp")
 )
 
 
-def root_of(config: SourceConfig, what: str) -> Path:
-    """``source.path`` as a folder; ``what`` names what should lie in it."""
-    root = Path(config.path).expanduser()
+def root_of(config: SourceConfig, what: str) -> Place:
+    """``source.path`` as a folder, on a disk or on S3; ``what`` names what should lie in it."""
+    root = place_of(config.path)
     if not root.exists():
         raise UserError(f"source.path={config.path}: no such folder; give the path of {what}")
     if not root.is_dir():
@@ -29,14 +30,14 @@ def root_of(config: SourceConfig, what: str) -> Path:
     return root
 
 
-def part_of(config: SourceConfig, root: Path, name: str, what: str) -> Path:
+def part_of(config: SourceConfig, root: Place, name: str, what: str) -> Place:
     """A folder that the data set's layout has in ``root``."""
     if not (root / name).is_dir():
         raise UserError(f"source.path={config.path}: holds no folder {name}; {config.name} expects {what} there")
     return root / name
 
 
-def list_of(config: SourceConfig, root: Path, names: Sequence[str], what: str) -> Path:
+def list_of(config: SourceConfig, root: Place, names: Sequence[str], what: str) -> Place:
     """The first of some list files that is there."""
     found = next((root / name for name in names if (root / name).is_file()), None)
     if found is None:
@@ -45,7 +46,7 @@ def list_of(config: SourceConfig, root: Path, names: Sequence[str], what: str) -
     return found
 
 
-def walk(config: SourceConfig, root: Path) -> Iterator[tuple[Path, list[str]]]:
+def walk(config: SourceConfig, root: Place) -> Iterator[tuple[Path, list[str]]]:
     """Every folder in ``root`` and itself, relative to it, with the names of its files; hidden ones are passed over
     and links to folders are not followed.
     """
@@ -55,12 +56,15 @@ def walk(config: SourceConfig, root: Path) -> Iterator[tuple[Path, list[str]]]:
             f"source.path={config.path}: {error.filename} may not be read; change its permissions"
         ) from error
 
+    if isinstance(root, Remote):
+        yield from root.walk()
+        return
     for folder, folders, files in os.walk(root, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield Path(folder).relative_to(root), sorted(name for name in files if not name.startswith("."))
 
 
-def video_files(config: SourceConfig, root: Path) -> list[Path]:
+def video_files(config: SourceConfig, root: Place) -> list[Path]:
     """Every file in ``root`` whose name ends like a video's, relative to it, at any depth."""
     return [
         folder / name
@@ -70,18 +74,18 @@ def video_files(config: SourceConfig, root: Path) -> list[Path]:
     ]
 
 
-def frame_folders(config: SourceConfig, root: Path) -> list[Path]:
+def frame_folders(config: SourceConfig, root: Place) -> list[Path]:
     """Every folder in ``root`` that pictures lie in, relative to it, at any depth."""
     return [folder for folder, files in walk(config, root) if any(map(is_picture, files))]
 
 
-def picture_files(config: SourceConfig, root: Path) -> list[Path]:
+def picture_files(config: SourceConfig, root: Place) -> list[Path]:
     """Every picture in ``root``, relative to it, at any depth."""
     found = [folder / name for folder, files in walk(config, root) for name in files if is_picture(name)]
     return sorted(found, key=lambda path: numeric(path.as_posix()))
 
 
-def read_csv(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def read_csv(path: Place, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a CSV file as (line, row), with a heading that has at least ``columns``; cells without blanks."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -120,7 +124,7 @@ def official_frames(config: SourceConfig, parts: Mapping[str, str], cut: Literal
         found += [
             RawVideo(
                 name=f"{name}/{video.as_posix()}",
-                path=folder / video,
+                **known_by(folder / video),
                 category=None,
                 kind="frames",
                 cut=cut,

@@ -10,11 +10,11 @@ trained on all, nothing is held out). Every window of a video is a clip.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from digan.errors import UserError
 from pipelines.sources import RawVideo, SourceConfig
-from pipelines.sources.listing import check_classes, list_of, part_of, root_of, split_for
+from pipelines.sources.listing import check_classes, list_of, part_of, root_of, split_for, video_files
+from pipelines.sources.place import Place, known_by
 
 LISTS = "ucfTrainTestlist"
 SHOWN = 3
@@ -36,7 +36,9 @@ def videos(config: SourceConfig) -> list[RawVideo]:
                 raise UserError(f"{path}, line {line}: {name} stands in the training list too; unpack the lists again")
             if name.split("/")[0] not in known:
                 raise UserError(f"{path}, line {line}: {name.split('/')[0]} is no class of classInd.txt")
-    there = {path.relative_to(folder).as_posix() for path in folder.glob("*/*.avi")}
+    there = {
+        path.as_posix() for path in video_files(config, folder) if re.fullmatch(r"[^/]+/[^/]+\.avi", path.as_posix())
+    }
     if missing := sorted(set(listed) - there):
         names = ", ".join(missing[:SHOWN])
         raise UserError(
@@ -46,13 +48,13 @@ def videos(config: SourceConfig) -> list[RawVideo]:
     if strays := there - set(listed):
         print(f"ucf101: {len(strays)} videos stand in no list and are left out, such as {min(strays)}", flush=True)
     found = [
-        RawVideo(name=name, path=folder / name, category=name.split("/")[0], split=split_for(config, part))
+        RawVideo(name=name, **known_by(folder / name), category=name.split("/")[0], split=split_for(config, part))
         for name, part in listed.items()
     ]
     return check_classes(config, found)
 
 
-def _names(path: Path) -> list[tuple[int, str]]:
+def _names(path: Place) -> list[tuple[int, str]]:
     """Lines such as ``Archery/v_Archery_g01_c01.avi`` with a class number behind it in training lists."""
     found = []
     for line, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -65,6 +67,6 @@ def _names(path: Path) -> list[tuple[int, str]]:
     return found
 
 
-def _classes(path: Path) -> set[str]:
+def _classes(path: Place) -> set[str]:
     """The names in lines such as ``3 Archery``."""
     return {line.split()[-1] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}

@@ -24,11 +24,13 @@ NO_RESULT = {
     "pipelines.report.logbook": "the log",
     "pipelines.media.progress": "the progress line",
     "pipelines.report.progress": "the progress line",
+    "pipelines.report.data_page": "a page for people",
     "pipelines.report.training_line": "the progress line",
     "pipelines.services.channel": "messages between worker and driver",
     "pipelines.services.cluster": "where the workers run",
     "pipelines.services.origin": "whether a run goes on",
     "pipelines.services.provenance": "tags",
+    "pipelines.services.tasks": "where the chunks are made",
     "pipelines.services.tracking": "MLflow",
     "pipelines.services.usage": "figures of the machine",
 }

@@ -9,17 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from digan.data.clips import ClipsConfig
 from digan.errors import UserError
 from pipelines.ingest import ingest
 from pipelines.media import frames, video
-from pipelines.media.shard_writer import ShardsConfig
 from pipelines.media.shards import read_clips, read_index
 from pipelines.sources import open_source
-from tests.conftest import source_config
+from tests.conftest import clips_config, shards_config, source_config
 
-CLIPS = ClipsConfig(resolution=32, frames=4, frame_stride=1, validation_share=0.5)
-SHARDS = ShardsConfig(encoding="png", jpeg_quality=95, megabytes=1.0)
+CLIPS = clips_config(resolution=32, frames=4, frame_stride=1, validation_share=0.5)
+SHARDS = shards_config(encoding="png", jpeg_quality=95, megabytes=1.0)
 
 
 def picture(path: Path, grey: int, size: tuple[int, int] = (32, 32), mode: str = "RGB") -> None:

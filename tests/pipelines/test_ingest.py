@@ -7,19 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from digan.data.clips import ClipsConfig
 from digan.errors import UserError
-from pipelines import ingest as stage
 from pipelines.ingest import ingest
-from pipelines.media.shard_writer import ShardsConfig, SplitWriter
+from pipelines.media import storage
+from pipelines.media.shard_writer import ChunkWriter
 from pipelines.media.shards import PairReader, read_clips, read_index
 from pipelines.sources import SourceConfig, open_source
-from tests.conftest import source_config
+from tests.conftest import clips_config, shards_config, source_config
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-CLIPS = ClipsConfig(resolution=32, frames=16, frame_stride=1, validation_share=0.3)
-SHARDS = ShardsConfig(encoding="png", jpeg_quality=95, megabytes=0.1)
+CLIPS = clips_config(resolution=32, frames=16, frame_stride=1, validation_share=0.3)
+SHARDS = shards_config(encoding="png", jpeg_quality=95, megabytes=0.1)
 
 
 def toy(count: int = 16, classes: bool = False) -> SourceConfig:
@@ -58,8 +58,8 @@ def test_every_video_is_there_once_with_all_its_clips(place: Path) -> None:
 
 
 def test_stored_frames_are_those_of_the_video(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from digan.data.clips import square
     from pipelines.media import video
+    from pipelines.media.pictures import square
 
     monkeypatch.chdir(place)
     paths = {each.name: each.path for each in open_source(toy())}
@@ -89,56 +89,79 @@ def test_an_interrupted_ingest_goes_on(
 ) -> None:
     monkeypatch.chdir(place)
     out = tmp_path / "out"
-    calls = iter(range(100))
+    made: list[str] = []
+    close = ChunkWriter.close_shard
 
-    def interrupted(job: object) -> float:
-        if next(calls) == 9:
+    def interrupted(self: ChunkWriter) -> None:
+        close(self)
+        made.append(f"{self.split} {self.chunk}")
+        if len(made) == 9:
             raise KeyboardInterrupt
-        return 60
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "_seconds", interrupted)
+        patch.setattr(ChunkWriter, "close_shard", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            ingest(toy(), CLIPS, SHARDS, out)
-    assert not (out / "index.json").exists() and list((out / ".building/train").glob("*.tar"))
+            ingest(toy(), CLIPS, SHARDS, out, processes=1)
+    kept = {path.name: path.stat().st_mtime_ns for path in (out / ".building/train").glob("*.tar")}
+    assert not (out / "index.json").exists() and kept
+    (out / ".building/train/00099000.tar").write_bytes(b"a shard that no record knows")
     ingest(toy(), CLIPS, SHARDS, out)
     assert "goes on after" in capsys.readouterr().out
     assert tree(out) == tree(place / "shards")
+    whole = {path.name: path.stat().st_mtime_ns for path in (out / "train").glob("*.tar")}
+    assert sum(whole[name] == time for name, time in kept.items()) >= len(kept) - 1  # just the chunk in hand again
 
 
-@pytest.mark.parametrize("shards_written", [2, 5])
-def test_an_interrupt_in_the_middle_of_a_long_video(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards_written: int
+def test_a_kill_while_the_set_is_put_in_place(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each segment of these videos fills a shard, so a start goes on at a segment that is not its video's first."""
-    import av
+    monkeypatch.chdir(place)
+    ingest(toy(), clips_config(resolution=64, frames=16), SHARDS, tmp_path)  # an older, other set
+    move, calls = storage.move, iter(range(100))
 
-    (tmp_path / "raw").mkdir()
-    random = np.random.default_rng(0)
-    for number in range(5):
-        with av.open(str(tmp_path / f"raw/{number}.mp4"), "w") as container:
-            stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
-            stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-            for picture in random.integers(0, 256, (150, 32, 32, 3), dtype=np.uint8):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            container.mux(stream.encode())
-    close, calls = SplitWriter.close_shard, iter(range(100))
-
-    def interrupted(self: SplitWriter, **place: int) -> None:
-        close(self, **place)
-        if next(calls) == shards_written - 1:
+    def killed(address: str, target: str) -> None:
+        if next(calls) == 4:
             raise KeyboardInterrupt
+        move(address, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SplitWriter, "close_shard", interrupted)
+        patch.setattr(storage, "move", killed)
         with pytest.raises(KeyboardInterrupt):
-            ingest(folder(tmp_path / "raw"), CLIPS, SHARDS, tmp_path / "out")
-    ingest(folder(tmp_path / "raw"), CLIPS, SHARDS, tmp_path / "out")
-    ingest(folder(tmp_path / "raw"), CLIPS, SHARDS, tmp_path / "whole")
-    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
-    counts = read_index(tmp_path / "out").counts
-    assert sum(count["clips"] for count in counts.values()) == 5 * 135
-    assert counts["train"]["shards"] == counts["train"]["segments"] > 4
+            ingest(toy(), CLIPS, SHARDS, tmp_path)
+    assert not (tmp_path / "index.json").exists()
+    capsys.readouterr()
+    ingest(toy(), CLIPS, SHARDS, tmp_path)
+    assert "goes on after 16 videos" in capsys.readouterr().out
+    assert tree(tmp_path) == tree(place / "shards")
+
+
+def test_too_much_refused_fails_the_stage(place: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for path in sorted((place / "outputs/raw/toy/seed0").glob("*.mp4"))[:8]:
+        (raw / path.name).write_bytes(path.read_bytes())
+    for number in range(4):
+        (raw / f"bad{number}.mp4").write_text("not a video")
+    source = source_config(name="folder", path=str(raw), max_refused=0.3)
+    with pytest.raises(UserError, match=r"^source\.max_refused=0\.3: 4 of 12 videos were refused: .*bad\d\.mp4"):
+        ingest(source, CLIPS, SHARDS, tmp_path / "out")
+    assert not (tmp_path / "out/index.json").exists()
+    line = ingest(source_config(name="folder", path=str(raw), max_refused=0.4), CLIPS, SHARDS, tmp_path / "out")
+    assert "4 refused" in line
+
+
+def test_the_index_says_what_the_frames_are_like(place: Path) -> None:
+    index = read_index(place / "shards")
+    found = index.statistics
+    clips = [
+        clip.frames
+        for split in ("train", "val")
+        for clip in read_clips(place / "shards", split=split, count=index.counts[split]["clips"], seed=0)
+    ]
+    values = torch.stack(clips).float()
+    assert np.allclose(found["mean"], values.mean(dim=(0, 1, 3, 4)), atol=6)
+    assert np.allclose(found["std"], values.std(dim=(0, 1, 3, 4)), atol=6)
+    assert found["frames_sampled"] == 16 * 3 and set(index.software) >= {"numpy", "decord", "simplejpeg"}
 
 
 def test_classes_are_labels(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,10 +213,10 @@ def test_too_short_videos_and_empty_splits_are_one_line(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place)
-    longer = ClipsConfig(resolution=32, frames=20, frame_stride=2, validation_share=0.3)
+    longer = clips_config(resolution=32, frames=20, frame_stride=2, validation_share=0.3)
     with pytest.raises(UserError, match="is too short: 24 frames, a clip needs 39"):
         ingest(toy(), longer, SHARDS, tmp_path / "out")
-    rare = ClipsConfig(resolution=32, frames=16, frame_stride=1, validation_share=0.001)
+    rare = clips_config(resolution=32, frames=16, frame_stride=1, validation_share=0.001)
     with pytest.raises(UserError, match=r"^clips\.validation_share=0\.001: none of the 16 videos .* val split"):
         ingest(toy(), rare, SHARDS, tmp_path / "out")
 

@@ -1,32 +1,33 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import shutil
 import tarfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from digan.data.clips import square
 from digan.errors import UserError
 from pipelines.media import pictures
 from pipelines.media.encode import EncodedSegment
-from pipelines.media.shard_index import ShardIndex, digest_of, index_to_json
-from pipelines.media.shard_writer import SplitWriter, sample_key
-from pipelines.media.shards import PairReader, ShardsConfig, read_clips, read_index, read_shard
+from pipelines.media.shard_index import Shard, ShardIndex, digest_of, index_to_json
+from pipelines.media.shard_writer import ChunkWriter, sample_key
+from pipelines.media.shards import PairReader, read, read_clips, read_index, read_shard
+from tests.conftest import shards_config
 
 FRAMES = 4
 
 
-def write_split(folder: Path, split: str, videos: int, limit: int = 8000, fingerprint: str = "a") -> SplitWriter:
+def write_split(folder: Path, split: str, videos: int, limit: int = 20000) -> ChunkWriter:
     """Videos of 6 + k % 3 frames; red is the video's number, green the frame's, the left half is brighter in blue."""
-    writer = SplitWriter(
-        folder=folder, split=split, fingerprint=fingerprint, suffix="png", limit=limit, most_videos=100
-    )
-    done = writer.resume()
-    for video in range(done.video, videos):
+    writer = ChunkWriter(address=str(folder), split=split, chunk=0, suffix="png", limit=limit)
+    for video in range(videos):
         frames = np.zeros((6 + video % 3, 32, 32, 3), np.uint8)
         frames[..., 0], frames[:, :, :16, 2] = video, 255
         frames[..., 1] = np.arange(len(frames))[:, None, None]
@@ -34,8 +35,8 @@ def write_split(folder: Path, split: str, videos: int, limit: int = 8000, finger
             pictures=tuple(pictures.encode(frame, "png", 0) for frame in frames), numbers=tuple(range(len(frames)))
         )
         meta = {"name": f"c{video % 2}/{video}.mp4", "category": f"c{video % 2}", "label": video % 2, "fps": 25}
-        writer.add(meta, segment, video=video, number=0, clip_frames=FRAMES)
-    writer.close_shard(video=videos, segment=0)
+        writer.add(meta, segment, number=0, clip_frames=FRAMES)
+    writer.close_shard()
     return writer
 
 
@@ -44,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("shards")
     splits = {split: tuple(write_split(out, split, videos).shards) for split, videos in (("train", 12), ("val", 3))}
     index = ShardIndex(
-        folder=out,
+        address=str(out),
         resolution=32,
         frames=FRAMES,
         frame_stride=1,
@@ -54,6 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         origin={},
         software={},
         counts={},
+        statistics={},
         digest=digest_of(splits),
     )
     (out / "index.json").write_text(index_to_json(index))
@@ -74,13 +76,13 @@ def test_the_index_comes_back(folder: Path) -> None:
 
 def test_any_webdataset_reads_the_tars(folder: Path) -> None:
     wds = pytest.importorskip("webdataset")
-    first = next(iter(wds.WebDataset(str(folder / "train/000000.tar"), shardshuffle=False).decode("rgb8")))
+    first = next(iter(wds.WebDataset(str(folder / "train/00000000.tar"), shardshuffle=False).decode("rgb8")))
     assert first["0000.png"].shape == (32, 32, 3)
     assert first["json"]["name"] == "c0/0.mp4" and first["json"]["frame_numbers"][0] == 0
 
 
 def test_members_carry_no_time_and_no_user(folder: Path) -> None:
-    with tarfile.open(folder / "train/000000.tar") as tar:
+    with tarfile.open(folder / "train/00000000.tar") as tar:
         assert {(member.mtime, member.uid, member.gid, member.uname) for member in tar} == {(0, 0, 0, "root")}
 
 
@@ -115,6 +117,32 @@ def test_starting_late_goes_on_exactly(folder: Path) -> None:
         assert torch.equal(one.frames, other.frames) and torch.equal(one.times, other.times)
 
 
+def test_workers_of_a_rank_share_its_reading(folder: Path) -> None:
+    """Two ranks of two workers each: 48 windows, none read twice before all are read."""
+    total = sum(3 + video % 3 for video in range(12))
+    met = []
+    for rank in range(2):
+        for worker in range(2):
+            batches = read(folder, rank=rank, world=2, worker=worker, workers=2, seed=3, batch_size=1)
+            for _ in range(total // 4):
+                pair = next(batches)
+                red, green, _ = ((pair.frames[0, 0, :, 0, 0] + 1) * 127.5).round().long().tolist()
+                met.append((red, green - round(float(pair.times[0, 0]) * (FRAMES - 1))))
+    assert total == 48 and len(set(met)) == total == len(met)
+
+
+def test_little_memory_is_enough(folder: Path) -> None:
+    """With a buffer smaller than a shard just the order changes: an epoch is still every clip once."""
+    batches = reader(folder, batch_size=1, buffer_bytes=1)
+    met = set()
+    for _ in range(48):
+        pair = next(batches)
+        red, green, _ = ((pair.frames[0, 0, :, 0, 0] + 1) * 127.5).round().long().tolist()
+        met.add((red, green - round(float(pair.times[0, 0]) * (FRAMES - 1))))
+        assert len(batches._store._kept) <= 2
+    assert len(met) == 48
+
+
 def test_mirror_flips_whole_clips(folder: Path) -> None:
     plain, mirrored = next(reader(folder, batch_size=32)), next(reader(folder, batch_size=32, mirror=True))
     bright_left = mirrored.frames[:, :, 2, 0, 0] > 0
@@ -136,42 +164,87 @@ def test_clips_for_evaluation(folder: Path) -> None:
     assert [clip.name for clip in clips] != [clip.name for clip in read_clips(folder, split="train", count=50, seed=4)]
 
 
-def test_interrupted_writing_goes_on_behind_the_last_whole_shard(tmp_path: Path) -> None:
-    whole = write_split(tmp_path / "whole", "train", 12)
-    broken = write_split(tmp_path / "broken", "train", 7)
-    (tmp_path / "broken/train/000002.tar").write_bytes(b"half a shard")
-    (tmp_path / "broken/train/.000003.tar.tmp").write_bytes(b"half")
-    written = (tmp_path / "broken/train/000000.tar").stat().st_mtime_ns
-    again = write_split(tmp_path / "broken", "train", 12)
-    assert len(broken.shards) > 2
-    assert again.shards == whole.shards
-    assert (tmp_path / "broken/train/000000.tar").stat().st_mtime_ns == written
-    assert sorted(path.name for path in (tmp_path / "broken/train").iterdir()) == sorted(
-        path.name for path in (tmp_path / "whole/train").iterdir()
-    )
-    other = write_split(tmp_path / "broken", "train", 12, fingerprint="b")
-    assert other.shards == whole.shards
-    assert (tmp_path / "broken/train/000000.tar").stat().st_mtime_ns != written
-
-
 def test_keys_are_unique_and_plain() -> None:
     keys = {sample_key(name, 0) for name in ("a/b.mp4", "a_b.mp4", "a/b.avi", "a.b/c.mp4", "ü/" + "x" * 300 + ".mp4")}
     assert len(keys) == 5
     assert all(len(key) < 80 and "." not in key and "/" not in key for key in keys)
 
 
-def test_altered_missing_and_malicious_shards_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_altered_and_missing_shards_are_refused(folder: Path, tmp_path: Path) -> None:
     shard = read_index(folder).splits["train"][0]
     with pytest.raises(UserError, match="missing"):
         read_shard(tmp_path / "none.tar", shard)
     (tmp_path / "altered.tar").write_bytes((folder / shard.path).read_bytes() + b"\0")
     with pytest.raises(UserError, match="SHA-256"):
         read_shard(tmp_path / "altered.tar", shard)
-    evil = tmp_path / "evil.tar"
-    with tarfile.open(evil, "w") as tar:
-        tar.addfile(tarfile.TarInfo("../outside.0000.png"))
-    with pytest.raises(UserError, match="points out of its folder"):
-        read_shard(evil, replace(shard, sha256=hashlib.sha256(evil.read_bytes()).hexdigest()))
+
+
+def hostile(*members: tarfile.TarInfo | tuple[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                tar.addfile(member)
+            else:
+                info = tarfile.TarInfo(member[0])
+                info.size = len(member[1])
+                tar.addfile(info, io.BytesIO(member[1]))
+    return stream.getvalue()
+
+
+def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+GOOD = (("a.0000.png", b"1"), ("a.json", b"{}"))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (hostile(("../a.0000.png", b"1")), "member '../a.0000.png' points outside"),
+        (hostile(("/a.0000.png", b"1")), "member '/a.0000.png' points outside"),
+        (hostile(("b/a.0000.png", b"1")), "member 'b/a.0000.png' points outside"),
+        (hostile(*GOOD, ("a.pkl", b"1")), "member 'a.pkl' .*no known kind"),
+        (hostile(special("a.0000.png", tarfile.SYMTYPE, "/etc/passwd")), "'a.0000.png' is a symbolic link"),
+        (hostile(special("a.0000.png", tarfile.LNKTYPE, "b")), "'a.0000.png' is a hard link"),
+        (hostile(special("a", tarfile.DIRTYPE)), "'a/' is a folder"),
+        (hostile(special("a.json", tarfile.FIFOTYPE)), "'a.json' is a pipe"),
+        (hostile(special("a.json", b"Z")), "'a.json' is of unknown type b'Z'"),
+        (hostile(*GOOD, ("a.json", b"{}")), "member 'a.json' comes twice"),
+        (hostile(GOOD[0], GOOD[0], GOOD[1]), "member 'a.0000.png' comes twice"),
+        (hostile(("a.0001.png", b"1")), "frame 0 was to come"),
+        (hostile(*GOOD, ("b.0000.png", b"1"), ("b.json", b"{}"), *GOOD), "'a.0000.png': its sample comes twice"),
+        (hostile(("a.0000.png", b"1")), "sample 'a' has no JSON"),
+        (hostile(("a.json", b"1")), "sample 'a' has no pictures"),
+        (hostile(*GOOD)[:2048], "ends without its end mark"),
+        (hostile(*GOOD)[:700], "longer than the tar|without its end"),
+        (hostile(*GOOD).replace(b"00000000001\0", b"77777777777\0"), "longer than the tar"),
+        (hostile(*GOOD).replace(b"00000000001\0", b"-0000000001\0"), "longer than the tar|no number"),
+        (hostile(*GOOD).replace(b"ustar", b"ustxr"), "no plain ustar header"),
+        (b"", "ends without"),
+    ],
+)
+def test_hostile_tars_are_refused_and_named(tmp_path: Path, data: bytes, reason: str) -> None:
+    (tmp_path / "x.tar").write_bytes(data)
+    shard = Shard(path="x.tar", bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), videos=1, windows=(1,))
+    with pytest.raises(UserError, match=rf"^{tmp_path}/x\.tar: .*({reason}).*make the shards again"):
+        read_shard(tmp_path / "x.tar", shard)
+
+
+def test_damaged_pictures_are_named(folder: Path, tmp_path: Path) -> None:
+    """Bytes that agree with their index and are no pictures all the same."""
+    shutil.copytree(folder, tmp_path / "set")
+    content = json.loads((folder / "index.json").read_text())
+    for shard in content["splits"]["train"]:
+        path = tmp_path / "set" / shard["path"]
+        path.write_bytes(path.read_bytes().replace(b"IDAT", b"IDOT"))
+        shard["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "set/index.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"train/0\d+\.tar: sample \d+: not a picture"):
+        next(reader(tmp_path / "set"))
 
 
 @pytest.mark.parametrize("path", ["pipe:rm -r x", "../train/000000.tar", "/etc/000000.tar", "train/../000000.tar"])
@@ -193,17 +266,36 @@ def test_a_missing_index_or_split_is_one_line(folder: Path, tmp_path: Path) -> N
         reader(folder, split="test")
 
 
-@pytest.mark.parametrize(("key", "value"), [("encoding", "gif"), ("jpeg_quality", 0), ("megabytes", 0)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("encoding", "gif"), ("jpeg_quality", 0), ("megabytes", 0), ("address", "x")]
+)
 def test_impossible_values_name_their_place(key: str, value: object) -> None:
     with pytest.raises(UserError, match=rf"^shards\.{key}={value}: must"):
-        ShardsConfig(**{"encoding": "png", "jpeg_quality": 95, "megabytes": 1, key: value})  # type: ignore[arg-type]
+        shards_config(**{key: value})
 
 
 def test_pictures_keep_what_they_promise() -> None:
     picture = np.zeros((32, 32, 3), np.uint8)
     picture[:, 11:] = (255, 30, 90)
-    assert np.array_equal(pictures.decode(pictures.encode(picture, "png", 1)), picture)
+    for lossless in ("png", "webp"):
+        assert np.array_equal(pictures.decode(pictures.encode(picture, lossless, 1)), picture)
     jpeg = pictures.decode(pictures.encode(picture, "jpeg", 95))
     assert np.abs(jpeg.astype(int) - picture).max() < 40  # 4:2:0 would be off by far more at the edge
-    with pytest.raises(ValueError, match="not a picture"):
-        pictures.decode(b"GIF89a")
+    for bad in (b"GIF89a", b"\xff\xd8\xff", pictures.encode(picture, "jpeg", 95)[:300]):
+        with pytest.raises(ValueError):
+            pictures.decode(bad)
+    with pytest.raises(ValueError, match="another size"):
+        pictures.stack([pictures.encode(picture, "jpeg", 95)], 64)
+
+
+def test_the_fast_jpeg_decoder_agrees_with_pillow() -> None:
+    random = np.random.default_rng(0)
+    for quality in (50, 95):
+        data = pictures.encode(random.integers(0, 256, (32, 32, 3), dtype=np.uint8), "jpeg", quality)
+        assert np.array_equal(pictures.decode(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (480, 640), (20, 31), (1080, 1920)])
+def test_squares_agree_with_exact_arithmetic(size: tuple[int, int]) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    assert np.abs(pictures.square(frame, 32).astype(int) - square(frame, 32)).max() <= 1

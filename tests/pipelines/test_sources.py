@@ -9,17 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from digan.data.clips import ClipsConfig
 from digan.errors import UserError
-from pipelines import ingest as stage
 from pipelines.ingest import ingest
-from pipelines.media.shard_writer import ShardsConfig
+from pipelines.media.plan import by_split
 from pipelines.media.shards import read_clips, read_index
 from pipelines.sources import SOURCES, RawVideo, kinetics_food, open_source
-from tests.conftest import ROOT, source_config
+from tests.conftest import ROOT, clips_config, shards_config, source_config
 
-CLIPS = ClipsConfig(resolution=32, frames=4, frame_stride=1, validation_share=0.5)
-SHARDS = ShardsConfig(encoding="png", jpeg_quality=95, megabytes=1.0)
+CLIPS = clips_config(resolution=32, frames=4, frame_stride=1, validation_share=0.5)
+SHARDS = shards_config(encoding="png", jpeg_quality=95, megabytes=1.0)
 
 
 def write_video(path: Path, codec: str, frames: int = 20) -> None:
@@ -67,8 +65,8 @@ def raw(names: Iterable[str]) -> list[RawVideo]:
 def test_added_videos_move_none_between_splits() -> None:
     old = [f"class{k % 7}/video{k}.mp4" for k in range(4000)]
     new = [f"added{k}.mp4" for k in range(3000)] + [f"class{k % 7}/a{k}.mp4" for k in range(3000)]
-    before = {split: {video.name for video in chosen} for split, chosen in stage._split(raw(old), CLIPS).items()}
-    after = {split: {video.name for video in chosen} for split, chosen in stage._split(raw(new + old), CLIPS).items()}
+    before = {split: {video.name for video in chosen} for split, chosen in by_split(raw(old), CLIPS).items()}
+    after = {split: {video.name for video in chosen} for split, chosen in by_split(raw(new + old), CLIPS).items()}
     assert all(before[split] == after[split] & set(old) for split in ("train", "val"))
     assert not after["train"] & after["val"] and len(after["train"] | after["val"]) == 10_000
     assert 0.45 < len(after["val"]) / 10_000 < 0.55
@@ -191,7 +189,7 @@ def test_taichi_hd_makes_clips_of_all_phases(tmp_path: Path) -> None:
     assert splits(open_source(config)) == {name: "train" if "train/" in name else "val" for name in tree}
     starts = {1: [0, 4, 8, 12], 4: [0, 1, 2, 3]}
     for stride, expected in starts.items():
-        clips = ClipsConfig(resolution=32, frames=4, frame_stride=stride, validation_share=0.5)
+        clips = clips_config(resolution=32, frames=4, frame_stride=stride, validation_share=0.5)
         ingest(config, clips, SHARDS, tmp_path / "out", processes=1)
         found_clips = list(read_clips(tmp_path / "out", split="train", count=4, seed=0))
         assert sorted(int(clip.name.rsplit("@", 1)[1]) for clip in found_clips) == expected

@@ -108,7 +108,7 @@ def write_shards(folder: Path, *, shards: int = 4, videos: int = 3) -> None:
         )
     splits = {"train": tuple(listed)}
     index = ShardIndex(
-        folder=folder,
+        address=str(folder),
         resolution=RESOLUTION,
         frames=FRAMES,
         frame_stride=1,
@@ -118,6 +118,7 @@ def write_shards(folder: Path, *, shards: int = 4, videos: int = 3) -> None:
         origin={},
         software={},
         counts={},
+        statistics={},
         digest=digest_of(splits),
     )
     (folder / "index.json").write_text(index_to_json(index))

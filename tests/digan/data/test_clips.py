@@ -5,10 +5,11 @@ import pytest
 
 from digan.data.clips import ClipsConfig, Cut, frames_needed, segment_windows, segments, square
 from digan.errors import UserError
+from tests.conftest import clips_config
 
 
 def config(**changes: object) -> ClipsConfig:
-    return ClipsConfig(**{"resolution": 32, "frames": 4, "frame_stride": 1, "validation_share": 0.2, **changes})  # type: ignore[arg-type]
+    return clips_config(**{"resolution": 32, "frames": 4, "frame_stride": 1, "validation_share": 0.2, **changes})
 
 
 def numbered(count: int) -> list[np.ndarray]:
@@ -95,3 +96,36 @@ def test_the_shortest_video_that_gives_a_clip(cut: Cut, stride: int) -> None:
     clips = config(frame_stride=stride)
     needed = frames_needed(clips, cut)
     assert list(segments(numbered(needed), clips, cut)) and not list(segments(numbered(needed - 1), clips, cut))
+
+
+def moving(levels: list[int]) -> list[np.ndarray]:
+    """Frames of one grey each."""
+    return [np.full((32, 32, 3), level, np.uint8) for level in levels]
+
+
+def test_scenes_without_motion_are_left_out_and_no_clip_goes_across() -> None:
+    levels = [10, 20, 30, 40, 50, *[60] * 9, 70, 80, 90, 100, 110]  # nine equal frames: the first of them has moved
+    for cut in ("every", "apart"):
+        found = list(segments(moving(levels), config(drop_static=1.0), cut))  # type: ignore[arg-type]
+        numbers = [segment.numbers for segment in found]
+        assert (
+            numbers == [(0, 1, 2, 3, 4, 5), (14, 15, 16, 17, 18)]
+            if cut == "every"
+            else [(0, 1, 2, 3), (14, 15, 16, 17)]
+        )
+    short = [10, 20, 30, 30, 30, 30, 40, 50]  # three still frames are no clip's length
+    assert [len(s.numbers) for s in segments(moving(short), config(drop_static=1.0))] == [8]
+    assert list(segments(moving([7] * 50), config(drop_static=1.0, drop_black=0.0))) == []
+    assert [len(s.numbers) for s in segments(moving([7] * 5), config())] == [5]
+
+
+def test_black_scenes_are_left_out() -> None:
+    levels = [0, 1, 2, 3, 4, 5, 50, 60, 50, 60, 0, 0, 50, 60, *[3, 5] * 5]
+    found = list(segments(moving(levels), config(drop_black=8.0)))
+    assert [segment.numbers for segment in found] == [tuple(range(6, 14))]
+
+
+@pytest.mark.parametrize("key", ["drop_static", "drop_black", "fps"])
+def test_impossible_options_name_their_place(key: str) -> None:
+    with pytest.raises(UserError, match=rf"^clips\.{key}=-1: must be from 0"):
+        config(**{key: -1})

@@ -1,0 +1,168 @@
+"""What ingest costs beside decoding: ``python -m benchmarks.ingest [--clips FOLDER] [--files 300] [--runs 3] [--memory]``
+
+The files of ``--clips`` from 100 kB on (default ../shared/data/clips; else videos made here) are repeated to ``--files``. In turns:
+bare: decord alone on two processes, no resize, nothing kept; ingest: the stage's work by two processes; ray: the same
+through Ray, its start included. Frames a second. ``--memory``: peak memory of all processes with 20 and with 2 000 files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.reading import make_videos
+
+SHARED = Path("../shared/data/clips")
+SMALLEST = 100_000  # bytes: two of the shared files have too few frames for a clip
+
+
+def count_frames(address: str) -> int:
+    """Decode a file with the pipeline's decoder and count its frames."""
+    from pipelines.media import video
+
+    return sum(1 for _ in video.decode(Path(address)).frames)
+
+
+def bare_decoding(address: str) -> int:
+    """Decode a file with decord alone and count its frames; PyAV where decord fails."""
+    import decord
+
+    try:
+        reader = decord.VideoReader(address, num_threads=1)
+        total = 0
+        for start in range(0, len(reader), 32):
+            total += reader.get_batch(range(start, min(start + 32, len(reader)))).shape[0]
+        return total
+    except Exception:
+        return count_frames(address)
+
+
+def repeated(folder: Path, given: list[Path], count: int) -> Path:
+    """``count`` files: the given ones under new names."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        path = given[number % len(given)]
+        try:
+            os.link(path, folder / f"{number:05d}{path.suffix}")
+        except OSError:
+            shutil.copy(path, folder / f"{number:05d}{path.suffix}")
+    return folder
+
+
+def run_ingest(raw: Path, out: Path, encoding: str, *, on_ray: bool) -> int:
+    """Ingest at 128x128 and say how many frames were decoded."""
+    import json
+
+    from pipelines import params
+    from pipelines.ingest import ingest
+    from pipelines.media import chunks
+    from pipelines.media.shard_writer import ShardsConfig
+    from pipelines.services import cluster, tasks
+    from pipelines.sources import SourceConfig
+
+    defaults = params.load()
+    values = defaults.as_dict()
+    source = SourceConfig(**{**values["source"], "name": "folder", "path": str(raw)})
+    clips = type(defaults.clips)(**{**values["clips"], "resolution": 128})
+    shards = ShardsConfig(**{**values["shards"], "encoding": encoding, "megabytes": 16.0})
+    shutil.rmtree(out, ignore_errors=True)
+    if on_ray:
+        with cluster.connect(defaults.cluster):
+            ingest(source, clips, shards, out, run=lambda wanted: tasks.run(chunks.make_chunk, wanted))
+    else:
+        ingest(source, clips, shards, out)
+    report = json.loads((out / "ingest_report.json").read_text())
+    assert not report["refused"], report["refused"]
+    return sum(int(frames) * files for frames, files in report["frames"].items())
+
+
+def run_bare(raw: Path) -> int:
+    """Bare decoding of all files by two processes."""
+    from pipelines.media.isolation import IsolatedPool
+
+    paths = [str(path) for path in sorted(raw.iterdir())]
+    with IsolatedPool("benchmarks.ingest:bare_decoding", processes=2) as pool:
+        return sum(pool.map(paths, lambda _: 600.0))
+
+
+@contextmanager
+def watched() -> Iterator[list[float]]:
+    """The most megabytes (PSS, so shared pages count once) of this process and its descendants meanwhile."""
+    import psutil
+
+    most, stop = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.2):
+            total = 0
+            for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+                try:
+                    total += process.memory_full_info().pss
+                except psutil.Error:
+                    continue
+            most[0] = max(most[0], total / 1e6)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield most
+    finally:
+        stop.set()
+        thread.join()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=Path, default=SHARED)
+    parser.add_argument("--files", type=int, default=300)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--encoding", default="jpeg")
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--no-ray", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="digan-ingest-") as name:
+        place = Path(name)
+        if arguments.memory:
+            make_videos(place / "made", 5, frames=32)
+            given = sorted((place / "made").iterdir())
+        elif arguments.clips.is_dir():
+            given = sorted(path for path in arguments.clips.iterdir() if path.stat().st_size > SMALLEST)
+        else:
+            make_videos(place / "made", 12)
+            given = sorted((place / "made").iterdir())
+        if arguments.memory:
+            for count in (20, 2000):
+                raw = repeated(place / str(count), given, count)
+                with watched() as most:
+                    run_ingest(raw, place / "out", arguments.encoding, on_ray=False)
+                print(f"{count:5} files: {most[0]:.0f} MB at most, all processes", flush=True)
+            return
+        raw = repeated(place / "raw", given, arguments.files)
+        ways: dict[str, Callable[[], int]] = {
+            "bare": lambda: run_bare(raw),
+            "ingest": lambda: run_ingest(raw, place / "out", arguments.encoding, on_ray=False),
+        }
+        if not arguments.no_ray:
+            ways["ray"] = lambda: run_ingest(raw, place / "out", arguments.encoding, on_ray=True)
+        found: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(arguments.runs):
+            for way, work in ways.items():
+                began = time.perf_counter()
+                frames = work()
+                found[way].append(frames / (time.perf_counter() - began))
+        print(f"{arguments.files} files, {frames} frames, {arguments.encoding}; frames/s, median (min-max)")
+        for way, rates in found.items():
+            ratio = statistics.median(a / b for a, b in zip(rates, found["bare"], strict=True))
+            print(f"{way:8} {statistics.median(rates):8.0f} ({min(rates):.0f}-{max(rates):.0f})  ratio {ratio:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""A chunk: successive videos of a split that one task turns into shards, on any core of any machine.
+
+A task is told all it needs and reads nothing else, so it gives the same bytes wherever it runs. Decoding happens in a
+process beside it that may crash, hang or leak (isolation.py); videos on S3 are fetched to a temporary folder a few at
+a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from digan.data.clips import ClipsConfig, Cut
+from pipelines.media import encode, isolation, pictures, storage
+from pipelines.media.encode import EncodedVideo, EncodeJob, Kind, Levels
+from pipelines.media.shard_writer import ChunkDone, ChunkWriter, ShardsConfig, write_record
+
+FETCHED_AHEAD = 4  # videos that are fetched from S3 while earlier ones are decoded
+SECONDS, SECONDS_PER_MEGABYTE = 60.0, 5.0  # what a video may take
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkVideo:
+    """A video of a chunk: its name, address, class, and what its bytes are known by (``stamp``)."""
+
+    name: str
+    address: str
+    category: str | None
+    label: int | None
+    kind: Kind
+    cut: Cut
+    bytes: int
+    stamp: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkTask:
+    """What a task is asked to do: these videos, in this order, into shards below ``building``."""
+
+    split: str
+    number: int
+    videos: tuple[ChunkVideo, ...]
+    clips: ClipsConfig
+    shards: ShardsConfig
+    software: dict[str, str]
+    building: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Everything that the chunk's bytes depend on, with files known by name, size and stamp."""
+        known = [(v.name, v.category, v.label, v.kind, v.cut, v.bytes, v.stamp) for v in self.videos]
+        config = {**asdict(self.shards), "address": ""}
+        text = json.dumps([known, asdict(self.clips), config, self.software], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class ChunkMaker:
+    """``with ChunkMaker() as make: make(task)``: does tasks one after the other, with one process for decoding."""
+
+    def __init__(self) -> None:
+        self._pool = isolation.IsolatedPool(encode.FUNCTION, processes=1)
+
+    def __enter__(self) -> ChunkMaker:
+        self._pool.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.__exit__(*error)
+
+    def __call__(self, task: ChunkTask) -> ChunkDone:
+        """Write the chunk's shards, then its record."""
+        clips, shards = task.clips, task.shards
+        writer = ChunkWriter(
+            address=task.building,
+            split=task.split,
+            chunk=task.number,
+            suffix=pictures.SUFFIX[shards.encoding],
+            limit=int(shards.megabytes * 1e6),
+        )
+        records: list[dict[str, Any]] = []
+        levels = Levels()
+        with _jobs(task) as jobs, closing(self._pool.map(jobs, _seconds)) as results:
+            for number, (video, result) in enumerate(zip(task.videos, results, strict=True)):
+                done = encode.refusal(result.reason) if isinstance(result, isolation.Lost) else result
+                rate = None if done.fps is None else done.fps / clips.frame_stride
+                meta = {"name": video.name, "category": video.category, "label": video.label, "fps": rate}
+                for part, segment in enumerate(done.segments):
+                    writer.add(meta, segment, number=part, clip_frames=clips.frames)
+                records.append(_record(video, done))
+                levels += done.levels
+                jobs.release(number)
+        writer.close_shard()
+        chunk = ChunkDone(shards=tuple(writer.shards), records=tuple(records), levels=levels)
+        write_record(task.building, task.split, task.number, task.fingerprint, chunk)
+        return chunk
+
+
+def _record(video: ChunkVideo, done: EncodedVideo) -> dict[str, Any]:
+    """What the report says of a video."""
+    return {
+        "name": video.name,
+        "category": video.category,
+        "bytes": video.bytes,
+        "refused": done.refused,
+        "decoder": done.decoder,
+        "note": done.note,
+        "frames": done.frames,
+        "fps": done.fps,
+        "steady": done.steady,
+        "size": list(done.size),
+        "codec": done.codec,
+    }
+
+
+class _Jobs(Sequence[EncodeJob]):
+    """The jobs of a chunk; asking for one waits until its video is here, and starts to fetch the next ones."""
+
+    def __init__(self, task: ChunkTask, folder: Path | None) -> None:
+        self._task, self._folder = task, folder
+        self._threads = ThreadPoolExecutor(FETCHED_AHEAD, thread_name_prefix="videos") if folder else None
+        self._fetched: dict[int, Future[Path]] = {}
+
+    def __len__(self) -> int:
+        return len(self._task.videos)
+
+    def __getitem__(self, number: Any) -> Any:
+        video = self._task.videos[number]
+        job = EncodeJob(
+            path=Path(video.address),
+            clips=self._task.clips,
+            encoding=self._task.shards.encoding,
+            jpeg_quality=self._task.shards.jpeg_quality,
+            kind=video.kind,
+            cut=video.cut,
+            seconds=SECONDS + SECONDS_PER_MEGABYTE * max(video.bytes, 0) / 1e6,
+        )
+        if self._threads is None:
+            return job
+        for ahead in range(number, min(number + FETCHED_AHEAD, len(self))):
+            if ahead not in self._fetched:
+                self._fetched[ahead] = self._threads.submit(self._fetch, ahead)
+        return replace(job, path=self._fetched[number].result())
+
+    def release(self, number: int) -> None:
+        """The video is not needed any more."""
+        if number in self._fetched:
+            path = self._fetched[number].result()
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+
+    def _fetch(self, number: int) -> Path:
+        assert self._folder is not None
+        video = self._task.videos[number]
+        path = self._folder / f"{number}{Path(video.name).suffix}"
+        if video.kind == "frames":
+            for name in storage.list_names(video.address):
+                if "/" not in name:
+                    storage.download(storage.join(video.address, name), path / name)
+        else:
+            try:
+                storage.download(video.address, path)
+            except FileNotFoundError:
+                return path  # it has gone since it was listed: refused by name, as on a disk
+        return path
+
+
+@contextmanager
+def _jobs(task: ChunkTask) -> Iterator[_Jobs]:
+    if not any(storage.is_remote(video.address) for video in task.videos):
+        yield _Jobs(task, None)
+        return
+    with tempfile.TemporaryDirectory(prefix="digan-videos-") as folder:
+        jobs = _Jobs(task, Path(folder))
+        try:
+            yield jobs
+        finally:
+            jobs.stop()
+
+
+def _seconds(job: EncodeJob) -> float:
+    return job.seconds
+
+
+_maker: ChunkMaker | None = None
+
+
+def make_chunk(task: ChunkTask) -> ChunkDone:
+    """What a task on Ray does; its process keeps the one that decodes, which ends with it."""
+    global _maker
+    if _maker is None:
+        _maker = ChunkMaker().__enter__()
+    return _maker(task)

@@ -1,0 +1,128 @@
+"""Whole shards in memory, fetched ahead of their use: from a path or S3, through an optional cache on disk.
+
+Every shard is compared with the SHA-256 that the index gives; one that arrives altered is fetched again before it is
+refused. The cache is a matter of the machine that reads, so two variables set it: DIGAN_CACHE (a folder) and
+DIGAN_CACHE_GB (its bound, 10 if not said); least lately used shards go first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from digan.errors import UserError
+from pipelines.media import storage
+from pipelines.media.order import Window
+from pipelines.media.shard_index import Shard, ShardIndex
+from pipelines.media.tars import NoShard, Sample, samples_of
+
+TRANSFERS = 4  # shards that are fetched from S3 at once
+FETCHES = 3  # times that a shard is fetched which arrives altered
+CACHE_GB = 10.0
+
+
+def read_shard(address: str | Path, shard: Shard) -> tuple[Sample, ...]:
+    """All samples of one tar, checked against the index; ``UserError`` where it is missing, altered, or has members
+    that a shard never has.
+    """
+    data = _fetched(str(address), shard)
+    try:
+        found = samples_of(data)
+    except NoShard as error:
+        raise UserError(f"{address}: {error}; do not trust it, make the shards again") from error
+    if len(found) != len(shard.windows):
+        raise UserError(f"{address}: holds {len(found)} samples, not {len(shard.windows)}; make the shards again")
+    return found
+
+
+class ShardStore:
+    """The shards that a reader is at and those that it will be at next, each fetched once by threads in the
+    background; what neither needs is given up.
+    """
+
+    def __init__(self, index: ShardIndex) -> None:
+        self._index = index
+        self._kept: dict[str, Future[tuple[Sample, ...]]] = {}
+        threads = TRANSFERS if storage.is_remote(index.address) else 1
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="shards")
+        weakref.finalize(self, self._threads.shutdown, wait=False, cancel_futures=True)
+
+    def want(self, present: Sequence[Shard], coming: Sequence[Shard] = ()) -> None:
+        """Begin to fetch what is not there yet, and give up everything else."""
+        wanted = {shard.path: shard for shard in (*present, *coming)}
+        for path in [path for path in self._kept if path not in wanted]:
+            self._kept.pop(path).cancel()
+        for path, shard in wanted.items():
+            if path not in self._kept:
+                address = storage.join(self._index.address, path)
+                self._kept[path] = self._threads.submit(read_shard, address, shard)
+
+    def sample(self, window: Window) -> Sample:
+        """The stored segment that a window lies in; waits where its shard is still on the way."""
+        if window.shard.path not in self._kept:
+            self.want([window.shard])
+        return self._kept[window.shard.path].result()[window.sample]
+
+
+def _fetched(address: str, shard: Shard) -> bytes:
+    remote = storage.is_remote(address)
+    cache = _cache() if remote else None
+    kept = cache[0] / f"{shard.sha256}.tar" if cache else None
+    if kept is not None and (data := _kept(kept, shard)) is not None:
+        return data
+    for _ in range(FETCHES if remote else 1):
+        try:
+            data = storage.read_bytes(address)
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{address}: shard is missing; make the shards again, with python -m pipelines.ingest"
+            ) from error
+        if hashlib.sha256(data).hexdigest() == shard.sha256:
+            if cache is not None and kept is not None:
+                storage.write_bytes(kept, data)
+                _bound(*cache)
+            return data
+    raise UserError(f"{address}: is not the shard that the index names (SHA-256 differs); make the shards again")
+
+
+def _cache() -> tuple[Path, int] | None:
+    """The cache's folder and its bound in bytes, where there is to be one."""
+    folder, size = os.environ.get("DIGAN_CACHE", ""), os.environ.get("DIGAN_CACHE_GB", "")
+    if not folder:
+        return None
+    try:
+        bound = float(size or CACHE_GB)
+    except ValueError:
+        raise UserError(f"DIGAN_CACHE_GB={size}: must be a number of gigabytes; try 10") from None
+    return Path(folder).expanduser(), int(bound * 1e9)
+
+
+def _kept(path: Path, shard: Shard) -> bytes | None:
+    """The cached shard, unless it has been altered since."""
+    with contextlib.suppress(FileNotFoundError):
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() == shard.sha256:
+            os.utime(path)
+            return data
+        path.unlink(missing_ok=True)
+    return None
+
+
+def _bound(folder: Path, limit: int) -> None:
+    """Remove the least lately used until the rest keeps the limit; other readers may do the same at once."""
+    found = []
+    for path in folder.glob("*.tar"):
+        with contextlib.suppress(FileNotFoundError):
+            stat = path.stat()
+            found.append((stat.st_mtime_ns, stat.st_size, path))
+    excess = sum(size for _, size, _ in found) - limit
+    for _, size, path in sorted(found):
+        if excess <= 0:
+            return
+        path.unlink(missing_ok=True)
+        excess -= size

@@ -1,0 +1,87 @@
+"""A folder on S3 that sources look at as they look at one on a disk: listed once, read where a list file is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any, TextIO
+
+from digan.errors import UserError
+from pipelines.media import storage
+from pipelines.media.storage import Entry
+
+
+class Remote:
+    """An address below a listed s3:// folder, with those methods of ``pathlib.Path`` that sources use."""
+
+    def __init__(self, root: str, name: PurePosixPath, listing: dict[PurePosixPath, Entry]) -> None:
+        self._root, self._name, self._listing = root, name, listing
+
+    def __truediv__(self, other: str | PurePath) -> Remote:
+        return Remote(self._root, self._name / other, self._listing)
+
+    def __str__(self) -> str:
+        return storage.join(self._root, *self._name.parts)
+
+    __repr__ = __str__
+
+    def is_file(self) -> bool:
+        return self._name in self._listing
+
+    def is_dir(self) -> bool:
+        return not self._name.parts or any(self._name in name.parents for name in self._listing)
+
+    def exists(self) -> bool:
+        return self.is_file() or self.is_dir()
+
+    def is_absolute(self) -> bool:
+        return True
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        return storage.read_bytes(str(self)).decode(encoding)
+
+    def open(self, newline: str | None = None, encoding: str = "utf-8") -> TextIO:
+        return io.TextIOWrapper(io.BytesIO(storage.read_bytes(str(self))), encoding=encoding, newline=newline)
+
+    def entry(self) -> tuple[int, str]:
+        """Size and stamp of a file; of a folder, all its files together."""
+        if (found := self._listing.get(self._name)) is not None:
+            return found.bytes, found.stamp
+        below = [entry for name, entry in self._listing.items() if name.parent == self._name]
+        digest = hashlib.sha256("\n".join(f"{entry.name} {entry.stamp}" for entry in below).encode())
+        return sum(entry.bytes for entry in below), f"{len(below)} {digest.hexdigest()[:32]}"
+
+    def walk(self) -> Iterator[tuple[Path, list[str]]]:
+        """Every folder below that holds files, relative to this one, with their names; hidden ones are passed over."""
+        folders: dict[PurePosixPath, list[str]] = {}
+        for name in self._listing:
+            if self._name.parts and self._name not in name.parents:
+                continue
+            inner = name.relative_to(self._name)
+            if not any(part.startswith(".") for part in inner.parts):
+                folders.setdefault(inner.parent, []).append(inner.name)
+        for folder in sorted(folders):
+            yield Path(folder), sorted(folders[folder])
+
+
+Place = Path | Remote
+
+
+def place_of(address: str) -> Place:
+    """A path, or an s3:// folder with its listing; ``UserError`` where nothing lies there."""
+    if not storage.is_remote(address):
+        return Path(address).expanduser()
+    listing = {PurePosixPath(entry.name): entry for entry in storage.entries(address)}
+    if not listing:
+        raise UserError(f"source.path={address}: nothing lies there; correct the bucket or the prefix")
+    return Remote(address, PurePosixPath(), listing)
+
+
+def known_by(place: Place) -> dict[str, Any]:
+    """What a ``RawVideo`` is told of its content here: on S3 the listing knows it, on a disk nothing is asked yet."""
+    if isinstance(place, Remote):
+        size, stamp = place.entry()
+        return {"path": str(place), "bytes": size, "stamp": stamp}
+    return {"path": place}

@@ -1,0 +1,310 @@
+"""Videos and shards on a real S3 server: ingest, reading, the cache, and what a bad network may do to them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from digan.errors import UserError
+from pipelines.ingest import ingest
+from pipelines.media import storage
+from pipelines.media.shards import PairReader, read, read_clips, read_index
+from pipelines.sources import open_source
+from tests.conftest import ROOT, clips_config, shards_config, source_config
+from tests.s3 import Fault, S3Server, faulty
+
+CLIPS = clips_config(resolution=32, frames=4, frame_stride=1, validation_share=0.3)
+
+
+def strips(root: Path, count: int = 24) -> None:
+    """Videos as strips of six frames; a video's number is its red, a frame's its green."""
+    for number in range(count):
+        frames = np.zeros((32, 6 * 32, 3), np.uint8)
+        frames[..., 0] = 10 * number
+        frames[..., 1] = np.repeat(np.arange(6) * 40, 32)
+        path = root / f"class{number % 2}" / f"{number:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(frames).save(path)
+
+
+@pytest.fixture
+def shards(tmp_path: Path, s3_bucket: str) -> str:
+    """The address of shards on S3; the same set lies at ``tmp_path / "local"``, and its index at ``index``."""
+    strips(tmp_path / "raw")
+    source = source_config(name="frames", layout="strips", path=str(tmp_path / "raw"), classes=True)
+    address = storage.join(s3_bucket, "set/of shards")
+    ingest(source, CLIPS, shards_config(encoding="png", megabytes=0.05), tmp_path / "local")
+    ingest(source, CLIPS, shards_config(encoding="png", megabytes=0.05, address=address), tmp_path / "index")
+    return address
+
+
+def test_shards_on_s3_are_those_of_a_disk(shards: str, tmp_path: Path) -> None:
+    local, remote, here = (read_index(place) for place in (tmp_path / "local", shards, tmp_path / "index"))
+    assert local.splits == remote.splits == here.splits and remote.address == here.address == shards
+    assert sorted(storage.list_names(shards)) == sorted(storage.list_names(tmp_path / "local"))
+    assert sorted(path.name for path in (tmp_path / "index").iterdir()) == ["index.json", "ingest_report.json"]
+    for shard in local.splits["train"]:
+        assert storage.read_bytes(storage.join(shards, shard.path)) == (tmp_path / "local" / shard.path).read_bytes()
+    for place in (shards, tmp_path / "index"):
+        one = read(place, rank=0, world=1, seed=1, batch_size=5, labelled=True)
+        other = read(tmp_path / "local", rank=0, world=1, seed=1, batch_size=5, labelled=True)
+        for _ in range(5):
+            assert torch.equal(next(one).frames, next(other).frames)
+
+
+def test_ingest_from_and_to_s3_goes_on(
+    shards: str, s3_bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for entry in storage.list_names(tmp_path / "raw"):
+        storage.upload(tmp_path / "raw" / entry, storage.join(s3_bucket, "raw", entry))
+    source = source_config(name="frames", layout="strips", path=storage.join(s3_bucket, "raw"), classes=True)
+    config = shards_config(encoding="png", megabytes=0.05, address=storage.join(s3_bucket, "other"))
+    write, calls = storage.write_bytes, iter(range(1000))
+
+    def killed(address: str, data: bytes) -> None:
+        write(address, data)
+        if next(calls) == 12:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(source, CLIPS, config, tmp_path / "index2")
+    assert not storage.exists(storage.join(s3_bucket, "other/index.json"))
+    ingest(source, CLIPS, config, tmp_path / "index2")
+    assert "goes on after" in capsys.readouterr().out
+    assert read_index(tmp_path / "index2").splits == read_index(tmp_path / "local").splits
+    assert not any(".building" in name for name in storage.list_names(storage.join(s3_bucket, "other")))
+
+
+def test_with_faults_an_epoch_is_every_clip_once(
+    shards: str, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every tenth request fails, every twentieth body is cut in the middle and bytes are slow: two ranks, one epoch."""
+    index = read_index(tmp_path / "local")
+    total = sum(shard.clips for shard in index.splits["train"])
+    monkeypatch.setattr(storage, "FIRST_PAUSE", 0.01)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+    def fault(number: int, method: str, path: str) -> Fault:
+        return Fault(refuse=number % 10 == 0, cut=0.5 if number % 20 == 5 else None, pause=0.001)
+
+    with faulty(s3_server, fault) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.server.endpoint)
+        for _ in range(6):
+            clips = list(read_clips(shards, split="train", count=total, seed=0))
+            assert len({clip.name for clip in clips}) == total
+        met = Counter(window for rank in range(2) for window in windows_of_an_epoch(shards, rank, total))
+    assert len(met) == total and set(met.values()) == {1}
+    assert proxy.refused >= 5 and proxy.cut >= 2
+
+
+def windows_of_an_epoch(shards: str, rank: int, total: int) -> list[tuple[int, int]]:
+    """(video, first frame) of what rank ``rank`` of two reads in the first epoch, told by the colours of the pairs."""
+    reader = read(shards, rank=rank, world=2, seed=0, batch_size=1)
+    share = (rank + 1) * total // 2 - rank * total // 2
+    found = []
+    for _ in range(share):
+        pair = next(reader)
+        red, green, _ = ((pair.frames[0, 0, :, 0, 0] + 1) * 127.5).round().long().tolist()
+        found.append((red // 10, green // 40 - round(float(pair.times[0, 0]) * 3)))
+    return found
+
+
+def test_missing_and_altered_shards_are_one_line(
+    shards: str, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = read_index(shards).splits["train"][0]
+    address = storage.join(shards, shard.path)
+    data = storage.read_bytes(address)
+    storage.write_bytes(address, data[:-1] + b"1")
+    with pytest.raises(UserError, match=r"train/0\d+\.tar: is not the shard that the index names"):
+        list(read_clips(shards, split="train", count=60, seed=0))
+    storage.delete(address)
+    with pytest.raises(UserError, match=r"^s3://.*train/0\d+\.tar: shard is missing; make the shards again"):
+        list(read_clips(shards, split="train", count=60, seed=0))
+
+
+def test_a_shard_that_arrives_altered_is_fetched_again(shards: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch, calls = storage.read_bytes, Counter[str]()
+
+    def altered(address: str) -> bytes:
+        calls[address] += 1
+        data = fetch(address)
+        return data if calls[address] > 1 or not address.endswith(".tar") else data[:600] + b"!" + data[601:]
+
+    monkeypatch.setattr(storage, "read_bytes", altered)
+    assert len(list(read_clips(shards, split="train", count=20, seed=0))) == 20
+
+
+def test_the_cache_is_used_and_bounded(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = read_index(shards)
+    count, sizes = index.counts["train"]["clips"], [shard.bytes for shard in index.splits["train"]]
+    monkeypatch.setenv("DIGAN_CACHE", str(tmp_path / "cache"))
+
+    def names() -> list[str]:
+        return [clip.name for clip in read_clips(shards, split="train", count=count, seed=0)]
+
+    before = names()
+    assert {path.stem for path in (tmp_path / "cache").iterdir()} == {s.sha256 for s in index.splits["train"]}
+    for shard in index.splits["train"]:
+        storage.delete(storage.join(shards, shard.path))
+    assert names() == before  # all of it comes from the cache
+    first = tmp_path / "cache" / f"{index.splits['train'][0].sha256}.tar"
+    first.write_bytes(first.read_bytes()[:-1] + b"x")
+    with pytest.raises(UserError, match="shard is missing"):  # an altered file of the cache is not used
+        names()
+    shutil.rmtree(tmp_path / "cache")
+    for shard in index.splits["train"]:
+        storage.upload(tmp_path / "local" / shard.path, storage.join(shards, shard.path))
+    monkeypatch.setenv("DIGAN_CACHE_GB", str(2.5 * max(sizes) / 1e9))
+    assert names() == before
+    assert 0 < sum(path.stat().st_size for path in (tmp_path / "cache").iterdir()) <= 2.5 * max(sizes)
+    monkeypatch.setenv("DIGAN_CACHE_GB", "much")
+    with pytest.raises(UserError, match="DIGAN_CACHE_GB=much: must be a number"):
+        names()
+
+
+def test_any_webdataset_reads_the_shards_from_s3(shards: str, tmp_path: Path) -> None:
+    """By a stream that the user opens, as with any other tar."""
+    from webdataset import tariterators
+
+    shard = read_index(shards).splits["train"][0]
+    with storage.open_read(storage.join(shards, shard.path)) as stream:
+        members = tariterators.tar_file_expander([{"url": shard.path, "stream": stream}])
+        assert len(list(tariterators.group_by_keys(members))) == len(shard.windows)
+
+
+def test_official_layouts_are_found_on_s3(s3_bucket: str, tmp_path: Path) -> None:
+    """The same videos, splits and classes as from a disk, for a data set with lists and one of frames."""
+    ucf = tmp_path / "ucf"
+    lists = {"classInd": "1 Archery\n2 Diving\n", "trainlist01": "Archery/a.avi 1\n", "testlist01": "Diving/b.avi\n"}
+    for name, text in lists.items():
+        (ucf / "ucfTrainTestlist").mkdir(parents=True, exist_ok=True)
+        (ucf / "ucfTrainTestlist" / f"{name}.txt").write_text(text)
+    for name in ("Archery/a.avi", "Diving/b.avi", "Diving/.hidden.avi"):
+        (ucf / "UCF-101" / name).parent.mkdir(parents=True, exist_ok=True)
+        (ucf / "UCF-101" / name).write_bytes(name.encode())
+    sky = tmp_path / "sky"
+    for part in ("sky_train", "sky_test"):
+        for number in (1, 2, 10):
+            path = sky / part / "v" / "c" / f"c_frames_{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((32, 32, 3), number, np.uint8)).save(path)
+    for root in (ucf, sky):
+        for name in storage.list_names(root):
+            storage.upload(root / name, storage.join(s3_bucket, root.name, name))
+    for name, root in (("ucf101", ucf), ("sky_timelapse", sky)):
+        local = open_source(source_config(name=name, path=str(root)))
+        remote = open_source(source_config(name=name, path=storage.join(s3_bucket, root.name)))
+        assert [(v.name, v.category, v.split, v.kind) for v in local] == [
+            (v.name, v.category, v.split, v.kind) for v in remote
+        ]
+        assert all(video.stamp and storage.is_remote(video.path) for video in remote)
+    with pytest.raises(UserError, match=r"^source\.path=s3://.*/nothing: nothing lies there"):
+        open_source(source_config(name="ucf101", path=storage.join(s3_bucket, "nothing")))
+    with pytest.raises(UserError, match="holds no folder UCF-101"):
+        open_source(source_config(name="ucf101", path=storage.join(s3_bucket, "sky")))
+
+
+@pytest.mark.slow
+def test_dvc_pushes_and_pulls_to_the_store(s3_bucket: str, s3_server: S3Server, tmp_path: Path) -> None:
+    """As docs/data.md says: what one clone has made and pushed, another pulls."""
+    first = tmp_path / "first"
+    (first / "outputs").mkdir(parents=True)
+    strips(tmp_path / "raw", 16)
+    source = source_config(name="frames", layout="strips", path=str(tmp_path / "raw"))
+    ingest(source, CLIPS, shards_config(encoding="png", megabytes=0.05), first / "outputs/shards")
+
+    def dvc(folder: Path, *words: str) -> None:
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("dvc")), *words],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **s3_server.environment, "DVC_NO_ANALYTICS": "1"},
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    dvc(first, "init", "--no-scm", "--quiet")
+    dvc(first, "remote", "add", "--default", "store", storage.join(s3_bucket, "dvc"))
+    dvc(first, "remote", "modify", "store", "endpointurl", s3_server.endpoint)
+    dvc(first, "add", "outputs/shards")
+    dvc(first, "push")
+    second = tmp_path / "second"
+    second.mkdir()
+    shutil.copytree(first / ".dvc", second / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
+    (second / "outputs").mkdir()
+    shutil.copy(first / "outputs/shards.dvc", second / "outputs/shards.dvc")
+    dvc(second, "pull")
+    pulled = {name: digest(second / "outputs/shards" / name) for name in storage.list_names(second / "outputs/shards")}
+    assert pulled == {
+        name: digest(first / "outputs/shards" / name) for name in storage.list_names(first / "outputs/shards")
+    }
+    assert next(PairReader(second / "outputs/shards", rank=0, world=1, seed=0, batch_size=2)).frames.shape[0] == 2
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_moments(tmp_path: Path) -> None:
+    """The stage as a user runs it, on Ray, killed with its whole session; the set ends up as an undisturbed one."""
+    import signal
+    import time
+
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ="safe", pure=True)
+    strips(tmp_path / "raw", 25)
+    for number in range(200):
+        shutil.copy(
+            tmp_path / f"raw/class{number % 2}/{number % 24:02d}.png", tmp_path / f"raw/class0/copy{number}.png"
+        )
+    values = yaml.load(ROOT / "params.yaml")
+    values["source"] |= {"name": "frames", "layout": "strips", "path": str(tmp_path / "raw")}
+    values["clips"] |= {"frames": 4, "resolution": 256}
+    values["shards"] |= {"encoding": "png", "megabytes": 0.05}
+    random = np.random.default_rng(0)
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        with (folder / "params.yaml").open("w") as file:
+            yaml.dump(values, file)
+        command = [sys.executable, "-m", "pipelines.ingest"]
+        with (folder / "log").open("ab") as log:
+            return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+
+    began = time.monotonic()
+    assert start("undisturbed").wait() == 0
+    whole = time.monotonic() - began
+    for _ in range(10):
+        process = start("killed")
+        time.sleep(whole * random.uniform(0.2, 0.9))
+        with pytest.raises(ProcessLookupError) if process.poll() is not None else pytest.MonkeyPatch.context():
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert start("killed").wait() == 0, (tmp_path / "killed/log").read_text()[-2000:]
+    assert b"goes on after" in (tmp_path / "killed/log").read_bytes()
+    found = [
+        {
+            name: digest(tmp_path / run / "outputs/shards" / name)
+            for name in storage.list_names(tmp_path / run / "outputs/shards")
+        }
+        for run in ("undisturbed", "killed")
+    ]
+    assert found[0] == found[1] and json.loads((tmp_path / "killed/outputs/shards/index.json").read_text())
