@@ -417,7 +417,7 @@ def follow(book: Logbook, messages: list[Any], fit: Callable[[], None]) -> str:
     channel, stream = FakeChannel(), io.StringIO()
     for message in messages:
         channel.messages.put(message)
-    train._follow(FakeTrainer(fit), channel, book, TrainingLine("train", stream), 3)  # type: ignore[arg-type]
+    train._follow(FakeTrainer(fit), channel, book, TrainingLine("train", stream), 3, None)  # type: ignore[arg-type]
     return stream.getvalue()
 
 
