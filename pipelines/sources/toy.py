@@ -22,7 +22,7 @@ from digan.errors import UserError
 from pipelines.sources import RawVideo, SourceConfig
 from pipelines.sources.listing import check_classes
 
-VERSION = 3  # goes up with every change of what is drawn
+VERSION = 4  # goes up with every change of what is drawn
 SIZE, FRAMES, FPS = 128, 24, 12
 CRF = "12"
 PROGRESS_SECONDS = 5.0
@@ -36,11 +36,11 @@ BACKGROUNDS = {
     "paper": (246, 240, 228), "mist": (222, 232, 240), "mint": (216, 238, 222), "blush": (248, 224, 220),
 }  # fmt: skip
 SHAPES = ("circle", "square", "triangle", "heart")
-PATHS = ("line", "circle", "bounce", "wave")
+PATHS = ("line", "circle", "hop", "wave")
 
 
 def videos(config: SourceConfig) -> list[RawVideo]:
-    """Make the files under ``outputs/raw/toy`` unless they lie there already; classes are the shapes."""
+    """Make the files under ``outputs/raw/toy`` unless they lie there already; classes are colour and shape."""
     folder = CACHE / f"seed{config.toy_seed}"
     names = [f"{number:06d}" for number in range(config.toy_videos)]
     wanted = {"version": VERSION, "seed": config.toy_seed, "videos": config.toy_videos}
@@ -54,7 +54,7 @@ def videos(config: SourceConfig) -> list[RawVideo]:
         labels = _make(folder, names, wanted)
     found = [
         RawVideo(
-            name=f"{labels[name]['shape']}/{name}.mp4", path=folder / f"{name}.mp4", category=labels[name]["shape"]
+            name=f"{class_of(labels[name])}/{name}.mp4", path=folder / f"{name}.mp4", category=class_of(labels[name])
         )
         for name in names
     ]
@@ -99,35 +99,40 @@ def draw_label(seed: int, number: int) -> dict[str, Any]:
         "shape": SHAPES[number % len(SHAPES)],
         "colour": colours[random.integers(len(colours))],
         "background": backgrounds[random.integers(len(backgrounds))],
-        "size": round(float(random.uniform(0.42, 0.54)), 4),  # radius; the picture reaches from -1 to 1
+        "size": round(float(random.uniform(0.56, 0.66)), 4),  # radius; the picture reaches from -1 to 1
         "path": PATHS[random.integers(len(PATHS))],
-        "speed": round(float(random.uniform(0.45, 0.9)), 4),  # 1: about once across the picture in the video
+        "speed": round(float(random.uniform(0.6, 1.0)), 4),  # 1: once across, half a circle or a whole hop
         "direction": round(float(random.uniform(0, 2 * np.pi)), 4),  # radians: of the way, or where the circle begins
-        "turn": int(random.choice((-1, 1))),  # -1 or 1: which way round
-        "phase": round(float(random.uniform(0, 1)), 4),  # where on its way the object is at the first frame
+        "turn": int(random.choice((-1, 1))),  # -1 or 1: which way round, or to which side
+        "phase": round(float(random.uniform(0, 1)), 4),  # where on its way the object is
     }
+
+
+def class_of(label: dict[str, Any]) -> str:
+    """The class of a video: what is in it, such as ``coral_heart``; how it moves is no part of it."""
+    return f"{label['colour']}_{label['shape']}"
 
 
 def positions(label: dict[str, Any], frames: int = FRAMES) -> np.ndarray:
     """Where the centre of the object is, float64 [T, 2]; never so far out that the object leaves the picture."""
-    t = np.arange(frames) / (frames - 1) * label["speed"]
+    t = np.arange(frames) / (frames - 1)
+    speed, phase = label["speed"], label["phase"]
     room = 0.94 - label["size"]  # farthest centre in each direction
     along = np.array([np.cos(label["direction"]), np.sin(label["direction"])])
     across = np.array([-along[1], along[0]]) * label["turn"]
-    swing = np.sin(2 * np.pi * (0.5 * t + label["phase"]))  # forth and back, gentle at the ends
+    way = (1 - speed) * (2 * phase - 1) + speed * (2 * t - 1)  # from one side to the other, evenly
     if label["path"] == "line":
-        return room * swing[:, None] * along
+        return room * way[:, None] * along
     if label["path"] == "circle":
-        angle = label["direction"] + label["turn"] * 2 * np.pi * 0.8 * t
-        return 0.85 * room * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        angle = label["direction"] + label["turn"] * 2 * np.pi * 0.5 * speed * t
+        return 0.9 * room * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     if label["path"] == "wave":
-        side = 0.38 * np.sin(2 * np.pi * (1.1 * t + label["phase"]))
-        return room * (0.9 * swing[:, None] * along + side[:, None] * across)
-    # bounce: a ball that hops up from the floor and drifts from side to side
-    hop = (1.3 * t + label["phase"]) % 1.0
+        side = 0.4 * np.sin(2 * np.pi * (0.6 * speed * t + phase))
+        return room * (0.9 * way[:, None] * along + side[:, None] * across)
+    # hop: thrown up from the floor, it comes down further on
+    hop = phase * (1 - speed) + speed * t
     height = 4 * hop * (1 - hop)  # 0 on the floor, 1 at the top
-    drift = np.sin(2 * np.pi * (0.35 * t * label["turn"]) + label["direction"])
-    return room * np.stack([0.9 * drift, 0.9 - 1.5 * height], axis=1)
+    return room * np.stack([0.8 * way * label["turn"], 0.9 - 1.6 * height], axis=1)
 
 
 def distance(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
