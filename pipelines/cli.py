@@ -91,7 +91,7 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     add("--from", type=float, default=0.0, dest="start", help="first time; training clips span 0 to 1 (default: 0)")
     add("--to", type=float, default=1.0, dest="stop", help="last time; beyond 1 it extrapolates (default: 1)")
     add("--truncation", type=float, default=1.0, help="psi: 1 is off, towards 0 more alike (default: 1)")
-    add("--label", type=int, help="class number, for class-conditional models")
+    add("--label", help="class, by name or number, of a class-conditional model (default: drawn by the seed)")
     add("--fps", type=float, default=8.0, help="frames a second in .mp4 and .gif (default: 8)")
     add("--scale", type=int, default=1, help="enlarge by whole pixels (default: 1)")
     add("--out", required=True, type=Path, help="clip.mp4, clip.gif or strip.png")
@@ -112,15 +112,14 @@ def sample_command(arguments: argparse.Namespace) -> None:
 
     from digan.checkpointing import load_generator
     from digan.sampling import sample
+    from pipelines.evaluation import class_names
     from pipelines.media import write
 
     generator = load_generator(folder)
     times = torch.linspace(arguments.start, arguments.stop, arguments.frames)
-    labels = None if arguments.label is None else [arguments.label] * len(seeds)
-    if labels is not None and not 0 <= arguments.label < generator.config.classes:
-        classes = generator.config.classes
-        known = f"has the classes 0 to {classes - 1}" if classes else "knows no classes; leave --label out"
-        raise UserError(f"--label {arguments.label}: the model {known}")
+    labels = None
+    if arguments.label is not None:
+        labels = [class_names.number_of(arguments.label, folder, generator.config.classes)] * len(seeds)
     videos = sample(generator, seeds=seeds, times=times, labels=labels, truncation=arguments.truncation)
     if out.suffix.lower() == ".png":
         write.write_strip(out, videos, arguments.scale)

@@ -21,7 +21,7 @@ from digan import checkpointing
 from digan.errors import UserError
 from pipelines import reference
 from pipelines.errors import run_stage
-from pipelines.evaluation import embedding, gallery, nearest, report, tracked
+from pipelines.evaluation import class_names, embedding, gallery, nearest, report, tracked
 from pipelines.evaluation.cache import Cache
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.figures import Figures, described, figures_of
@@ -158,6 +158,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         measured = measure(settings, index, runner)
     content, metric, real = measured.content, measured.figures[measured.content["metric"]], measured.real
     shutil.copytree(measured.best.folder, BEST, dirs_exist_ok=True)
+    class_names.write(BEST, index.classes)
     shown = show(measured, settings, index)
     written = {"figures": content, "files": shown, "reference": real.index, "curve": measured.curve}
     write.write_bytes(EVALUATION / "index.json", (json.dumps(written, indent=1) + "\n").encode())

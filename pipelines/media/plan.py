@@ -63,18 +63,26 @@ def planned(
     return [tuple(chunk) for chunk in found]
 
 
+def sizes_of(videos: Sequence[RawVideo]) -> list[int]:
+    """The bytes of each video, of all its frames together where it is a folder; -1 where it is gone."""
+    return [_bytes_and_stamp(video)[0] for video in videos]
+
+
+def _bytes_and_stamp(video: RawVideo) -> tuple[int, str]:
+    if video.stamp:
+        return video.bytes, video.stamp
+    try:
+        if video.kind == "frames":
+            count, size, newest = frames.bytes_and_time(Path(video.path))
+            return size, f"{count} {newest}"
+        stat = Path(video.path).stat()
+        return stat.st_size, str(stat.st_mtime_ns)
+    except OSError:
+        return -1, "gone"
+
+
 def _known(video: RawVideo, classes: tuple[str, ...]) -> ChunkVideo:
-    size, stamp = video.bytes, video.stamp
-    if not stamp:
-        try:
-            if video.kind == "frames":
-                count, size, newest = frames.bytes_and_time(Path(video.path))
-                stamp = f"{count} {newest}"
-            else:
-                stat = Path(video.path).stat()
-                size, stamp = stat.st_size, str(stat.st_mtime_ns)
-        except OSError:
-            size, stamp = -1, "gone"
+    size, stamp = _bytes_and_stamp(video)
     label = classes.index(video.category or "") if classes else None
     return ChunkVideo(
         name=video.name,

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from digan.checkpointing import save_generator
+from digan.models.config import ModelConfig
+from digan.models.generator import Generator
 from pipelines import cli
+from pipelines.evaluation import class_names
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +68,27 @@ def test_a_strip_shows_the_sampled_frames(tiny_generator: Path) -> None:
 def test_a_video_has_its_frames_side_by_side(tiny_generator: Path) -> None:
     sample(tiny_generator, "--seeds", "1,2", "--frames", "6", "--scale", "2", "--out", "c.mp4")
     assert frames_of(Path("c.mp4")).shape == (6, 64, 128, 3)
+
+
+def test_a_class_has_a_name_and_a_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = ModelConfig(resolution=32, channel_base=128, channel_max=4, mapping_layers=2, modulation_rank=2, classes=3)
+    folder = tmp_path / "conditional"
+    save_generator(Generator(model).reset(generator=torch.Generator().manual_seed(0)), folder)
+    class_names.write(folder, ("ant", "bee", "cat"))
+    pictures = {}
+    for label in ("bee", "1", "cat"):
+        sample(folder, "--label", label, "--frames", "2", "--out", f"{label}.png")
+        pictures[label] = Path(f"{label}.png").read_bytes()
+    assert pictures["bee"] == pictures["1"] != pictures["cat"]
+    capsys.readouterr()
+    check_refusal(
+        ["sample", "--model", str(folder), "--label", "bees", "--out", "c.png"],
+        ["classes 0 to 2", "nearest is bee"],
+        capsys,
+    )
+    check_refusal(["sample", "--model", str(folder), "--label", "3", "--out", "c.png"], ["--label 3", "0 to 2"], capsys)
+    class_names.write(folder, ())  # the same folder, now of a model without names
+    check_refusal(["sample", "--model", str(folder), "--label", "bee", "--out", "c.png"], ["classes 0 to 2"], capsys)
 
 
 def test_a_folder_that_holds_a_generator_will_do(tiny_generator: Path) -> None:

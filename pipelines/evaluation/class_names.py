@@ -1,0 +1,38 @@
+"""The names of a class-conditional generator's classes, in ``classes.json`` beside its weights."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from digan.errors import UserError
+from pipelines.media import storage
+
+NAMES = "classes.json"
+
+
+def write(folder: Path, classes: Sequence[str]) -> None:
+    """Put the names into a generator's folder, in the order of their numbers; without classes there is no such file."""
+    if classes:
+        storage.write_bytes(folder / NAMES, (json.dumps(list(classes), indent=1) + "\n").encode())
+    else:
+        (folder / NAMES).unlink(missing_ok=True)
+
+
+def number_of(label: str, folder: Path, classes: int) -> int:
+    """The class that a name, or a number from 0, means to the generator in ``folder``, which knows so many ``classes``.
+
+    ``UserError`` where there is no such class.
+    """
+    names = json.loads((folder / NAMES).read_text(encoding="utf-8")) if (folder / NAMES).is_file() else []
+    if label in names:
+        return int(names.index(label))
+    if label.isdecimal() and int(label) < classes:
+        return int(label)
+    if not classes:
+        raise UserError(f"--label {label}: the model knows no classes; leave --label out")
+    near = difflib.get_close_matches(label, names, n=1, cutoff=0.0)
+    hint = f"; nearest is {near[0]}" if near else ""
+    raise UserError(f"--label {label}: the model has the classes 0 to {classes - 1}{hint}")

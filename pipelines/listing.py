@@ -1,0 +1,59 @@
+"""Stage ``listing``: what the source holds now, so that DVC sees added, removed and replaced videos. ``python -m pipelines.listing``
+
+DVC knows a stage's dependencies by their path, and ``source.path`` may be any folder or bucket. This stage runs at every
+``dvc repro`` and writes a digest of names, classes, splits and sizes; nothing is opened. A file that was changed without changing
+its size is not noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from digan.errors import UserError
+from pipelines.media import storage
+from pipelines.media.plan import sizes_of
+from pipelines.sources import NO_PATH, SourceConfig, open_source
+
+OUT = Path("outputs/listing.json")
+
+
+def describe(source: SourceConfig) -> str:
+    """The listing as JSON; of a source that makes its own videos just its name, since code and parameters decide the rest."""
+    if source.name in NO_PATH:
+        return json.dumps({"source": source.name}) + "\n"
+    videos = open_source(source)
+    digest = hashlib.sha256()
+    total = 0
+    for video, size in zip(videos, sizes_of(videos), strict=True):
+        digest.update(json.dumps([video.name, video.category, video.split, video.kind, size]).encode())
+        total += max(size, 0)
+    found = {"source": source.name, "videos": len(videos), "bytes": total, "digest": digest.hexdigest()}
+    return json.dumps(found, indent=1) + "\n"
+
+
+def main() -> None:
+    """Write the listing; where the source cannot be read, an earlier one stays, so that pulled shards need no raw videos."""
+    from pipelines.params import load
+
+    source = load().source
+    try:
+        text = describe(source)
+    except UserError as error:
+        if not OUT.is_file():
+            raise
+        print(f"listing: {error}; what was listed before is taken as unchanged", flush=True)
+        return
+    storage.write_bytes(OUT, text.encode())
+    found = json.loads(text)
+    print(
+        f"listing: {source.name}"
+        + (f", {found['videos']} videos, {found['bytes'] / 1e6:.1f} MB" if "videos" in found else "")
+    )
+
+
+if __name__ == "__main__":
+    from pipelines.errors import run_stage
+
+    run_stage(main)
