@@ -101,7 +101,7 @@ def draw_label(seed: int, number: int) -> dict[str, Any]:
         "background": backgrounds[random.integers(len(backgrounds))],
         "size": round(float(random.uniform(0.56, 0.66)), 4),  # radius; the picture reaches from -1 to 1
         "path": PATHS[random.integers(len(PATHS))],
-        "speed": round(float(random.uniform(0.6, 1.0)), 4),  # 1: once across, half a circle or a whole hop
+        "speed": round(float(random.uniform(0.45, 0.75)), 4),  # 1: once across, a third of a circle or a whole hop
         "direction": round(float(random.uniform(0, 2 * np.pi)), 4),  # radians: of the way, or where the circle begins
         "turn": int(random.choice((-1, 1))),  # -1 or 1: which way round, or to which side
         "phase": round(float(random.uniform(0, 1)), 4),  # where on its way the object is
@@ -124,15 +124,15 @@ def positions(label: dict[str, Any], frames: int = FRAMES) -> np.ndarray:
     if label["path"] == "line":
         return room * way[:, None] * along
     if label["path"] == "circle":
-        angle = label["direction"] + label["turn"] * 2 * np.pi * 0.5 * speed * t
+        angle = label["direction"] + label["turn"] * 2 * np.pi * 0.35 * speed * t
         return 0.9 * room * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     if label["path"] == "wave":
-        side = 0.4 * np.sin(2 * np.pi * (0.6 * speed * t + phase))
+        side = 0.3 * np.sin(2 * np.pi * (0.6 * speed * t + phase))
         return room * (0.9 * way[:, None] * along + side[:, None] * across)
     # hop: thrown up from the floor, it comes down further on
     hop = phase * (1 - speed) + speed * t
     height = 4 * hop * (1 - hop)  # 0 on the floor, 1 at the top
-    return room * np.stack([0.8 * way * label["turn"], 0.9 - 1.6 * height], axis=1)
+    return room * np.stack([0.8 * way * label["turn"], 0.6 - 1.2 * height], axis=1)
 
 
 def distance(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
