@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -111,9 +112,9 @@ def decode(path: Path, *, without_decord: str = "") -> Decoded:
         raise Refused("has no frames")
     if container.packets < container.header_frames:
         raise Refused(f"is cut short: {container.packets} of {container.header_frames} frames are there")
-    reason = without_decord or _why_not_decord(path, container)
-    if not reason:
-        return Decoded(frames=_decord_frames(path), container=container, decoder="decord", note="")
+    reader, reason = (None, without_decord) if without_decord else _open_with_decord(path, container)
+    if reader is not None:
+        return Decoded(frames=_decord_frames(reader), container=container, decoder="decord", note="")
     return Decoded(frames=_pyav_frames(path, container), container=container, decoder="pyav", note=reason)
 
 
@@ -144,27 +145,23 @@ def taken(frames: Iterator[np.ndarray], numbers: list[int]) -> Iterator[np.ndarr
             place += 1
 
 
-def _why_not_decord(path: Path, container: Container) -> str:
-    """An empty text where decord opens the file with all its frames, else the reason for PyAV."""
+def _open_with_decord(path: Path, container: Container) -> tuple[Any, str]:
+    """decord's reader where it opens the file with all its frames, else ``None`` and the reason for PyAV."""
     if {container.width, container.height} & DECORD_WRONG_WIDTHS:
-        return f"decord fails on this width: {container.width}x{container.height}"
+        return None, f"decord fails on this width: {container.width}x{container.height}"
     try:
         import decord
 
         reader = decord.VideoReader(str(path), num_threads=1)
         if len(reader) != container.packets:
-            return f"decord finds {len(reader)} of {container.packets} frames"
-        reader[0]
+            return None, f"decord finds {len(reader)} of {container.packets} frames"
     except Exception as error:  # decord raises RuntimeError and DECORDError, which have nothing in common
-        return f"decord: {_short(error)}"
-    return ""
+        return None, f"decord: {_short(error)}"
+    return reader, ""
 
 
-def _decord_frames(path: Path) -> Iterator[np.ndarray]:
-    import decord
-
+def _decord_frames(reader: Any) -> Iterator[np.ndarray]:
     try:
-        reader = decord.VideoReader(str(path), num_threads=1)
         for start in range(0, len(reader), CHUNK):
             yield from reader.get_batch(range(start, min(start + CHUNK, len(reader)))).asnumpy()
     except Exception as error:
