@@ -11,18 +11,18 @@ What is left over at the end is no clip. Legend: H, W pixels of the video, R res
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import count, groupby
 from typing import Literal
 
 import numpy as np
+import torch
+from torch.nn import functional as F
 
 from digan.errors import UserError
 
 Cut = Literal["every", "apart", "phases"]
-WEIGHT_BITS = 14  # resize weights are whole numbers that add up to 2^14, so sums are exact in float64 on every machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,34 +71,20 @@ class Segment:
         return len(self.numbers) - clip_frames + 1
 
 
-@lru_cache(maxsize=64)
-def _weights(size: int, target: int) -> np.ndarray:
-    """Bilinear weights of a resize with half-pixel centres, the triangle as wide as the reduction: float64 [target,
-    size], whole numbers.
-    """
-    scale = size / target
-    radius = max(scale, 1.0)
-    centres = (np.arange(target) + 0.5) * scale - 0.5
-    triangle = np.clip(1 - np.abs(np.arange(size)[None] - centres[:, None]) / radius, 0, None)
-    weights = np.round(triangle / triangle.sum(axis=1, keepdims=True) * 2**WEIGHT_BITS)
-    weights[np.arange(target), weights.argmax(axis=1)] += 2**WEIGHT_BITS - weights.sum(axis=1)
-    return weights
-
-
 def square(frame_hwc: np.ndarray, resolution: int) -> np.ndarray:
-    """The centre square of the short side, resized with anti-aliasing: uint8 [H, W, 3] -> uint8 [R, R, 3], equal on
-    every machine.
+    """The centre square of the short side, resized with anti-aliasing (a triangle as wide as the reduction): uint8
+    [H, W, 3] -> uint8 [R, R, 3]. torch sums in whole numbers, so it is equal on every machine, and within one level of Pillow.
     """
     height, width = frame_hwc.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    crop = frame_hwc[top : top + side, left : left + side]
+    crop = np.ascontiguousarray(frame_hwc[top : top + side, left : left + side])
     if side == resolution:
-        return np.ascontiguousarray(crop)
-    weights = _weights(side, resolution)
-    rows = weights @ crop.reshape(side, side * 3).astype(np.float64)  # [R, side * 3]
-    both = weights @ rows.reshape(resolution, side, 3)  # [R, R, 3], scaled by 2^28
-    return ((both + 2 ** (2 * WEIGHT_BITS - 1)) // 2 ** (2 * WEIGHT_BITS)).astype(np.uint8)
+        return crop
+    picture = torch.from_numpy(crop if crop.flags.writeable else crop.copy()).permute(2, 0, 1)[None]
+    size = (resolution, resolution)  # the picture's channels lie last in memory, which is the fast way
+    resized = F.interpolate(picture, size=size, mode="bilinear", antialias=True)
+    return resized[0].permute(1, 2, 0).contiguous().numpy()
 
 
 def segments(
@@ -107,17 +93,16 @@ def segments(
     cut: Cut = "every",
     *,
     numbers: Iterable[int] | None = None,
-    resize: Callable[[np.ndarray, int], np.ndarray] = square,
 ) -> Iterator[Segment]:
     """Cut a video into segments; one shorter than ``frames_needed`` gives none.
 
-    ``numbers`` are the frames' own in the video, 0, 1, 2, ... if not given; ``resize`` makes a frame a square. Stretches
-    without motion or light are left out as ``config`` says, and no clip goes across them. Holds one segment
-    (``phases``: one stretch) in memory at a time, however long the video is.
+    ``numbers`` are the frames' own in the video, 0, 1, 2, ... if not given. Stretches without motion or light are
+    left out as ``config`` says, and no clip goes across them. Holds one segment (``phases``: one stretch) in memory at
+    a time, however long the video is.
     """
     step = 1 if cut == "phases" else config.frame_stride
     chosen = (
-        (number, resize(frame, config.resolution))
+        (number, square(frame, config.resolution))
         for place, (number, frame) in enumerate(zip(count() if numbers is None else numbers, frames, strict=False))
         if place % step == 0
     )

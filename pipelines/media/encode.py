@@ -1,4 +1,4 @@
-"""One raw video to the encoded pictures of its segments: what runs in an isolated process, and needs no torch."""
+"""One raw video to the encoded pictures of its segments: what runs in an isolated process."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _encode(decoded: video.Decoded, job: EncodeJob) -> tuple[tuple[EncodedSegmen
     found: list[EncodedSegment] = []
     shared: dict[int, bytes] = {}  # pictures of the segment before, with which this one may share some
     places = iter(range(2**62))
-    for segment in segments(chosen, clips, job.cut, numbers=places, resize=pictures.square):
+    for segment in segments(chosen, clips, job.cut, numbers=places):
         encoded = []
         for place, frame in zip(segment.numbers, segment.frames, strict=True):
             data = shared.get(place)

@@ -15,19 +15,6 @@ FORMATS = ("PNG", "WEBP", "JPEG")
 WEBP_EFFORT = 4  # of 0 to 6: more makes files some percent smaller and takes several times as long
 
 
-def square(frame_hwc: np.ndarray, resolution: int) -> np.ndarray:
-    """The centre square of the short side, resized with anti-aliasing (a triangle as wide as the reduction): uint8
-    [H, W, 3] -> uint8 [R, R, 3]. Pillow sums in whole numbers, so it is equal on every machine.
-    """
-    height, width = frame_hwc.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    crop = np.ascontiguousarray(frame_hwc[top : top + side, left : left + side])
-    if side == resolution:
-        return crop
-    return np.asarray(Image.fromarray(crop).resize((resolution, resolution), Image.Resampling.BILINEAR))
-
-
 def encode(frame_hwc: np.ndarray, encoding: str, quality: int) -> bytes:
     """uint8 [H, W, 3] -> the bytes of one picture; equal pictures give equal bytes."""
     if encoding == "jpeg":
