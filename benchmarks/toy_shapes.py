@@ -1,0 +1,157 @@
+"""Do generated toy videos show the shape and colour they were asked for? ``python -m benchmarks.toy_shapes [--model FOLDER]``
+
+For a class-conditional generator of the toy data set (default: what ``make showcase`` registered). Of every class some videos are
+sampled; in each frame the object is the place that is nearer to the class's colour than to the background, which the picture's edge
+shows. Each of the four shapes is fitted to it (place and size), and the one that overlaps best is what the frame shows. Printed: the
+share of frames that show the asked shape, the overlap (intersection over union) with it, the share of pixels outside the fitted shape
+that are not background, and the same for real clips, which no generator can be expected to surpass. Chance is a quarter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.sources import toy
+
+MODEL = Path("outputs/showcase/outputs/evaluation/generator")
+FINE = 4  # a pixel's cover is the mean over so many points each way
+GRID, REACH = 600, 1.5  # points each way of a shape's own picture, and how far it reaches
+SIZES = (0.85, 0.92, 1.0, 1.08, 1.16)
+SHIFTS = (-0.06, -0.03, 0.0, 0.03, 0.06)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The shape that a frame shows, its overlap with the asked shape, and what share of the object lies outside the best fit."""
+
+    shape: str
+    overlap: float
+    stray: float
+
+
+@lru_cache
+def drawn(shape: str) -> np.ndarray:
+    """The shape at radius 1 on a fine grid from -REACH to REACH, bool [GRID, GRID]."""
+    axis = ((np.arange(GRID) + 0.5) / GRID * 2 - 1) * REACH
+    columns, rows = np.meshgrid(axis, axis)
+    return toy.distance(shape, columns, rows) < 0
+
+
+def cover(shape: str, x: float, y: float, size: float, pixels: int) -> np.ndarray:
+    """How much of each pixel the shape covers, float64 [P, P]."""
+    axis = (np.arange(pixels * FINE) + 0.5) / (pixels * FINE) * 2 - 1
+    columns, rows = (np.clip(((axis - at) / size / REACH + 1) / 2 * GRID, 0, GRID - 1).astype(int) for at in (x, y))
+    inside = drawn(shape)[rows[:, None], columns[None]]
+    return inside.reshape(pixels, FINE, pixels, FINE).mean(axis=(1, 3))
+
+
+@lru_cache
+def unit(shape: str) -> tuple[float, float, float]:
+    """Area and centre of gravity of the shape at radius 1."""
+    axis = ((np.arange(GRID) + 0.5) / GRID * 2 - 1) * REACH
+    mask = drawn(shape)
+    total = mask.sum()
+    area = total * (2 * REACH / GRID) ** 2
+    return float(area), float((mask.sum(0) * axis).sum() / total), float((mask.sum(1) * axis).sum() / total)
+
+
+def object_of(frame_hwc: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """How much of each pixel is the object: 0 at the background's colour, 1 at the object's; float64 [P, P]."""
+    picture = frame_hwc.astype(np.float64)
+    edge = np.median(np.concatenate([picture[:, :2], picture[:, -2:]], axis=1), axis=1)[:, None]  # [P, 1, 3], by row
+    edge = np.broadcast_to(np.median(edge, axis=0, keepdims=True), edge.shape) * 0.5 + edge * 0.5
+    way = np.array(colour) - edge
+    return np.clip(((picture - edge) * way).sum(-1) / (way * way).sum(-1), 0, 1)
+
+
+def fit(mask: np.ndarray, asked: str) -> Fit:
+    """Fit every shape to the object in a frame."""
+    pixels = mask.shape[0]
+    axis = (np.arange(pixels) + 0.5) / pixels * 2 - 1
+    total = max(mask.sum(), 1e-6)
+    centre_x, centre_y = (mask.sum(0) * axis).sum() / total, (mask.sum(1) * axis).sum() / total
+    best: dict[str, tuple[float, np.ndarray]] = {}
+    for shape in toy.SHAPES:
+        area, off_x, off_y = unit(shape)
+        size = np.sqrt(total * (2 / pixels) ** 2 / area)
+        found = (-1.0, mask)
+        for factor in SIZES:
+            for dx in SHIFTS:
+                for dy in SHIFTS:
+                    s = size * factor
+                    tried = cover(shape, centre_x - off_x * s + dx, centre_y - off_y * s + dy, s, pixels)
+                    overlap = np.minimum(mask, tried).sum() / np.maximum(mask, tried).sum()
+                    found = max(found, (overlap, tried), key=lambda each: each[0])
+        best[shape] = found
+    shape = max(best, key=lambda name: best[name][0])
+    stray = (mask * (1 - best[shape][1])).sum() / total
+    return Fit(shape=shape, overlap=best[asked][0], stray=float(stray))
+
+
+def report(name: str, videos: dict[str, list[np.ndarray]]) -> None:
+    """One line for videos uint8 [T, H, W, 3] by class, and the shares by shape."""
+    fits: dict[str, list[Fit]] = {shape: [] for shape in toy.SHAPES}
+    for category, several in videos.items():
+        colour, shape = category.split("_")
+        for video in several:
+            fits[shape] += [fit(object_of(frame, toy.COLOURS[colour]), shape) for frame in video]
+    every = [(shape, each) for shape, several in fits.items() for each in several]
+    right = np.mean([shape == each.shape for shape, each in every])
+    shares = ", ".join(f"{s} {np.mean([each.shape == s for each in several]):.0%}" for s, several in fits.items())
+    overlap, stray = np.mean([each.overlap for _, each in every]), np.mean([each.stray for _, each in every])
+    print(
+        f"{name:10} {len(every)} frames: {right:.0%} show the asked shape ({shares}); "
+        f"overlap with it {overlap:.2f}, outside {stray:.1%}",
+        flush=True,
+    )
+
+
+def real(classes: list[str], count: int, frames: list[int], pixels: int) -> dict[str, list[np.ndarray]]:
+    """Rendered toy videos of the classes, as small as the generator's."""
+    found: dict[str, list[np.ndarray]] = {name: [] for name in classes}
+    for number in range(100_000):
+        label = toy.draw_label(1, number)
+        several = found[toy.class_of(label)]
+        if len(several) < count:
+            video = toy.render(label)[frames].astype(np.float64)
+            block = toy.SIZE // pixels
+            several.append(video.reshape(len(frames), pixels, block, pixels, block, 3).mean(axis=(2, 4)))
+        if all(len(several) == count for several in found.values()):
+            break
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--videos", type=int, default=3, help="of each class")
+    parser.add_argument("--frames", type=int, default=4, help="of each video, from its first to its last")
+    parser.add_argument("--classes", type=Path, help="classes.json, where it lies elsewhere")
+    arguments = parser.parse_args()
+    import torch
+
+    from digan.checkpointing import load_generator
+    from digan.sampling import sample
+
+    generator = load_generator(arguments.model)
+    classes = json.loads((arguments.classes or arguments.model / "classes.json").read_text())
+    times = torch.linspace(0, 1, arguments.frames)
+    made = {}
+    for number, name in enumerate(classes):
+        seeds = [1000 * number + place for place in range(arguments.videos)]
+        videos = sample(generator, seeds=seeds, times=times, labels=[number] * len(seeds))
+        made[name] = list(videos.permute(0, 1, 3, 4, 2).numpy())
+    pixels = generator.config.resolution
+    places = np.linspace(0, 15, arguments.frames).round().astype(int).tolist()
+    report("real", real(classes, arguments.videos, places, pixels))
+    report("generated", made)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""The judge of generated shapes, on rendered ones whose shape is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import toy_shapes
+from pipelines.sources import toy
+
+
+@pytest.mark.parametrize("shape", toy.SHAPES)
+def test_it_tells_the_shapes_apart(shape: str) -> None:
+    videos = toy_shapes.real([f"leaf_{shape}"], 1, [0, 15], 32)[f"leaf_{shape}"]
+    for frame in videos[0]:
+        fit = toy_shapes.fit(toy_shapes.object_of(frame, toy.COLOURS["leaf"]), shape)
+        assert fit.shape == shape and fit.overlap > 0.85, fit
+
+
+def test_two_half_objects_are_no_shape() -> None:
+    square = toy_shapes.cover("square", 0, 0, 0.6, 32)
+    torn = np.concatenate([square[:, 10:20], np.zeros((32, 12)), square[:, 10:20]], axis=1)
+    fit = toy_shapes.fit(torn, "square")
+    assert fit.overlap < 0.7 and fit.stray > 0.2, fit
