@@ -117,12 +117,12 @@ def real(classes: list[str], count: int, frames: list[int], pixels: int) -> dict
     found: dict[str, list[np.ndarray]] = {name: [] for name in classes}
     for number in range(100_000):
         label = toy.draw_label(1, number)
-        several = found[toy.class_of(label)]
-        if len(several) < count:
+        several = found.get(toy.class_of(label))
+        if several is not None and len(several) < count:
             video = toy.render(label)[frames].astype(np.float64)
             block = toy.SIZE // pixels
             several.append(video.reshape(len(frames), pixels, block, pixels, block, 3).mean(axis=(2, 4)))
-        if all(len(several) == count for several in found.values()):
+        if all(len(each) == count for each in found.values()):
             break
     return found
 
