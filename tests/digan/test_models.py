@@ -53,13 +53,17 @@ def test_published_size() -> None:
 
 
 def test_frames_stand_alone() -> None:
-    """Any order, any subset, any tiling: a frame depends on its own time alone."""
+    """Any order, any subset, any tiling: a frame depends on its own time alone, up to rounding in the last bit of a sum."""
     generator = make(64)
     latents = draw_latents([3])
     times = torch.linspace(-1, 2, 7)
     video = render(generator, latents, times)
-    assert torch.equal(render(generator, latents, times.flip(0)).flip(1), video)
-    assert torch.equal(render(generator, latents, times[2:5]), video[:, 2:5])
+    for other, same in (
+        (render(generator, latents, times.flip(0)).flip(1), video),
+        (render(generator, latents, times[2:5]), video[:, 2:5]),
+    ):
+        off = (other.int() - same.int()).abs()
+        assert off.max() <= 1 and (off > 0).float().mean() < 1e-3
 
 
 def test_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespac
     monkeypatch.chdir(tmp_path)
     index = SimpleNamespace(
         digest="a" * 64,
+        classes=(),
         frames=FRAMES,
         resolution=32,
         splits={s: (SimpleNamespace(clips=40, videos=20),) for s in ("train", "val")},

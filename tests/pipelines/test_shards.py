@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 
-from digan.data.clips import square
 from digan.errors import UserError
 from pipelines.media import pictures
 from pipelines.media.encode import EncodedSegment
@@ -293,9 +292,3 @@ def test_the_fast_jpeg_decoder_agrees_with_pillow() -> None:
     for quality in (50, 95):
         data = pictures.encode(random.integers(0, 256, (32, 32, 3), dtype=np.uint8), "jpeg", quality)
         assert np.array_equal(pictures.decode(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
-
-
-@pytest.mark.parametrize("size", [(32, 32), (33, 47), (480, 640), (20, 31), (1080, 1920)])
-def test_squares_agree_with_exact_arithmetic(size: tuple[int, int]) -> None:
-    frame = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    assert np.abs(pictures.square(frame, 32).astype(int) - square(frame, 32)).max() <= 1
