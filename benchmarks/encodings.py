@@ -26,13 +26,13 @@ def clips_of(folder: Path, resolution: int, most: int) -> np.ndarray:
     """uint8 [N, T, H, W, 3]: windows without overlap, evenly from all files."""
     from digan.data.clips import segments
     from pipelines import params
-    from pipelines.media import pictures, video
+    from pipelines.media import video
 
     clips = type(params.load().clips)(**{**params.load().as_dict()["clips"], "resolution": resolution})
     found: list[list[np.ndarray]] = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         own: list[np.ndarray] = []
-        for segment in segments(video.decode(path).frames, clips, "apart", resize=pictures.square):
+        for segment in segments(video.decode(path).frames, clips, "apart"):
             own.append(segment.frames)
             if len(own) == most:
                 break

@@ -119,7 +119,7 @@ def plain(raw: Path) -> Callable[[], int]:
     import av
     import torch
 
-    from pipelines.media.pictures import square
+    from digan.data.clips import square
 
     random = np.random.default_rng(0)
     paths = sorted(raw.glob("*.mp4"))
