@@ -10,13 +10,15 @@ that are not background, and the same for real clips, which no generator can be 
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from digan.errors import UserError
+from pipelines.errors import run_stage
+from pipelines.evaluation import class_names
 from pipelines.sources import toy
 
 MODEL = Path("outputs/showcase/outputs/evaluation/generator")
@@ -132,7 +134,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--videos", type=int, default=3, help="of each class")
     parser.add_argument("--frames", type=int, default=4, help="of each video, from its first to its last")
-    parser.add_argument("--classes", type=Path, help="classes.json, where it lies elsewhere")
+    parser.add_argument("--classes", type=Path, help="folder of classes.json, where that is another one")
     arguments = parser.parse_args()
     import torch
 
@@ -140,7 +142,11 @@ def main() -> None:
     from digan.sampling import sample
 
     generator = load_generator(arguments.model)
-    classes = json.loads((arguments.classes or arguments.model / "classes.json").read_text())
+    classes = class_names.read(arguments.classes or arguments.model)
+    if len(classes) != generator.config.classes or not classes:
+        raise UserError(
+            f"{arguments.model}: a class-conditional toy generator with its classes.json is needed; run make showcase"
+        )
     times = torch.linspace(0, 1, arguments.frames)
     made = {}
     for number, name in enumerate(classes):
@@ -154,4 +160,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

@@ -33,7 +33,7 @@ from pipelines.sources import SourceConfig, open_source
 
 OUT = Path("outputs/shards")
 SHOWN = 5  # refused files named in the last line
-LIBRARIES = ("numpy", "pillow", "decord", "av", "webdataset", "simplejpeg")
+LIBRARIES = ("numpy", "torch", "pillow", "decord", "av", "webdataset", "simplejpeg")  # torch resizes
 
 Run = Callable[[Sequence[ChunkTask]], Iterator[tuple[int, ChunkDone] | None]]
 
@@ -58,7 +58,7 @@ def ingest(
     place = shards.address or str(out)
     building = storage.join(place, shard_writer.BUILDING)
     classes = tuple(sorted({video.category or "" for video in videos})) if source.classes else ()
-    software = {name: version(name) for name in LIBRARIES}
+    software = {name: version(name).partition("+")[0] for name in LIBRARIES}  # whatever the build
     wanted = [
         ChunkTask(
             split=split,

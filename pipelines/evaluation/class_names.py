@@ -21,12 +21,26 @@ def write(folder: Path, classes: Sequence[str]) -> None:
         (folder / NAMES).unlink(missing_ok=True)
 
 
+def read(folder: Path) -> list[str]:
+    """The names in a generator's folder; none where the file is missing. ``UserError`` where it is damaged."""
+    path = folder / NAMES
+    if not path.is_file():
+        return []
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: is damaged ({error}); restore it, or remove it and give --label a number") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path}: is no list of names; restore it, or remove it and give --label a number")
+    return names
+
+
 def number_of(label: str, folder: Path, classes: int) -> int:
     """The class that a name, or a number from 0, means to the generator in ``folder``, which knows so many ``classes``.
 
     ``UserError`` where there is no such class.
     """
-    names = json.loads((folder / NAMES).read_text(encoding="utf-8")) if (folder / NAMES).is_file() else []
+    names = read(folder)
     if label in names:
         return int(names.index(label))
     if label.isdecimal() and int(label) < classes:

@@ -87,6 +87,10 @@ def test_a_class_has_a_name_and_a_number(tmp_path: Path, capsys: pytest.CaptureF
         capsys,
     )
     check_refusal(["sample", "--model", str(folder), "--label", "3", "--out", "c.png"], ["--label 3", "0 to 2"], capsys)
+    for damaged in ("", "[1]", "{}"):
+        (folder / "classes.json").write_text(damaged)
+        arguments = ["sample", "--model", str(folder), "--label", "bee", "--out", "c.png"]
+        check_refusal(arguments, ["classes.json", "restore it"], capsys)
     class_names.write(folder, ())  # the same folder, now of a model without names
     check_refusal(["sample", "--model", str(folder), "--label", "bee", "--out", "c.png"], ["classes 0 to 2"], capsys)
 
