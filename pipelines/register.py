@@ -59,20 +59,8 @@ def read_json(path: Path, stage: str) -> Any:
 def read_figure(path: Path) -> Figure:
     """The figure to judge by, from the metrics file of the stage `evaluate`."""
     content = read_json(path, "evaluate")
-    try:
-        metric = str(content["metric"])
-        return Figure(
-            metric=metric,
-            value=float(content[metric]["mean"]),
-            spread=float(content[metric].get("spread", "nan")),
-            data=str(content["data_digest"]),
-            detector=str(content["detector_digest"]),
-            protocol="{protocol_text}, truncation {truncation}, seed {seed}".format_map(content),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path}: holds no figure ({type(error).__name__}: {error}); run `dvc repro -f evaluate`"
-        ) from None
+    protocol = "{protocol_text}, truncation {truncation}, seed {seed}"
+    return Figure.read(content, protocol, place=str(path), remedy="run `dvc repro -f evaluate`")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

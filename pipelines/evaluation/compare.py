@@ -122,20 +122,7 @@ def text(content: dict[str, Any]) -> str:
 
 def figure_of(content: dict[str, Any], place: str) -> Figure:
     """The figure to compare with others; ``place`` is named where there is none."""
-    try:
-        metric = str(content["metric"])
-        return Figure(
-            metric=metric,
-            value=float(content[metric]["mean"]),
-            spread=float(content[metric].get("spread", "nan")),
-            data=str(content["data_digest"]),
-            detector=str(content["detector_digest"]),
-            protocol=f"{content['protocol_text']}, seed {content['seed']}",
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{place}: holds no figure ({type(error).__name__}: {error}); digan evaluate --out writes them"
-        ) from None
+    return Figure.read(content, "{protocol_text}, seed {seed}", place=place, remedy="digan evaluate --out writes them")
 
 
 def against(content: dict[str, Any], other: Path, margin: float) -> str:
