@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from digan.errors import UserError
 
 Cut = Literal["every", "apart", "phases"]
+AT_ONCE = 2**21  # bytes of pictures that are resized together, so that they stay in the processor's cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +76,43 @@ def square(frame_hwc: np.ndarray, resolution: int) -> np.ndarray:
     """The centre square of the short side, resized with anti-aliasing (a triangle as wide as the reduction): uint8
     [H, W, 3] -> uint8 [R, R, 3]. torch sums in whole numbers, so it is equal on every machine, and within one level of Pillow.
     """
+    return _resized(_centre(frame_hwc)[None], resolution)[0]
+
+
+def _centre(frame_hwc: np.ndarray) -> np.ndarray:
     height, width = frame_hwc.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    crop = np.ascontiguousarray(frame_hwc[top : top + side, left : left + side])
-    if side == resolution:
-        return crop
-    picture = torch.from_numpy(crop if crop.flags.writeable else crop.copy()).permute(2, 0, 1)[None]
-    size = (resolution, resolution)  # the picture's channels lie last in memory, which is the fast way
-    resized = F.interpolate(picture, size=size, mode="bilinear", antialias=True)
-    return resized[0].permute(1, 2, 0).contiguous().numpy()
+    return frame_hwc[top : top + side, left : left + side]
+
+
+def _resized(squares: np.ndarray, resolution: int) -> np.ndarray:
+    """uint8 [N, S, S, 3] -> uint8 [N, R, R, 3], the input's own memory where the sizes are equal."""
+    if squares.shape[1] == resolution:
+        return np.ascontiguousarray(squares)
+    pictures = torch.from_numpy(np.require(squares, requirements=("C", "W"))).permute(0, 3, 1, 2)
+    pictures = pictures.contiguous(memory_format=torch.channels_last)  # the fast way; as they lie already
+    resized = F.interpolate(pictures, size=(resolution, resolution), mode="bilinear", antialias=True)
+    return resized.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _squares(frames: Iterable[tuple[int, np.ndarray]], resolution: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(number, frame) -> (number, ``square`` of it), some at once, which takes half of the time."""
+    waiting: list[tuple[int, np.ndarray]] = []
+
+    def flushed() -> Iterator[tuple[int, np.ndarray]]:
+        if waiting:
+            yield from zip(
+                [number for number, _ in waiting], _resized(np.stack([s for _, s in waiting]), resolution), strict=True
+            )
+        waiting.clear()
+
+    for number, frame in frames:
+        crop = _centre(frame)
+        if waiting and (waiting[0][1].shape != crop.shape or len(waiting) * crop.nbytes >= AT_ONCE):
+            yield from flushed()
+        waiting.append((number, crop))
+    yield from flushed()
 
 
 def segments(
@@ -101,11 +129,8 @@ def segments(
     a time, however long the video is.
     """
     step = 1 if cut == "phases" else config.frame_stride
-    chosen = (
-        (number, square(frame, config.resolution))
-        for place, (number, frame) in enumerate(zip(count() if numbers is None else numbers, frames, strict=False))
-        if place % step == 0
-    )
+    numbered = zip(count() if numbers is None else numbers, frames, strict=False)
+    chosen = _squares((each for place, each in enumerate(numbered) if place % step == 0), config.resolution)
     for _, part in groupby(_lively(chosen, config), key=lambda each: each[0]):
         scene = ((number, picture) for _, number, picture in part)
         yield from _overlapping(scene, config) if cut == "every" else _separate(scene, config, phases=cut == "phases")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from digan.data.clips import ClipsConfig, Cut, frames_needed, segments
 from pipelines.media import frames, pictures, video
@@ -28,10 +29,10 @@ class Levels:
 
     def with_frame(self, frame_hwc: np.ndarray) -> Levels:
         """These and one more frame, uint8 [H, W, 3]."""
-        values = frame_hwc.reshape(-1, 3).astype(np.int64)
-        red, green, blue = values.sum(axis=0).tolist()
-        squares = np.einsum("ij,ij->j", values, values).tolist()
-        return self + Levels(values=len(values), sums=(red, green, blue), squares=tuple(squares))
+        counts = np.array(Image.fromarray(frame_hwc).histogram()).reshape(3, 256)
+        levels = np.arange(256)
+        sums, squares = (counts @ levels).tolist(), (counts @ levels**2).tolist()
+        return self + Levels(values=frame_hwc.shape[0] * frame_hwc.shape[1], sums=tuple(sums), squares=tuple(squares))
 
     def __add__(self, other: Levels) -> Levels:
         return Levels(

@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import re
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -115,6 +116,7 @@ class ChunkWriter:
         if not self._windows:
             self._tar = io.BytesIO()
             self._writer = TarWriter(self._tar, encoder=False, mtime=0, user="root", group="root", compress=False)
+            self._writer.tarstream.format = tarfile.USTAR_FORMAT  # the same bytes for such names, sooner
         self._writer.write(sample)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-CHUNK = 32  # frames that decord hands over at once
+CHUNK, CHUNK_BYTES = 32, 2**25  # frames that decord hands over at once, and how large they may be together
 DECORD_WRONG_WIDTHS = frozenset((16, 24, 48, 72))  # 'The size must exactly match': decord 0.6.0 fails on these
 
 
@@ -114,7 +114,12 @@ def decode(path: Path, *, without_decord: str = "") -> Decoded:
         raise Refused(f"is cut short: {container.packets} of {container.header_frames} frames are there")
     reader, reason = (None, without_decord) if without_decord else _open_with_decord(path, container)
     if reader is not None:
-        return Decoded(frames=_decord_frames(reader), container=container, decoder="decord", note="")
+        return Decoded(
+            frames=_decord_frames(reader, 3 * container.width * container.height),
+            container=container,
+            decoder="decord",
+            note="",
+        )
     return Decoded(frames=_pyav_frames(path, container), container=container, decoder="pyav", note=reason)
 
 
@@ -160,10 +165,14 @@ def _open_with_decord(path: Path, container: Container) -> tuple[Any, str]:
     return reader, ""
 
 
-def _decord_frames(reader: Any) -> Iterator[np.ndarray]:
+def _decord_frames(reader: Any, frame_bytes: int) -> Iterator[np.ndarray]:
+    from torch.utils.dlpack import from_dlpack
+
     try:
-        for start in range(0, len(reader), CHUNK):
-            yield from reader.get_batch(range(start, min(start + CHUNK, len(reader)))).asnumpy()
+        size = max(1, min(CHUNK, CHUNK_BYTES // max(1, frame_bytes)))
+        for start in range(0, len(reader), size):
+            batch = reader.get_batch(range(start, min(start + size, len(reader))))
+            yield from from_dlpack(batch.to_dlpack()).numpy()  # its own memory, not a copy
     except Exception as error:
         raise DecordFailed(f"decord: {_short(error)}") from error
 
