@@ -26,6 +26,7 @@ from pipelines.media.order import Window, WindowOrder
 from pipelines.media.shard_index import INDEX, Shard, ShardIndex, read_index
 from pipelines.media.shard_store import ShardStore, read_shard
 from pipelines.media.shard_writer import ShardsConfig
+from pipelines.media.tars import Sample
 
 __all__ = [
     "PairReader",
@@ -93,8 +94,10 @@ class PairReader:
         self._store = ShardStore(self.index)
         self._present: tuple[Shard, ...] = ()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pairs")
+        self._second = ThreadPoolExecutor(1, thread_name_prefix="pictures")  # decodes half of a batch
         self._ahead: Future[tuple[np.ndarray, pairs.PairDraw, list[int]]] | None = None
-        weakref.finalize(self, self._thread.shutdown, wait=False, cancel_futures=True)
+        for thread in (self._thread, self._second):
+            weakref.finalize(self, thread.shutdown, wait=False, cancel_futures=True)
 
     def __iter__(self) -> Iterator[FramePair]:
         return self
@@ -112,23 +115,31 @@ class PairReader:
         draw = pairs.draw_pairs(size, frames, seed=self.seed, rank=self.rank, clips_seen=clips_seen, mirror=self.mirror)
         decoded = np.empty((size, 2, self.index.resolution, self.index.resolution, 3), np.uint8)
         labels: list[int] = []
+        wanted: list[tuple[Window, Sample, list[int], np.ndarray]] = []
         for k, numbers in enumerate(draw.numbers.tolist()):
             window = self._order.window(batch * size + k)
             if (present := self._order.present()) is not self._present:
                 self._present = present
                 self._store.want(present, self._order.coming())
             sample = self._store.sample(window)
+            wanted.append((window, sample, numbers, decoded[k]))
+            if self.labelled:
+                labels.append(sample.meta["label"])
+        other = self._second.submit(self._decode, wanted[: size // 2])  # the decoder lets other threads run
+        self._decode(wanted[size // 2 :])
+        other.result()
+        return decoded, draw, labels
+
+    def _decode(self, wanted: list[tuple[Window, Sample, list[int], np.ndarray]]) -> None:
+        for window, sample, numbers, targets in wanted:
             try:
-                for number, target in zip(numbers, decoded[k], strict=True):
+                for number, target in zip(numbers, targets, strict=True):
                     pictures.decode_into(sample.picture(window.start + number), target)
             except (ValueError, IndexError) as error:
                 raise UserError(
                     f"{storage.join(self.index.address, window.shard.path)}: sample {window.sample}: {error};"
                     " make the shards again"
                 ) from error
-            if self.labelled:
-                labels.append(sample.meta["label"])
-        return decoded, draw, labels
 
 
 def read(
