@@ -34,7 +34,9 @@ def test_threads_give_every_result_once() -> None:
 
 @pytest.mark.slow
 def test_ray_gives_every_result_once() -> None:
-    config = ClusterConfig(address="", workers=2, cpus_per_worker=1, gpus_per_worker=0, max_failures=0)
+    config = ClusterConfig(
+        address="", workers=2, min_workers=0, cpus_per_worker=1, gpus_per_worker=0, max_failures=0, storage=""
+    )
     with cluster.connect(config):
         assert answers(list(tasks.run(math.sqrt, [float(k * k) for k in range(9)]))) == {k: k for k in range(9)}
         with pytest.raises(ValueError):
