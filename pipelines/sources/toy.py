@@ -22,20 +22,19 @@ from digan.errors import UserError
 from pipelines.sources import RawVideo, SourceConfig
 from pipelines.sources.listing import check_classes
 
-VERSION = 4  # goes up with every change of what is drawn
+VERSION = 5  # goes up with every change of what is drawn
 SIZE, FRAMES, FPS = 128, 24, 12
 CRF = "12"
 PROGRESS_SECONDS = 5.0
 CACHE = Path("outputs/raw/toy")
 
 COLOURS = {  # name: sRGB
-    "coral": (240, 98, 84), "tangerine": (247, 153, 62), "leaf": (76, 172, 84),
-    "sky": (66, 148, 226), "violet": (136, 98, 206), "rose": (232, 96, 156),
+    "coral": (240, 98, 84), "leaf": (76, 172, 84), "sky": (66, 148, 226), "violet": (136, 98, 206),
 }  # fmt: skip
 BACKGROUNDS = {
     "paper": (246, 240, 228), "mist": (222, 232, 240), "mint": (216, 238, 222), "blush": (248, 224, 220),
 }  # fmt: skip
-SHAPES = ("circle", "square", "triangle", "heart")
+SHAPES = ("disc", "ring", "cross", "bar")
 PATHS = ("line", "circle", "hop", "wave")
 
 
@@ -137,32 +136,19 @@ def positions(label: dict[str, Any], frames: int = FRAMES) -> np.ndarray:
 
 def distance(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Signed distance to the shape of radius about 1 around the origin, negative inside; y points down."""
-    if shape == "circle":
+    if shape == "disc":
         return np.hypot(x, y) - 0.92
-    if shape == "square":
-        dx, dy = np.abs(x) - 0.66, np.abs(y) - 0.66
-        return np.hypot(np.maximum(dx, 0), np.maximum(dy, 0)) + np.minimum(np.maximum(dx, dy), 0) - 0.12
-    if shape == "triangle":
-        points = [(np.sin(a) * 0.92, 0.12 - np.cos(a) * 0.92) for a in (0, 2 * np.pi / 3, 4 * np.pi / 3)]
-        return _polygon(points, x, y) - 0.10
-    # heart: parametric curve as a polygon
-    a = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    heart_x = 16 * np.sin(a) ** 3 / 16.5
-    heart_y = -(13 * np.cos(a) - 5 * np.cos(2 * a) - 2 * np.cos(3 * a) - np.cos(4 * a)) / 16.5
-    return _polygon(list(zip(heart_x, heart_y - 0.12, strict=True)), x, y) - 0.03
+    if shape == "ring":
+        return np.abs(np.hypot(x, y) - 0.66) - 0.28
+    if shape == "cross":
+        return np.minimum(_box(x, y, 0.86, 0.24), _box(x, y, 0.24, 0.86)) - 0.07
+    return _box(x, y, 0.88, 0.36) - 0.07
 
 
-def _polygon(points: list[tuple[float, float]], x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Signed distance to a closed polygon."""
-    nearest = np.full(x.shape, np.inf)
-    inside = np.zeros(x.shape, dtype=bool)
-    for (ax, ay), (bx, by) in zip(points, points[1:] + points[:1], strict=True):
-        ex, ey, px, py = bx - ax, by - ay, x - ax, y - ay
-        along = np.clip((px * ex + py * ey) / (ex * ex + ey * ey), 0, 1)
-        nearest = np.minimum(nearest, (px - ex * along) ** 2 + (py - ey * along) ** 2)
-        if ay != by:
-            inside ^= ((ay > y) != (by > y)) & (px < ex * py / ey)
-    return np.where(inside, -1, 1) * np.sqrt(nearest)
+def _box(x: np.ndarray, y: np.ndarray, half_width: float, half_height: float) -> np.ndarray:
+    """Signed distance to an upright rectangle."""
+    dx, dy = np.abs(x) - half_width, np.abs(y) - half_height
+    return np.hypot(np.maximum(dx, 0), np.maximum(dy, 0)) + np.minimum(np.maximum(dx, dy), 0)
 
 
 def render(label: dict[str, Any], size: int = SIZE, frames: int = FRAMES) -> np.ndarray:
