@@ -108,7 +108,7 @@ def draw_label(seed: int, number: int) -> dict[str, Any]:
 
 
 def class_of(label: dict[str, Any]) -> str:
-    """The class of a video: what is in it, such as ``coral_heart``; how it moves is no part of it."""
+    """The class of a video: what is in it, such as ``coral_ring``; how it moves is no part of it."""
     return f"{label['colour']}_{label['shape']}"
 
 
