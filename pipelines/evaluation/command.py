@@ -32,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="which clips are drawn (default: 0)")
     add("--batch-size", type=int, default=8, help="clips embedded at once (default: 8)")
     add("--cache", default=CACHE, help=f"where features are kept, a folder or an s3:// address (default: {CACHE})")
+    add(
+        "--ray",
+        default="",
+        metavar="ADDRESS",
+        help="embed on a Ray cluster (auto, ray://host:port), not in this process",
+    )
+    add("--ray-gpus", type=int, default=0, choices=(0, 1), help="GPUs that a task on it takes (default: 0)")
     add("--out", type=Path, help="also write the figures to this .json file")
     add("--against", type=Path, help="a .json file of earlier figures to compare with")
     parser.set_defaults(command=evaluate_command)
@@ -52,13 +59,25 @@ def evaluate_command(arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch_size,
         truncation=1.0,
         cache=arguments.cache if arguments.cache.startswith("s3://") else str(Path(arguments.cache).expanduser()),
-        runs_on="process",
+        runs_on="ray" if arguments.ray else "process",
     )
     if arguments.frames < 0:
         raise UserError(f"--frames {arguments.frames}: must be 0 (the protocol's) or more")
     from pipelines.evaluation import compare
+    from pipelines.services.cluster import ClusterConfig
 
-    content = compare.evaluate_folders(arguments.real, arguments.fake, config, frames=arguments.frames)
+    cluster = None
+    if arguments.ray:
+        cluster = ClusterConfig(
+            address=arguments.ray,
+            workers=1,
+            min_workers=0,
+            cpus_per_worker=1,
+            gpus_per_worker=arguments.ray_gpus,
+            max_failures=0,
+            storage="",
+        )
+    content = compare.evaluate_folders(arguments.real, arguments.fake, config, frames=arguments.frames, cluster=cluster)
     if arguments.out is not None:
         compare.write(content, arguments.out)
     print(compare.text(content), flush=True)

@@ -12,22 +12,25 @@ from pipelines import detectors
 from pipelines.evaluation import embedding
 from pipelines.evaluation.cache import Cache
 from pipelines.evaluation.config import EvaluationConfig
-from pipelines.evaluation.embedding import Process
+from pipelines.evaluation.embedding import Runner
 from pipelines.evaluation.figures import described, figures_of
 from pipelines.evaluation.folders import Folder, Window
 from pipelines.evaluation.reals import Reference
 from pipelines.media.write import write_bytes
 from pipelines.report.progress import Progress
+from pipelines.services.cluster import ClusterConfig
 from pipelines.services.gate import Figure
 
 DEFAULT_FRAMES = 16
 
 
-def evaluate_folders(real: Path, fake: Path, config: EvaluationConfig, *, frames: int = 0) -> dict[str, Any]:
+def evaluate_folders(
+    real: Path, fake: Path, config: EvaluationConfig, *, frames: int = 0, cluster: ClusterConfig | None = None
+) -> dict[str, Any]:
     """The figures of the videos in ``fake`` against those in ``real``, with protocol, counts, seed and digests.
 
     The floor is as many other clips of ``real`` where it has them. Draws are disjoint parts of ``fake``'s clips, as many
-    as there are, at most the protocol's. Features of both are cached.
+    as there are, at most the protocol's. Features of both are cached. With ``cluster`` tasks on it embed.
     """
     protocol = config.measured_by()
     frames = frames or protocol.frames or DEFAULT_FRAMES
@@ -50,7 +53,7 @@ def evaluate_folders(real: Path, fake: Path, config: EvaluationConfig, *, frames
     progress = Progress("evaluate", (1 + has_floor) * videos + draws * videos, unit="clips")
     cache = Cache(config.cache)
 
-    def features(folder: Folder, digest: str, windows: list[Window]) -> Any:
+    def features(folder: Folder, digest: str, windows: list[Window], runner: Runner) -> Any:
         key = {
             "kind": "folder",
             "data_digest": digest,
@@ -64,16 +67,17 @@ def evaluate_folders(real: Path, fake: Path, config: EvaluationConfig, *, frames
             len(windows),
             lambda spans: folder.works(windows, spans, config.batch_size),
             cache=cache,
-            runner=Process(),
+            runner=runner,
             detector=detector,
             progress=progress,
         )
         return embedding.features(chunks)
 
     digests = reals.digest(), fakes.digest()
-    real_features = features(reals, digests[0], real_windows[:videos])
-    floor = features(reals, digests[0], real_windows[videos : 2 * videos]) if has_floor else real_features
-    drawn = [features(fakes, digests[1], fake_windows[d * videos : (d + 1) * videos]) for d in range(draws)]
+    with embedding.runner(config, cluster) as runner:
+        real_features = features(reals, digests[0], real_windows[:videos], runner)
+        floor = features(reals, digests[0], real_windows[videos : 2 * videos], runner) if has_floor else real_features
+        drawn = [features(fakes, digests[1], fake_windows[d * videos : (d + 1) * videos], runner) for d in range(draws)]
     progress.finish()
     index = {"data_digest": digests[0]}
     found = figures_of(

@@ -62,6 +62,28 @@ def test_figures_of_two_folders(folders: tuple[Path, Path], tmp_path: Path, caps
     assert "cannot be compared: protocol" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_a_ray_cluster_gives_the_same_figures(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    import ray
+    from ray.cluster_utils import Cluster
+
+    real, fake = folders
+    options = ["--real", real, "--fake", fake, "--videos", "4", "--draws", "2", "--out"]
+    assert run(tmp_path / "here", *options, tmp_path / "here.json") == 0
+    assert not ray.is_initialized()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    try:
+        assert run(tmp_path / "there", *options, tmp_path / "there.json", "--ray", cluster.address) == 0
+    finally:
+        cluster.shutdown()
+    assert not ray.is_initialized()
+    here, there = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("here", "there"))
+    for name, figure in here.items():
+        if isinstance(figure, dict) and "mean" in figure:
+            assert there[name]["mean"] == pytest.approx(figure["mean"], rel=1e-5), name
+    assert here["data_digest"] == there["data_digest"] and here["detector_digest"] == there["detector_digest"]
+
+
 def test_frames_are_as_good_as_videos(folders: tuple[Path, Path], tmp_path: Path) -> None:
     from pipelines.media import video
 
