@@ -57,8 +57,8 @@ def repeated(folder: Path, given: list[Path], count: int) -> Path:
     return folder
 
 
-def run_ingest(raw: Path, out: Path, encoding: str, *, on_ray: bool) -> int:
-    """Ingest at 128x128 and say how many frames were decoded."""
+def run_ingest(raw: Path, out: Path, encoding: str, *, on_ray: bool, resolution: int = 128) -> int:
+    """Ingest and say how many frames were decoded."""
     import json
 
     from pipelines import params
@@ -71,7 +71,7 @@ def run_ingest(raw: Path, out: Path, encoding: str, *, on_ray: bool) -> int:
     defaults = params.load()
     values = defaults.as_dict()
     source = SourceConfig(**{**values["source"], "name": "folder", "path": str(raw)})
-    clips = type(defaults.clips)(**{**values["clips"], "resolution": 128})
+    clips = type(defaults.clips)(**{**values["clips"], "resolution": resolution})
     shards = ShardsConfig(**{**values["shards"], "encoding": encoding, "megabytes": 16.0})
     shutil.rmtree(out, ignore_errors=True)
     if on_ray:
@@ -125,9 +125,11 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=300)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--encoding", default="jpeg")
+    parser.add_argument("--resolution", type=int, default=128)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--no-ray", action="store_true")
     arguments = parser.parse_args()
+    size = arguments.resolution
     with tempfile.TemporaryDirectory(prefix="digan-ingest-") as name:
         place = Path(name)
         if arguments.memory:
@@ -139,7 +141,7 @@ def main() -> None:
             make_videos(place / "made", 12)
             given = sorted((place / "made").iterdir())
         if arguments.memory:
-            for count in (20, 2000):
+            for count in (20, 200, 2000):
                 raw = repeated(place / str(count), given, count)
                 with watched() as most:
                     run_ingest(raw, place / "out", arguments.encoding, on_ray=False)
@@ -148,17 +150,19 @@ def main() -> None:
         raw = repeated(place / "raw", given, arguments.files)
         ways: dict[str, Callable[[], int]] = {
             "bare": lambda: run_bare(raw),
-            "ingest": lambda: run_ingest(raw, place / "out", arguments.encoding, on_ray=False),
+            "ingest": lambda: run_ingest(raw, place / "out", arguments.encoding, on_ray=False, resolution=size),
         }
         if not arguments.no_ray:
-            ways["ray"] = lambda: run_ingest(raw, place / "out", arguments.encoding, on_ray=True)
+            ways["ray"] = lambda: run_ingest(raw, place / "out", arguments.encoding, on_ray=True, resolution=size)
         found: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(arguments.runs):
             for way, work in ways.items():
                 began = time.perf_counter()
                 frames = work()
                 found[way].append(frames / (time.perf_counter() - began))
-        print(f"{arguments.files} files, {frames} frames, {arguments.encoding}; frames/s, median (min-max)")
+        print(
+            f"{arguments.files} files, {frames} frames, {arguments.encoding}, {size}x{size}; frames/s, median (min-max)"
+        )
         for way, rates in found.items():
             ratio = statistics.median(a / b for a, b in zip(rates, found["bare"], strict=True))
             print(f"{way:8} {statistics.median(rates):8.0f} ({min(rates):.0f}-{max(rates):.0f})  ratio {ratio:.2f}")
