@@ -453,7 +453,7 @@ def test_a_trial_that_dies_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
 def test_population_takes_over_the_very_bytes(tmp_path: Path) -> None:
     """A trial that learns nothing takes over the other's state: the checkpoint's bytes, and so its measure."""
     space = {"training.generator_lr": {"grid": [1e-7, 0.004]}}
-    write_sweep(tmp_path, space, trials=2, scheduler="pbt", clips=640, interval=80)
+    write_sweep(tmp_path, space, trials=2, scheduler="pbt", clips=320, interval=80)
     yaml = YAML()
     values = yaml.load((tmp_path / "params.yaml").read_text())
     values["training"]["checkpoints_kept"] = 100
@@ -473,4 +473,4 @@ def test_population_takes_over_the_very_bytes(tmp_path: Path) -> None:
         measured = {m.clips_seen: m.value for m in trials[1].measures}[adopted["clips_seen"]]
         assert measured in [m.value for m in taker.measures if m.clips_seen == adopted["clips_seen"]]
     assert_tracked_once(tmp_path, 2)
-    assert query(tmp_path, "select count(*) from metrics where key = 'params/training.generator_lr'")[0][0] >= 8
+    assert query(tmp_path, "select count(*) from metrics where key = 'params/training.generator_lr'")[0][0] >= 4
