@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from digan.errors import UserError
@@ -68,18 +70,37 @@ def evaluate_command(arguments: argparse.Namespace) -> None:
 
     cluster = None
     if arguments.ray:
-        cluster = ClusterConfig(
-            address=arguments.ray,
-            workers=1,
-            min_workers=0,
-            cpus_per_worker=1,
-            gpus_per_worker=arguments.ray_gpus,
-            max_failures=0,
-            storage="",
+        with _said_of_ray(arguments.ray):
+            cluster = ClusterConfig(
+                address=arguments.ray,
+                workers=1,
+                min_workers=0,
+                cpus_per_worker=1,
+                gpus_per_worker=arguments.ray_gpus,
+                max_failures=0,
+                storage="",
+            )
+    with _said_of_ray(arguments.ray):
+        content = compare.evaluate_folders(
+            arguments.real, arguments.fake, config, frames=arguments.frames, cluster=cluster
         )
-    content = compare.evaluate_folders(arguments.real, arguments.fake, config, frames=arguments.frames, cluster=cluster)
     if arguments.out is not None:
         compare.write(content, arguments.out)
     print(compare.text(content), flush=True)
     if arguments.against is not None:
         print(compare.against(content, arguments.against, margin=1.0), flush=True)
+
+
+@contextmanager
+def _said_of_ray(address: str) -> Iterator[None]:
+    """What is wrong with ``cluster.address`` is said of the option that set it; nobody has a params.yaml here."""
+    try:
+        yield
+    except UserError as error:
+        key = f"cluster.address={address}: "
+        if not str(error).startswith(key):
+            raise
+        what = str(error).removeprefix(key).rpartition("; ")[0]
+        raise UserError(
+            f"--ray {address}: {what}; start one with `ray start --head`, or leave --ray out and embed in this process"
+        ) from error

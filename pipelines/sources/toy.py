@@ -22,7 +22,7 @@ from digan.errors import UserError
 from pipelines.sources import RawVideo, SourceConfig
 from pipelines.sources.listing import check_classes
 
-VERSION = 5  # goes up with every change of what is drawn
+VERSION = 6  # goes up with every change of what is drawn
 SIZE, FRAMES, FPS = 128, 24, 12
 CRF = "12"
 PROGRESS_SECONDS = 5.0
@@ -34,7 +34,7 @@ COLOURS = {  # name: sRGB
 BACKGROUNDS = {
     "paper": (246, 240, 228), "mist": (222, 232, 240), "mint": (216, 238, 222), "blush": (248, 224, 220),
 }  # fmt: skip
-SHAPES = ("disc", "ring", "cross", "bar")
+SHAPES = ("disc", "ring", "bar", "post")
 PATHS = ("line", "circle", "hop", "wave")
 
 
@@ -140,15 +140,8 @@ def distance(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.hypot(x, y) - 0.92
     if shape == "ring":
         return np.abs(np.hypot(x, y) - 0.66) - 0.28
-    if shape == "cross":
-        return np.minimum(_box(x, y, 0.86, 0.24), _box(x, y, 0.24, 0.86)) - 0.07
-    return _box(x, y, 0.88, 0.36) - 0.07
-
-
-def _box(x: np.ndarray, y: np.ndarray, half_width: float, half_height: float) -> np.ndarray:
-    """Signed distance to an upright rectangle."""
-    dx, dy = np.abs(x) - half_width, np.abs(y) - half_height
-    return np.hypot(np.maximum(dx, 0), np.maximum(dy, 0)) + np.minimum(np.maximum(dx, dy), 0)
+    along, across = (x, y) if shape == "bar" else (y, x)  # a post stands upright
+    return np.hypot(np.maximum(np.abs(along) - 0.58, 0), across) - 0.38
 
 
 def render(label: dict[str, Any], size: int = SIZE, frames: int = FRAMES) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from digan.data.clips import ClipsConfig, Cut, frames_needed, segment_windows, segments, square
+from digan.data.clips import AT_ONCE, ClipsConfig, Cut, frames_needed, segment_windows, segments, square
 from digan.errors import UserError
 from tests.conftest import clips_config
 
@@ -48,6 +48,14 @@ def test_resize_agrees_with_pillow(side: int, resolution: int) -> None:
     theirs = np.asarray(image.fromarray(crop).resize((resolution, resolution), image.Resampling.BILINEAR))
     off = np.abs(square(noise(side), resolution).astype(int) - theirs)
     assert off.max() <= 1 and off.mean() < 0.05
+
+
+def test_frames_are_resized_together_as_each_alone() -> None:
+    random = np.random.default_rng(0)
+    shapes = [(300, 320)] * (AT_ONCE // (300 * 300 * 3) + 3) + [(48, 40), (40, 48), (32, 32)]
+    frames = [random.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
+    [segment] = segments(frames, config(frames=4))
+    assert np.array_equal(segment.frames, [square(frame, 32) for frame in frames])
 
 
 def test_resize_is_the_same_on_a_plainer_processor() -> None:

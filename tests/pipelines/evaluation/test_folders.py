@@ -111,6 +111,8 @@ def test_frames_are_as_good_as_videos(folders: tuple[Path, Path], tmp_path: Path
         ("few", "has 2 videos of 10 frames, protocol stylegan-v takes 2048; add videos, or set --videos 2"),
         ("weights", "evaluation.weights is empty: FVD is defined by I3D's trained weights"),
         ("nine", "--frames 9: i3d_untrained needs 10 or more"),
+        ("nowhere", "--ray nowhere: is no address of a Ray cluster; start one with `ray start --head`, or leave --ray"),
+        ("127.0.0.1:1", "--ray 127.0.0.1:1: no Ray cluster answers there ("),
     ],
 )
 def test_bad_input_is_one_line(
@@ -130,6 +132,9 @@ def test_bad_input_is_one_line(
     if case == "few":
         make_videos(fake, 0, count=2)
         real, options = fake, ["--protocol", "stylegan-v"]
+    if case in ("nowhere", "127.0.0.1:1"):
+        make_videos(fake, 0, count=3)
+        options += ["--ray", case]
     if case == "weights":
         options += ["--detector", "i3d"]
     if case == "nine":
