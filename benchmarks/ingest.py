@@ -70,7 +70,9 @@ def run_ingest(raw: Path, out: Path, encoding: str, *, on_ray: bool, resolution:
 
     defaults = params.load()
     values = defaults.as_dict()
-    source = SourceConfig(**{**values["source"], "name": "folder", "path": str(raw)})
+    source = SourceConfig(
+        **{**values["source"], "name": "folder", "path": str(raw), "classes": False, "only_classes": ""}
+    )
     clips = type(defaults.clips)(**{**values["clips"], "resolution": resolution})
     shards = ShardsConfig(**{**values["shards"], "encoding": encoding, "megabytes": 16.0})
     shutil.rmtree(out, ignore_errors=True)

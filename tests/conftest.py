@@ -30,9 +30,9 @@ WriteParams = Callable[..., Path]
 
 
 def source_config(**changes: Any) -> SourceConfig:
-    """The section ``source`` of the repository's params.yaml with some values changed."""
+    """The section ``source`` of the repository's params.yaml with some values changed; without classes unless asked for."""
     values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["source"]
-    return SourceConfig(**{**values, **changes})
+    return SourceConfig(**{**values, "classes": False, "toy_classes": "", **changes})
 
 
 def clips_config(**changes: Any) -> ClipsConfig:

@@ -66,7 +66,7 @@ class IsolatedPool:
         results: dict[int, Any] = {}
         upcoming = 0
         for number in range(len(items)):
-            while number not in results:
+            while True:
                 ahead = number + 4 * self._size
                 for worker in self._workers:
                     if worker.item < 0 and upcoming < min(len(items), ahead):
@@ -75,6 +75,8 @@ class IsolatedPool:
                         worker.deadline = time.monotonic() + seconds(item)
                         self._send(worker, item)
                         upcoming += 1
+                if number in results:  # only now, so that no process waits while the caller works on the result
+                    break
                 self._collect(results)
             yield results.pop(number)
 

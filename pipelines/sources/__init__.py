@@ -38,6 +38,7 @@ class SourceConfig:
     layout: str
     max_refused: float
     toy_videos: int
+    toy_classes: str
     toy_seed: int
 
     def __post_init__(self) -> None:
@@ -66,7 +67,12 @@ class SourceConfig:
 
     def wanted_classes(self) -> tuple[str, ...]:
         """The names in ``only_classes``, in their order; none: all."""
-        return tuple(name for part in self.only_classes.split(",") if (name := part.strip()))
+        return names_in(self.only_classes)
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """The names between the commas."""
+    return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
 def open_source(config: SourceConfig) -> list[RawVideo]:

@@ -45,7 +45,7 @@ def videos(config: SourceConfig) -> list[RawVideo]:
                 listed[_stem(path, line, row)] = part, row["label"], row["youtube_id"]
     for name in wanted:
         if name not in labels:
-            raise no_class(name, labels, f"the lists in {config.path}")
+            raise no_class("source.only_classes", name, labels, f"the lists in {config.path}")
     held = {identity for part, _, identity in listed.values() if part == "test"}
     files = _files(config, root, set(listed))
     chosen = {stem: row for stem, row in listed.items() if row[0] == "test" or row[2] not in held}

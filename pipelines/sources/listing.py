@@ -144,7 +144,7 @@ def check_classes(config: SourceConfig, found: list[RawVideo]) -> list[RawVideo]
     known = {video.category for video in found if video.category is not None}
     for name in wanted:
         if name not in known:
-            raise no_class(name, known, "the videos")
+            raise no_class("source.only_classes", name, known, "the videos")
     chosen = [video for video in found if not wanted or video.category in wanted]
     loose = [video.name for video in chosen if video.category is None]
     if config.classes and loose:
@@ -155,8 +155,8 @@ def check_classes(config: SourceConfig, found: list[RawVideo]) -> list[RawVideo]
     return chosen
 
 
-def no_class(name: str, known: Collection[str], where: str) -> UserError:
-    """What to say of a class that is asked for and is not there."""
+def no_class(key: str, name: str, known: Collection[str], where: str) -> UserError:
+    """What to say of a class that ``key`` asks for and that is not there."""
     near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.0)
-    hint = f"nearest is {near[0]}" if near else "they have none"
-    return UserError(f"source.only_classes: {name} is no class of {where}; {hint}")
+    hint = f"nearest is {near[0]}" if near else 'they have none, so set it to ""'
+    return UserError(f"{key}: {name} is no class of {where}; {hint}")

@@ -1,7 +1,7 @@
 """The embedded data set: one smooth bright shape that moves over a plain background, in real H.264 files.
 
 What is in a video (shape, colour, size, background) and how it moves (path, speed, direction) is drawn independently
-and lies as JSON beside it. Shapes are signed distance functions, so edges are anti-aliased at any size. Equal seeds
+(``source.toy_classes`` leaves but some pairs of colour and shape) and lies as JSON beside it. Shapes are signed distance functions, so edges are anti-aliased at any size. Equal seeds
 give equal files: pixels come from numpy, and x264 runs with one thread and fixed settings. Legend: T frames, S pixels
 of a side; positions in [-1, 1], x right, y down.
 """
@@ -13,14 +13,15 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from digan.errors import UserError
-from pipelines.sources import RawVideo, SourceConfig
-from pipelines.sources.listing import check_classes
+from pipelines.sources import RawVideo, SourceConfig, names_in
+from pipelines.sources.listing import check_classes, no_class
 
 VERSION = 6  # goes up with every change of what is drawn
 SIZE, FRAMES, FPS = 128, 24, 12
@@ -35,14 +36,24 @@ BACKGROUNDS = {
     "paper": (246, 240, 228), "mist": (222, 232, 240), "mint": (216, 238, 222), "blush": (248, 224, 220),
 }  # fmt: skip
 SHAPES = ("disc", "ring", "bar", "post")
+CLASSES = tuple(f"{colour}_{shape}" for colour in COLOURS for shape in SHAPES)
 PATHS = ("line", "circle", "hop", "wave")
 
 
 def videos(config: SourceConfig) -> list[RawVideo]:
     """Make the files under ``outputs/raw/toy`` unless they lie there already; classes are colour and shape."""
+    classes = names_in(config.toy_classes)
+    for name in classes:
+        if name not in CLASSES:
+            raise no_class("source.toy_classes", name, CLASSES, "the toy")
     folder = CACHE / f"seed{config.toy_seed}"
     names = [f"{number:06d}" for number in range(config.toy_videos)]
-    wanted = {"version": VERSION, "seed": config.toy_seed, "videos": config.toy_videos}
+    wanted = {
+        "version": VERSION,
+        "seed": config.toy_seed,
+        "videos": config.toy_videos,
+        "classes": list(classes),
+    }
     index = folder / "index.json"
     labels: dict[str, Any] = {}
     if index.is_file():
@@ -60,7 +71,7 @@ def videos(config: SourceConfig) -> list[RawVideo]:
     return check_classes(config, found)
 
 
-def _make(folder: Path, names: list[str], wanted: dict[str, int]) -> dict[str, Any]:
+def _make(folder: Path, names: list[str], wanted: dict[str, Any]) -> dict[str, Any]:
     """Write all files into a folder under a temporary name and give it its name at the end."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +83,7 @@ def _make(folder: Path, names: list[str], wanted: dict[str, int]) -> dict[str, A
     began = shown = time.monotonic()
     try:
         for number, name in enumerate(names):
-            label = draw_label(wanted["seed"], number)
+            label = draw_label(wanted["seed"], number, wanted["classes"])
             write_video(work / f"{name}.mp4", render(label))
             (work / f"{name}.json").write_text(json.dumps(label, indent=1, sort_keys=True) + "\n")
             labels[name] = label
@@ -89,12 +100,12 @@ def _make(folder: Path, names: list[str], wanted: dict[str, int]) -> dict[str, A
     return labels
 
 
-def draw_label(seed: int, number: int) -> dict[str, Any]:
-    """What video ``number`` shows; depends on the seed and the number alone."""
+def draw_label(seed: int, number: int, classes: Sequence[str] = ()) -> dict[str, Any]:
+    """What video ``number`` shows, one of ``classes`` in turn (none: any); depends on the seed and the number alone."""
     entropy = hashlib.sha256(f"toy/{VERSION}/{seed}/{number}".encode()).digest()
     random = np.random.default_rng(int.from_bytes(entropy[:8], "big"))
     colours, backgrounds = list(COLOURS), list(BACKGROUNDS)
-    return {
+    label = {
         "shape": SHAPES[number % len(SHAPES)],
         "colour": colours[random.integers(len(colours))],
         "background": backgrounds[random.integers(len(backgrounds))],
@@ -105,6 +116,9 @@ def draw_label(seed: int, number: int) -> dict[str, Any]:
         "turn": int(random.choice((-1, 1))),  # -1 or 1: which way round, or to which side
         "phase": round(float(random.uniform(0, 1)), 4),  # where on its way the object is
     }
+    if classes:
+        label["colour"], label["shape"] = classes[number % len(classes)].split("_")
+    return label
 
 
 def class_of(label: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +106,14 @@ def test_only_some_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
     name = open_source(config())[0].category
     assert {each.category for each in open_source(config(only_classes=name))} == {name}
+
+
+def test_the_toy_makes_but_the_classes_asked_for_and_as_many_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = open_source(config(toy_classes="sky_ring, coral_post"))
+    assert Counter(each.category for each in found) == {"sky_ring": 6, "coral_post": 6}
+    assert {each.category for each in open_source(config())} > {"sky_ring", "coral_post"}  # the others are made anew
+    with pytest.raises(UserError, match=r"^source\.toy_classes: coral_cube is no class of the toy; nearest is coral_"):
+        open_source(config(toy_classes="coral_cube"))

@@ -35,7 +35,10 @@ def off(path: Path, pictures: np.ndarray) -> float:
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mp4", "libx264"), ("mkv", "libx264"), ("avi", "mpeg4")])
 def test_decord_reads_every_frame_in_its_place(tmp_path: Path, suffix: str, codec: str) -> None:
-    path, count = tmp_path / f"v.{suffix}", 2 * video.CHUNK + 6  # all frames are held, so a memory used twice would show
+    path, count = (
+        tmp_path / f"v.{suffix}",
+        2 * video.CHUNK + 6,
+    )  # all frames are held, so a memory used twice would show
     pictures = write(path, codec=codec, frames=count)
     assert off(path, pictures) < 2.5
     decoded = video.decode(path)
