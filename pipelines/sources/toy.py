@@ -1,9 +1,9 @@
 """The embedded data set: one smooth bright shape that moves over a plain background, in real H.264 files.
 
 What is in a video (shape, colour, size, background) and how it moves (path, speed, direction) is drawn independently
-(``source.toy_classes`` leaves but some pairs of colour and shape) and lies as JSON beside it. Shapes are signed distance functions, so edges are anti-aliased at any size. Equal seeds
-give equal files: pixels come from numpy, and x264 runs with one thread and fixed settings. Legend: T frames, S pixels
-of a side; positions in [-1, 1], x right, y down.
+(``source.toy_classes`` leaves but some pairs of colour and shape) and lies as JSON beside it. Shapes are signed distance
+functions, so edges are anti-aliased at any size. Equal seeds give equal files: pixels come from numpy, and x264 runs with
+one thread and fixed settings. Legend: T frames, S pixels of a side; positions in [-1, 1], x right, y down.
 """
 
 from __future__ import annotations
