@@ -21,6 +21,9 @@ from pathlib import Path
 from benchmarks.reading import make_videos
 
 SHARED = Path("../shared/data/clips")
+SHARD_MEGABYTES = (
+    1.0  # where memory is watched: 20 files fill shards of this size, so that only the number of files differs
+)
 SMALLEST = 100_000  # bytes: two of the shared files have too few frames for a clip
 
 
@@ -57,7 +60,9 @@ def repeated(folder: Path, given: list[Path], count: int) -> Path:
     return folder
 
 
-def run_ingest(raw: Path, out: Path, encoding: str, *, on_ray: bool, resolution: int = 128) -> int:
+def run_ingest(
+    raw: Path, out: Path, encoding: str, *, on_ray: bool, resolution: int = 128, megabytes: float = 16.0
+) -> int:
     """Ingest and say how many frames were decoded."""
     import json
 
@@ -70,11 +75,9 @@ def run_ingest(raw: Path, out: Path, encoding: str, *, on_ray: bool, resolution:
 
     defaults = params.load()
     values = defaults.as_dict()
-    source = SourceConfig(
-        **{**values["source"], "name": "folder", "path": str(raw), "classes": False, "only_classes": ""}
-    )
+    source = SourceConfig(**{**values["source"], "name": "folder", "path": str(raw), "classes": False})
     clips = type(defaults.clips)(**{**values["clips"], "resolution": resolution})
-    shards = ShardsConfig(**{**values["shards"], "encoding": encoding, "megabytes": 16.0})
+    shards = ShardsConfig(**{**values["shards"], "encoding": encoding, "megabytes": megabytes})
     shutil.rmtree(out, ignore_errors=True)
     if on_ray:
         with cluster.connect(defaults.cluster):
@@ -146,7 +149,7 @@ def main() -> None:
             for count in (20, 200, 2000):
                 raw = repeated(place / str(count), given, count)
                 with watched() as most:
-                    run_ingest(raw, place / "out", arguments.encoding, on_ray=False)
+                    run_ingest(raw, place / "out", arguments.encoding, on_ray=False, megabytes=SHARD_MEGABYTES)
                 print(f"{count:5} files: {most[0]:.0f} MB at most, all processes", flush=True)
             return
         raw = repeated(place / "raw", given, arguments.files)
