@@ -56,6 +56,7 @@ def main() -> None:
         folder = Path(temporary)
         changes = {
             "source.toy_videos": 24,
+            "source.classes": False,
             "clips.resolution": options.resolution,
             "model.channel_max": options.channels,
             "training.clips": clips,
