@@ -20,8 +20,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from digan.errors import UserError
-from pipelines.media import pictures, storage, tars
+from pipelines.media import pictures, storage
 from pipelines.media.encode import EncodedSegment, Levels
+from pipelines.media.plain_tar import PlainTar
 from pipelines.media.shard_index import INDEX, Shard
 
 BUILDING = ".building"
@@ -116,7 +117,7 @@ class ChunkWriter:
         if not self._windows:
             self._tar = io.BytesIO()
             self._writer = TarWriter(self._tar, encoder=False, mtime=0, user="root", group="root", compress=False)
-            self._writer.tarstream = tars.PlainTar(fileobj=self._tar, mode="w", format=tarfile.USTAR_FORMAT)
+            self._writer.tarstream = PlainTar(fileobj=self._tar, mode="w", format=tarfile.USTAR_FORMAT)
         self._writer.write(sample)
 
 

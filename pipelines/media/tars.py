@@ -1,15 +1,13 @@
-"""A shard's bytes to its samples, strictly: members that no shard of ours has are refused by name. And headers, sooner.
+"""A shard's bytes to its samples, strictly: members that no shard of ours has are refused by name.
 
 The tars are standard ones that any reader of WebDataset takes. Reading them here is a walk over headers of 512 bytes,
 since ``tarfile`` takes longer for a member's header than its picture takes to decode; and nothing is ever unpacked.
-For the same reason ``PlainTar`` writes headers by changing the last one.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import tarfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,35 +18,6 @@ TYPES = {
     b"L": "a GNU long name", b"K": "a GNU long link", b"x": "a pax header", b"g": "a global pax header",
     b"S": "a sparse file",
 }  # fmt: skip
-
-
-class PlainTar(tarfile.TarFile):
-    """A tar that is written with the very bytes of ``tarfile`` in USTAR format, in a fifth of the time.
-
-    Members of one tar are plain files that differ in name and size alone.
-    """
-
-    _blank: bytes | None = None  # a header without name, size and checksum
-    _sum = 0
-
-    def addfile(self, tarinfo: tarfile.TarInfo, fileobj: Any = None) -> None:
-        """Append a member of ``tarinfo.size`` bytes."""
-        name = tarinfo.name.encode()
-        if fileobj is None or len(name) > 99 or tarinfo.size >= 8**11:
-            super().addfile(tarinfo, fileobj)
-            return
-        if self._blank is None:
-            header = tarinfo.tobuf(tarfile.USTAR_FORMAT)
-            self._blank = bytes(100) + header[100:124] + bytes(12) + header[136:148] + b" " * 8 + header[156:]
-            self._sum = sum(self._blank)
-        blank, size = self._blank, b"%011o\0" % tarinfo.size
-        checksum = b"%06o\0 " % (self._sum + sum(name) + sum(size))
-        data = fileobj.read(tarinfo.size)
-        parts = (name.ljust(100, b"\0"), blank[100:124], size, blank[136:148], checksum, blank[156:], data)
-        block = b"".join((*parts, bytes(-len(data) % BLOCK)))
-        assert self.fileobj is not None and len(data) == tarinfo.size
-        self.fileobj.write(block)
-        self.offset += len(block)
 
 
 class NoShard(ValueError):

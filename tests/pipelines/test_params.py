@@ -85,7 +85,8 @@ def test_mistakes_are_named(write_params: WriteParams, key: str, value: Any, par
 
 @pytest.mark.parametrize(("key", "value"), [("source.classes", True), ("source.only_classes", "sky")])
 def test_data_sets_without_classes_say_so(write_params: WriteParams, key: str, value: Any) -> None:
-    text = refusal(write_params({"source.name": "taichi_hd", "source.path": "/data", key: value}))
+    source = {"source.name": "taichi_hd", "source.path": "/data", "source.classes": False}
+    text = refusal(write_params({**source, key: value}))
     assert text.startswith(f"{key}={str(value).lower()}: taichi_hd has no classes")
 
 

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from digan.errors import UserError
-from pipelines.media import pictures, tars
+from pipelines.media import pictures
 from pipelines.media.encode import EncodedSegment
+from pipelines.media.plain_tar import PlainTar
 from pipelines.media.shard_index import Shard, ShardIndex, digest_of, index_to_json
 from pipelines.media.shard_writer import ChunkWriter, sample_key
 from pipelines.media.shards import PairReader, read, read_clips, read_index, read_shard
@@ -88,7 +89,7 @@ def test_a_plain_tar_has_the_bytes_of_webdatasets() -> None:
         writer = wds.TarWriter(stream, encoder=False, mtime=0, user="root", group="root", compress=False)
         writer.tarstream.format = tarfile.USTAR_FORMAT
         if plain:
-            writer.tarstream = tars.PlainTar(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT)
+            writer.tarstream = PlainTar(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT)
         for length in (1, 60, 88, 130):  # the last is longer than a name may be without a prefix
             key = "k" * (length // 2) + "/" * (length > 100) + "k" * (length // 2)
             pictures = {f"{size:04d}.jpg": bytes([size % 251]) * size for size in (0, 1, 511, 512, 513, 5000)}
