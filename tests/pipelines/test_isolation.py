@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,18 @@ from pipelines.media.isolation import IsolatedPool, Lost
 def test_results_come_in_order_and_processes_are_renewed() -> None:
     with IsolatedPool("math:sqrt", processes=2, renew_after=7) as pool:
         assert list(pool.map([n * n for n in range(30)], lambda _: 30)) == list(range(30))
+
+
+def test_a_process_works_while_the_caller_does(tmp_path: Path) -> None:
+    """The next item is sent before a result is handed out, or a slow caller would leave the process idle."""
+    made = [str(tmp_path / name) for name in "abcd"]
+    with IsolatedPool("os:mkdir", processes=1) as pool:
+        for number, _ in enumerate(pool.map(made, lambda _: 30)):
+            following = Path(made[min(number + 1, len(made) - 1)])
+            until = time.monotonic() + 20
+            while not following.is_dir() and time.monotonic() < until:
+                time.sleep(0.01)
+            assert following.is_dir()
 
 
 def test_an_error_costs_its_own_item_only() -> None:
