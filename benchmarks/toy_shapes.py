@@ -4,7 +4,8 @@ For a class-conditional generator of the toy data set (default: what ``make show
 sampled; in each frame the object is the place that is nearer to the class's colour than to the background, which the picture's edge
 shows. Each of the four shapes is fitted to it (place and size), and the one that overlaps best is what the frame shows. Printed: the
 share of frames that show the asked shape, the overlap (intersection over union) with it, the share of pixels outside the fitted shape
-that are not background, and the same for real clips, which no generator can be expected to surpass. Chance is a quarter.
+that are not background, how far the object's centre is in the last frame from where it was in the first (the picture is 2 wide), and the
+same for real clips, which no generator can be expected to surpass. Chance is a quarter.
 """
 
 from __future__ import annotations
@@ -75,9 +76,8 @@ def object_of(frame_hwc: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray
 def fit(mask: np.ndarray, asked: str) -> Fit:
     """Fit every shape to the object in a frame."""
     pixels = mask.shape[0]
-    axis = (np.arange(pixels) + 0.5) / pixels * 2 - 1
     total = max(mask.sum(), 1e-6)
-    centre_x, centre_y = (mask.sum(0) * axis).sum() / total, (mask.sum(1) * axis).sum() / total
+    centre_x, centre_y = centre(mask)
     best: dict[str, tuple[float, np.ndarray]] = {}
     for shape in toy.SHAPES:
         area, off_x, off_y = unit(shape)
@@ -96,20 +96,29 @@ def fit(mask: np.ndarray, asked: str) -> Fit:
     return Fit(shape=shape, overlap=best[asked][0], stray=float(stray))
 
 
+def centre(mask: np.ndarray) -> np.ndarray:
+    """Where the middle of the object is, x and y in [-1, 1]; float64 [2]."""
+    axis = (np.arange(len(mask)) + 0.5) / len(mask) * 2 - 1
+    return np.array([mask.sum(0) @ axis, mask.sum(1) @ axis]) / max(mask.sum(), 1e-6)
+
+
 def report(name: str, videos: dict[str, list[np.ndarray]]) -> None:
     """One line for videos uint8 [T, H, W, 3] by class, and the shares by shape."""
     fits: dict[str, list[Fit]] = {shape: [] for shape in toy.SHAPES}
+    ways = []
     for category, several in videos.items():
         colour, shape = category.split("_")
         for video in several:
-            fits[shape] += [fit(object_of(frame, toy.COLOURS[colour]), shape) for frame in video]
+            masks = [object_of(frame, toy.COLOURS[colour]) for frame in video]
+            fits[shape] += [fit(mask, shape) for mask in masks]
+            ways.append(np.linalg.norm(centre(masks[-1]) - centre(masks[0])))
     every = [(shape, each) for shape, several in fits.items() for each in several]
     right = np.mean([shape == each.shape for shape, each in every])
     shares = ", ".join(f"{s} {np.mean([each.shape == s for each in several]):.0%}" for s, several in fits.items())
     overlap, stray = np.mean([each.overlap for _, each in every]), np.mean([each.stray for _, each in every])
     print(
         f"{name:10} {len(every)} frames: {right:.0%} show the asked shape ({shares}); "
-        f"overlap with it {overlap:.2f}, outside {stray:.1%}",
+        f"overlap with it {overlap:.2f}, outside {stray:.1%}; way {np.mean(ways):.2f} +- {np.std(ways):.2f}",
         flush=True,
     )
 

@@ -22,3 +22,13 @@ def test_two_half_objects_are_no_shape() -> None:
     torn = np.concatenate([disc[:, 10:20], np.zeros((32, 12)), disc[:, 10:20]], axis=1)
     fit = toy_shapes.fit(torn, "disc")
     assert fit.overlap < 0.7 and fit.stray > 0.15, fit
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_the_centre_is_near_where_the_label_puts_it(number: int) -> None:
+    """Near: the background's shading draws it down a little."""
+    label = toy.draw_label(3, number)
+    video, positions = toy.render(label), toy.positions(label)
+    for frame in (0, 23):
+        found = toy_shapes.centre(toy_shapes.object_of(video[frame], toy.COLOURS[label["colour"]]))
+        assert np.abs(found - positions[frame]).max() < 0.07
