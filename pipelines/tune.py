@@ -195,7 +195,10 @@ def _fit(
         ),
         **population,
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    finally:
+        state.reservations.give_back(everything=True)
 
 
 @contextmanager

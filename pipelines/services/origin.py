@@ -144,11 +144,16 @@ def move_aside(folder: Path) -> Path | None:
     return previous
 
 
+def lock_of(folder: Path) -> Path:
+    """The file that is locked while a training writes to ``folder``; it has the number of its process."""
+    return folder.parent / f".{folder.name}.lock"
+
+
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which ends with the process. ``UserError`` where another process has it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("a+") as lock:
+    with lock_of(folder).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

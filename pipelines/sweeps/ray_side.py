@@ -16,8 +16,10 @@ from ray.tune.search import Searcher
 
 from pipelines.media.write import write_bytes
 from pipelines.report.training_line import grouped
+from pipelines.services import origin
 from pipelines.sweeps.config import TuneConfig
 from pipelines.sweeps.records import FAILED, FINISHED, RUNNING, STOPPED, Measure, Records, Trial
+from pipelines.sweeps.reservations import Reservations
 from pipelines.sweeps.space import Parameter
 
 OBJECTIVE, CLIPS = "objective", "clips_seen"
@@ -41,6 +43,7 @@ class Sweep:
     metric: str
     clock: dict[int, float] = field(default_factory=dict)  # number -> when its wall time was last taken
     launched: dict[str, int] = field(default_factory=dict)  # Ray's trial id -> number
+    reservations: Reservations = field(default_factory=Reservations)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (dict, ())  # Ray pickles schedulers into its own snapshot, which is not used
@@ -101,17 +104,10 @@ class Sweep:
         self.on_change()
 
     def release(self, number: int) -> None:
-        """End the trial's workers and give back what is reserved for them.
-
-        Tune ends a trial's process at once; the workers' reservation outlives it, and Ray's own cleaner of such needs a dashboard.
-        """
-        import ray
-        from ray._raylet import PlacementGroupID
-        from ray.util.placement_group import PlacementGroup, remove_placement_group
-
+        """The trial's process ends, or has ended; what is reserved for its workers is given back once it is gone."""
         path = self.records.trial_folder(number) / PLACEMENT
-        if ray.is_initialized() and path.is_file() and (held := json.loads(path.read_text())["id"]):
-            remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(held)))
+        if path.is_file() and (held := json.loads(path.read_text())["id"]):
+            self.reservations.leave(held, origin.lock_of(self.records.trial_folder(number) / "train"))
         path.unlink(missing_ok=True)
 
     def end(self, number: int, state: str, reason: str) -> None:
@@ -300,4 +296,5 @@ class Events(Callback):
         self.sweep.release(self.sweep.launched[trial.trial_id])
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.sweep.reservations.give_back()
         self.sweep.on_change()
