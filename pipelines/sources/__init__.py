@@ -64,6 +64,16 @@ class SourceConfig:
             raise UserError(f"source.toy_videos={self.toy_videos}: must be from 2 to 1000000; try 320")
         if self.toy_seed < 0:
             raise UserError(f"source.toy_seed={self.toy_seed}: must not be negative; try 0")
+        if self.name == "toy" and self.toy_classes:
+            self._check_toy_classes()
+
+    def _check_toy_classes(self) -> None:
+        from pipelines.sources.listing import no_class  # these two import this module
+        from pipelines.sources.toy import CLASSES
+
+        for name in names_in(self.toy_classes):
+            if name not in CLASSES:
+                raise no_class("source.toy_classes", name, CLASSES, "the toy")
 
     def wanted_classes(self) -> tuple[str, ...]:
         """The names in ``only_classes``, in their order; none: all."""

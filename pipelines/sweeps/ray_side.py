@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -168,7 +168,11 @@ class Plain(_Booked, FIFOScheduler):
 
 
 class Halving(_Booked, AsyncHyperBandScheduler):
-    """ASHA by clips seen, which remembers the rungs of an earlier launch."""
+    """ASHA by clips seen, which remembers the rungs of an earlier launch.
+
+    Tune's own lets the first trials at a rung pass, since there is nobody to compare them with. Here they are judged again with
+    every later measure, by what has come to that rung since.
+    """
 
     def __init__(self, sweep: Sweep) -> None:
         super().__init__(
@@ -181,35 +185,51 @@ class Halving(_Booked, AsyncHyperBandScheduler):
         )
         self.sweep = sweep
         self._rungs = self._brackets[0]
+        self._reason = ""
         for trial in sweep.records.begun():
             for measure in trial.measures:
                 self._pass(trial.number, measure.clips_seen, measure.value)
 
-    def _pass(self, number: int, clips: int, value: float) -> str:
+    def _pass(self, number: int, clips: int, value: float) -> None:
         """A trial comes to a rung; trials are known there by number, whatever Ray calls them in this launch."""
-        if clips >= self.sweep.length:
-            return TrialScheduler.CONTINUE
-        decision: str = self._rungs.on_result(SimpleNamespace(trial_id=f"{number:03d}"), clips, -value)
-        return decision
+        if clips < self.sweep.length:
+            self._rungs.on_result(SimpleNamespace(trial_id=_name(number)), clips, -value)
 
     def judge(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        return self._pass(self.sweep.launched[trial.trial_id], int(result[CLIPS]), float(result[OBJECTIVE]))
+        number = self.sweep.launched[trial.trial_id]
+        passed = [milestone for milestone, recorded in self._rungs._rungs if _name(number) in recorded]
+        self._pass(number, int(result[CLIPS]), float(result[OBJECTIVE]))
+        self._reason = self._beaten(number, passed)
+        return TrialScheduler.STOP if self._reason else TrialScheduler.CONTINUE
+
+    def _beaten(self, number: int, passed: Sequence[float]) -> str:
+        """Why a trial has to stop: the highest rung where others have left it behind; empty where there is none.
+
+        At a rung that it has ``passed`` before, so few trials as cannot be parted by ``reduction`` are no reason.
+        """
+        for milestone, recorded in self._rungs._rungs:  # the highest first
+            own = recorded.get(_name(number))
+            others = {key: value for key, value in recorded.items() if key != _name(number)}
+            again = milestone in passed
+            if own is None or not others or (again and len(recorded) < self.sweep.config.reduction):
+                continue
+            if own < (cutoff := self._rungs.cutoff(others)):
+                return (
+                    f"asha: {-own:.4g} at {grouped(int(milestone))} clips is worse than {-cutoff:.4g}, "
+                    f"the cutoff of {len(others)} trial{'s' if len(others) > 1 else ''} there{' by now' if again else ''}"
+                )
+        return ""
 
     def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Its last result was judged already."""
 
     def why(self, trial: Any, result: dict[str, Any]) -> str:
-        own = f"{self.sweep.launched[trial.trial_id]:03d}"
-        for _, recorded in self._rungs._rungs:  # the highest first
-            if own in recorded:
-                others = {key: value for key, value in recorded.items() if key != own}
-                cutoff = self._rungs.cutoff(others)
-                if cutoff is not None:
-                    return (
-                        f"asha: {result[OBJECTIVE]:.4g} at {grouped(int(result[CLIPS]))} clips is worse than "
-                        f"{-cutoff:.4g}, the cutoff of {len(others)} trial{'s' if len(others) > 1 else ''} there"
-                    )
-        return "asha"
+        return self._reason
+
+
+def _name(number: int) -> str:
+    """What a trial is called at the rungs."""
+    return f"{number:03d}"
 
 
 class Population(_Booked, PopulationBasedTraining):

@@ -18,7 +18,7 @@ from PIL import Image
 
 from digan.errors import UserError
 from pipelines.ingest import ingest
-from pipelines.media import storage
+from pipelines.media import s3, storage
 from pipelines.media.shards import PairReader, read, read_clips, read_index
 from pipelines.sources import open_source
 from tests.conftest import ROOT, clips_config, shards_config, source_config
@@ -95,7 +95,7 @@ def test_with_faults_an_epoch_is_every_clip_once(
     """Every tenth request fails, every twentieth body is cut in the middle and bytes are slow: two ranks, one epoch."""
     index = read_index(tmp_path / "local")
     total = sum(shard.clips for shard in index.splits["train"])
-    monkeypatch.setattr(storage, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(s3, "FIRST_PAUSE", 0.01)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
 
     def fault(number: int, method: str, path: str) -> Fault:

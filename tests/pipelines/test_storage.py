@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from digan.errors import UserError
-from pipelines.media import storage
+from pipelines.media import s3, storage
 from tests.s3 import Fault, S3Server, faulty
 
 DATA = np.random.default_rng(0).bytes(3_000_000)
@@ -27,7 +27,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short pauses, and all tries made by this project's code."""
-    monkeypatch.setattr(storage, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(s3, "FIRST_PAUSE", 0.01)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
 
 
@@ -112,7 +112,7 @@ def test_a_store_that_stays_down_is_one_line(
         through(proxy.server, monkeypatch)
         with pytest.raises(UserError, match=rf"^{s3_bucket}/x: the store at http://127\S+ fails .*try again$"):
             storage.read_bytes(f"{s3_bucket}/x")
-    assert proxy.requests == storage.TRIES
+    assert proxy.requests == s3.TRIES
     with pytest.raises(UserError, match=r"fails .*check AWS_ENDPOINT_URL"):  # nobody listens there any more
         storage.read_bytes(f"{s3_bucket}/x")
 

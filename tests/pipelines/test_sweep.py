@@ -140,6 +140,32 @@ def test_asha_stops_the_worse_with_its_reason_and_remembers_after_a_restart(reco
     assert again.trials[1] == records.trials[1]
 
 
+def test_asha_judges_those_again_who_came_first(records: Records) -> None:
+    from pipelines.sweeps.ray_side import scheduler
+
+    sweep = driver(records, list(range(5)), scheduler="asha", reduction=3.0)
+    asha = scheduler(sweep)
+    running = {}
+
+    def comes(number: int, clips: int, value: float) -> str:
+        if number not in running:
+            sweep.next()
+            running[number] = launch(asha, number)
+        decision: str = asha.on_trial_result(None, running[number], result(clips, value))
+        return decision
+
+    assert comes(0, INTERVAL, 60.0) == "CONTINUE"  # nobody to compare with
+    assert comes(1, INTERVAL, 50.0) == "CONTINUE"
+    assert comes(0, 2 * INTERVAL, 10.0) == "CONTINUE"  # two cannot be parted by three
+    assert comes(2, INTERVAL, 40.0) == "CONTINUE"
+    assert comes(0, 3 * INTERVAL, 9.0) == "STOP"
+    assert "60 at 80 clips is worse than" in records.trials[0].reason and "by now" in records.trials[0].reason
+    assert comes(1, 2 * INTERVAL, 45.0) == "STOP"  # of three trials one goes on
+    assert comes(2, 2 * INTERVAL, 39.0) == "CONTINUE"
+    assert comes(3, INTERVAL, 48.0) == "STOP"
+    assert comes(2, 3 * INTERVAL, 38.0) == "CONTINUE"
+
+
 def test_a_failed_trial_keeps_its_reason_and_the_others_go_on(records: Records) -> None:
     from pipelines.sweeps.ray_side import scheduler
 
