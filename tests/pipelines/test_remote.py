@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -20,9 +19,7 @@ from digan.errors import UserError
 from pipelines.ingest import ingest
 from pipelines.media import s3, storage
 from pipelines.media.shards import PairReader, read, read_clips, read_index
-from pipelines.sources import open_source
-from tests.conftest import ROOT, clips_config, shards_config, source_config
-from tests.pipelines import test_sources as sources
+from tests.conftest import clips_config, shards_config, source_config
 from tests.s3 import Fault, S3Server, faulty
 
 CLIPS = clips_config(resolution=32, frames=4, frame_stride=1, validation_share=0.3)
@@ -187,91 +184,6 @@ def test_any_webdataset_reads_the_shards_from_s3(shards: str, tmp_path: Path) ->
         assert len(list(tariterators.group_by_keys(members))) == len(shard.windows)
 
 
-def test_official_layouts_are_found_on_s3(s3_bucket: str, tmp_path: Path) -> None:
-    """The same videos, splits and classes as from a disk, for a data set with lists and one of frames."""
-    ucf = tmp_path / "ucf"
-    lists = {"classInd": "1 Archery\n2 Diving\n", "trainlist01": "Archery/a.avi 1\n", "testlist01": "Diving/b.avi\n"}
-    for name, text in lists.items():
-        (ucf / "ucfTrainTestlist").mkdir(parents=True, exist_ok=True)
-        (ucf / "ucfTrainTestlist" / f"{name}.txt").write_text(text)
-    for name in ("Archery/a.avi", "Diving/b.avi", "Diving/.hidden.avi"):
-        (ucf / "UCF-101" / name).parent.mkdir(parents=True, exist_ok=True)
-        (ucf / "UCF-101" / name).write_bytes(name.encode())
-    sky = tmp_path / "sky"
-    for part in ("sky_train", "sky_test"):
-        for number in (1, 2, 10):
-            path = sky / part / "v" / "c" / f"c_frames_{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.full((32, 32, 3), number, np.uint8)).save(path)
-    for root in (ucf, sky):
-        for name in storage.list_names(root):
-            storage.upload(root / name, storage.join(s3_bucket, root.name, name))
-    for name, root in (("ucf101", ucf), ("sky_timelapse", sky)):
-        local = open_source(source_config(name=name, path=str(root)))
-        remote = open_source(source_config(name=name, path=storage.join(s3_bucket, root.name)))
-        assert [(v.name, v.category, v.split, v.kind) for v in local] == [
-            (v.name, v.category, v.split, v.kind) for v in remote
-        ]
-        assert all(video.stamp and storage.is_remote(video.path) for video in remote)
-    with pytest.raises(UserError, match=r"^source\.path=s3://.*/nothing: nothing lies there"):
-        open_source(source_config(name="ucf101", path=storage.join(s3_bucket, "nothing")))
-    with pytest.raises(UserError, match="holds no folder UCF-101"):
-        open_source(source_config(name="ucf101", path=storage.join(s3_bucket, "sky")))
-
-
-LAYOUTS: dict[str, dict[str, object]] = {
-    "kinetics_food": {},
-    "taichi_hd": {},
-    "ucf101": {"split": "both"},
-    "sky_timelapse": {"split": "test"},
-    "folder": {"classes": True},
-    "folder with a list": {"classes": True, "labels": "labels.csv"},
-    "frames": {"classes": True},
-}
-
-
-def layout_tree(name: str, root: Path) -> None:
-    """A small data set of real videos or pictures in the layout of that name."""
-    if name == "kinetics_food":
-        sources.kinetics(root, sources.TRAIN, sources.VAL)
-        sources.write_video(root / "train/---0dWlqevI_000019_000029.mp4", "libx264")
-        sources.write_video(root / "val/zzzzzzzzzzz_000100_000110.mp4", "libx264", frames=9)
-    elif name == "taichi_hd":
-        sources.frame_tree(root, {f"{part}/a#0{part}.mp4": "{:07d}.png" for part in ("train", "test")}, 19)
-    elif name == "ucf101":
-        for file in sources.UCF["train"] + sources.UCF["test"]:
-            sources.write_video(root / "UCF-101" / file, "mpeg4")
-        sources.ucf_lists(root, 1, **sources.UCF)
-    elif name == "sky_timelapse":
-        sources.frame_tree(root, sources.SKY, 11)
-    elif name == "frames":
-        sources.frame_tree(root, {f"class{k % 2}/v{k}": "{:04d}.jpg" for k in range(6)}, 7)
-    else:
-        files = [f"class{k % 2}/v{k}.mp4" for k in range(6)]
-        for k, file in enumerate(files):
-            sources.write_video(root / file, "libx264", frames=12 + k)
-        rows = [f"{file},kind{k % 3},{('train', 'val')[k % 2]}" for k, file in enumerate(files[:5])]
-        (root / "labels.csv").write_text("file,class,split\n" + "\n".join(rows) + "\n")
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_on_s3_gives_the_shards_of_a_disk(layout: str, s3_bucket: str, tmp_path: Path) -> None:
-    """Byte for byte, with the same names, classes and splits."""
-    layout_tree(layout, tmp_path / "raw")
-    address = storage.join(s3_bucket, layout)
-    for name in storage.list_names(tmp_path / "raw"):
-        storage.upload(tmp_path / "raw" / name, storage.join(address, name))
-    clips = clips_config(resolution=32, frames=4, frame_stride=2, validation_share=0.5)
-    for path, out in ((str(tmp_path / "raw"), "disk"), (address, "s3")):
-        config = source_config(name=layout.split()[0], path=path, **LAYOUTS[layout])
-        ingest(config, clips, shards_config(encoding="png"), tmp_path / out, processes=1)
-    disk, remote = (read_index(tmp_path / out) for out in ("disk", "s3"))
-    assert disk.splits == remote.splits and disk.classes == remote.classes and disk.statistics == remote.statistics
-    assert disk.counts["train"]["clips"] > 0
-    reports = [json.loads((tmp_path / out / "ingest_report.json").read_text()) for out in ("disk", "s3")]
-    assert reports[0] == reports[1] and not reports[0]["refused"]
-
-
 @pytest.mark.slow
 def test_dvc_pushes_and_pulls_to_the_store(s3_bucket: str, s3_server: S3Server, tmp_path: Path) -> None:
     """As docs/data.md says: what one clone has made and pushed, another pulls."""
@@ -312,53 +224,3 @@ def test_dvc_pushes_and_pulls_to_the_store(s3_bucket: str, s3_server: S3Server, 
 
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@pytest.mark.slow
-def test_killed_at_ten_random_moments(tmp_path: Path) -> None:
-    """The stage as a user runs it, on Ray, killed with its whole session; the set ends up as an undisturbed one."""
-    import signal
-    import time
-
-    from ruamel.yaml import YAML
-
-    yaml = YAML(typ="safe", pure=True)
-    strips(tmp_path / "raw", 25)
-    for number in range(200):
-        shutil.copy(
-            tmp_path / f"raw/class{number % 2}/{number % 24:02d}.png", tmp_path / f"raw/class0/copy{number}.png"
-        )
-    values = yaml.load(ROOT / "params.yaml")
-    values["source"] |= {"name": "frames", "layout": "strips", "path": str(tmp_path / "raw")}
-    values["clips"] |= {"frames": 4, "resolution": 256}
-    values["shards"] |= {"encoding": "png", "megabytes": 0.05}
-    random = np.random.default_rng(0)
-
-    def start(name: str) -> subprocess.Popen[bytes]:
-        folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
-        with (folder / "params.yaml").open("w") as file:
-            yaml.dump(values, file)
-        command = [sys.executable, "-m", "pipelines.ingest"]
-        with (folder / "log").open("ab") as log:
-            return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
-
-    began = time.monotonic()
-    assert start("undisturbed").wait() == 0
-    whole = time.monotonic() - began
-    for _ in range(10):
-        process = start("killed")
-        time.sleep(whole * random.uniform(0.2, 0.9))
-        with pytest.raises(ProcessLookupError) if process.poll() is not None else pytest.MonkeyPatch.context():
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert start("killed").wait() == 0, (tmp_path / "killed/log").read_text()[-2000:]
-    assert b"goes on after" in (tmp_path / "killed/log").read_bytes()
-    found = [
-        {
-            name: digest(tmp_path / run / "outputs/shards" / name)
-            for name in storage.list_names(tmp_path / run / "outputs/shards")
-        }
-        for run in ("undisturbed", "killed")
-    ]
-    assert found[0] == found[1] and json.loads((tmp_path / "killed/outputs/shards/index.json").read_text())

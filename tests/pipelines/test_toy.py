@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from collections import Counter
 from pathlib import Path
@@ -116,4 +117,15 @@ def test_the_toy_makes_but_the_classes_asked_for_and_as_many_of_each(
     assert Counter(each.category for each in found) == {"sky_ring": 6, "coral_post": 6}
     assert {each.category for each in open_source(config())} > {"sky_ring", "coral_post"}  # the others are made anew
     with pytest.raises(UserError, match=r"^source\.toy_classes: coral_cube is no class of the toy; nearest is coral_"):
-        open_source(config(toy_classes="coral_cube"))
+        config(toy_classes="coral_cube")  # with the other parameters, before anything is started
+
+
+def test_a_full_disk_is_named_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, video: np.ndarray) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "output")  # what PyAV says
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(toy, "write_video", full)
+    with pytest.raises(OSError, match=r"outputs/raw/toy/seed3"):
+        open_source(config())
+    assert not list((tmp_path / "outputs/raw/toy").iterdir())

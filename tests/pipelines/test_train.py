@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import os
 import queue
 import signal
@@ -16,7 +15,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,8 @@ from digan.errors import UserError
 from pipelines import train
 from pipelines.media.shard_index import Shard, ShardIndex, digest_of, index_to_json
 from pipelines.params import Params, load
-from pipelines.report.logbook import Logbook, mend_log
-from pipelines.report.training_line import TrainingLine, duration, training_line
+from pipelines.report.logbook import Logbook
+from pipelines.report.training_line import TrainingLine
 from pipelines.services import origin
 from pipelines.services.channel import Fault, Report, Started
 from pipelines.services.cluster import connect
@@ -290,85 +289,6 @@ def test_a_killed_driver_and_an_interrupted_one_cost_no_bit(place: Place, unbrok
     assert steps == sorted(set(steps)) and steps[-1] == CLIPS
 
 
-# When a folder's run goes on, is done, or starts over
-
-
-@pytest.fixture
-def finished(tmp_path: Path) -> tuple[Path, origin.Origin]:
-    now = origin.Origin(
-        training={"clips": 100, "r1_gamma": 1.0, "checkpoints_kept": 3},
-        model={"channel_max": 4},
-        data="d",
-        code="c",
-        workers=2,
-    )
-    (tmp_path / "generator").mkdir()
-    for name in ("config.json", "weights.pt"):
-        (tmp_path / "generator" / name).write_text(name)
-    index = {"config": {"training": now.training}, "weights_digest": origin.weights_digest(tmp_path / "generator")}
-    origin.write_json(tmp_path / "index.json", index)
-    origin.write_origin(tmp_path, now)
-    return tmp_path, now
-
-
-def test_an_empty_folder_is_fresh_and_a_finished_one_is_done(
-    tmp_path_factory: pytest.TempPathFactory, finished: tuple[Path, origin.Origin]
-) -> None:
-    folder, now = finished
-    assert origin.decide(tmp_path_factory.mktemp("empty"), now, clips_seen=0).kind == "fresh"
-    assert origin.decide(folder / "missing", now, clips_seen=0).kind == "fresh"
-    assert origin.decide(folder, now, clips_seen=100).kind == "finished"
-
-
-@pytest.mark.parametrize(
-    ("change", "kind", "note"),
-    [
-        ({"training": {"clips": 200, "r1_gamma": 1.0, "checkpoints_kept": 3}}, "continue", None),
-        ({"training": {"clips": 100, "r1_gamma": 1.0, "checkpoints_kept": 9}}, "finished", None),
-        ({"training": {"clips": 50, "r1_gamma": 1.0, "checkpoints_kept": 3}}, "over", "training.clips=50 is less"),
-        (
-            {"training": {"clips": 100, "r1_gamma": 2.0, "checkpoints_kept": 3}},
-            "over",
-            "training.r1_gamma was 1.0, is 2.0",
-        ),
-        ({"model": {"channel_max": 8}}, "over", "model.channel_max was 4, is 8"),
-        ({"data": "other"}, "over", "the data is different"),
-        ({"code": "other"}, "over", "the code in digan/ has changed"),
-        ({"workers": 1}, "finished", None),
-    ],
-)
-def test_what_may_change(
-    finished: tuple[Path, origin.Origin], change: dict[str, Any], kind: str, note: str | None
-) -> None:
-    folder, now = finished
-    decision = origin.decide(folder, replace(now, **change), clips_seen=100)
-    assert decision.kind == kind
-    assert note is None or any(note in line for line in decision.notes)
-
-
-def test_an_unfinished_run_goes_on_under_changed_code_and_says_so(finished: tuple[Path, origin.Origin]) -> None:
-    folder, now = finished
-    (folder / "index.json").unlink()
-    decision = origin.decide(folder, replace(now, code="other", workers=4), clips_seen=40)
-    assert decision.kind == "continue" and len(decision.notes) == 2
-
-
-def test_a_damaged_generator_is_not_taken_for_a_finished_run(finished: tuple[Path, origin.Origin]) -> None:
-    folder, now = finished
-    (folder / "generator/weights.pt").write_text("cut")
-    assert origin.decide(folder, now, clips_seen=100).kind == "continue"
-
-
-def test_moving_aside_keeps_what_was_learned(finished: tuple[Path, origin.Origin]) -> None:
-    folder, _ = finished
-    previous = origin.move_aside(folder)
-    assert previous is not None and (previous / "generator/weights.pt").exists() and not folder.exists()
-    folder.mkdir()
-    (folder / "origin.json").touch()
-    assert origin.move_aside(folder) is None
-    assert (previous / "generator/weights.pt").exists()
-
-
 def test_a_second_training_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     with (
         origin.sole_writer(tmp_path / "train"),
@@ -467,68 +387,3 @@ def test_the_end_of_ray_trains_patience_is_told(book: Logbook) -> None:
 )
 def test_what_a_restart_can_mend(error: Exception, kind: str) -> None:
     assert fault_of(error, 0).kind == kind
-
-
-# The books
-
-
-def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
-    log = tmp_path / "log.jsonl"
-    log.write_text('{"clips_seen": 8, "seconds": 2.0}\n{"clips_se')
-    assert mend_log(log)["clips_seen"] == 8
-    assert log.read_text().endswith("2.0}\n")
-    assert mend_log(tmp_path / "missing") == {}
-
-
-def test_a_store_that_fails_once_gets_every_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.report.logbook.RETRY", 0.01)
-    monkeypatch.setattr("pipelines.report.logbook.BETWEEN_POINTS", 0.0)
-    got: list[int] = []
-    fails = iter([True])
-
-    def track(metrics: dict[str, float], clips: int) -> None:
-        if next(fails, False):
-            raise ConnectionError("no answer")
-        got.append(clips)
-
-    warnings: list[str] = []
-    book = Logbook(tmp_path, track=track, track_file=lambda path: None, warn=warnings.append)
-    for clips in (10, 20, 30):
-        book.report(report(clips))
-    time.sleep(0.1)
-    book.close()
-    assert got == [10, 20, 30] and len(warnings) == 1
-
-
-def test_samples_are_written_and_tracked_once(tmp_path: Path) -> None:
-    tracked: list[Path] = []
-    book = Logbook(tmp_path, track=lambda metrics, clips: None, track_file=tracked.append, warn=lambda line: None)
-    for _ in range(2):
-        book.samples(160, np.zeros((2, 3, 3, 32, 32), np.uint8))
-    book.close()
-    assert tracked == [tmp_path / "samples/00000160.png"]
-    assert Image.open(tracked[0]).width > 3 * 32
-
-
-def test_the_progress_line() -> None:
-    text = training_line(12000, 40000, 51.24, 552, {"loss/generator": 0.8123, "loss/discriminator": 1.2})
-    assert text == "12 000/40 000 clips  30%  51.2 clips/s (20 s/1000)  G 0.812  D 1.200  9:12 left"
-    figures = {
-        "gradients/generator": 0.5,
-        "signs/real_image": 0.25,
-        "signs/fake_image": -1.0,
-        "waiting": 0.02,
-        "memory_gb": 1.2,
-    }
-    text = training_line(10, 20, 1.0, math.inf, figures)
-    assert (
-        text
-        == "10/20 clips  50%  1.0 clips/s (1000 s/1000)  |gG| 0.50  signs real +0.25 fake -1.00  waiting 2%  1.2 GB  ? left"
-    )
-    assert [duration(s) for s in (0, 59.2, 3600, 90000)] == ["0:00", "1:00", "1:00:00", "1 d 01:00"]
-
-
-def test_origins_survive_json(place: Place, tmp_path: Path) -> None:
-    now = origin.Origin(training=asdict(place.params.training), model={"classes": 0}, data="d", code="c", workers=2)
-    origin.write_origin(tmp_path, now)
-    assert origin.read_origin(tmp_path) == now

@@ -1,0 +1,71 @@
+"""The books of a training: log, tracking, samples, the progress line."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.report.logbook import Logbook, mend_log
+from pipelines.report.training_line import duration, training_line
+from tests.pipelines.test_train import report
+
+
+def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"clips_seen": 8, "seconds": 2.0}\n{"clips_se')
+    assert mend_log(log)["clips_seen"] == 8
+    assert log.read_text().endswith("2.0}\n")
+    assert mend_log(tmp_path / "missing") == {}
+
+
+def test_a_store_that_fails_once_gets_every_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.report.logbook.RETRY", 0.01)
+    monkeypatch.setattr("pipelines.report.logbook.BETWEEN_POINTS", 0.0)
+    got: list[int] = []
+    fails = iter([True])
+
+    def track(metrics: dict[str, float], clips: int) -> None:
+        if next(fails, False):
+            raise ConnectionError("no answer")
+        got.append(clips)
+
+    warnings: list[str] = []
+    book = Logbook(tmp_path, track=track, track_file=lambda path: None, warn=warnings.append)
+    for clips in (10, 20, 30):
+        book.report(report(clips))
+    time.sleep(0.1)
+    book.close()
+    assert got == [10, 20, 30] and len(warnings) == 1
+
+
+def test_samples_are_written_and_tracked_once(tmp_path: Path) -> None:
+    tracked: list[Path] = []
+    book = Logbook(tmp_path, track=lambda metrics, clips: None, track_file=tracked.append, warn=lambda line: None)
+    for _ in range(2):
+        book.samples(160, np.zeros((2, 3, 3, 32, 32), np.uint8))
+    book.close()
+    assert tracked == [tmp_path / "samples/00000160.png"]
+    assert Image.open(tracked[0]).width > 3 * 32
+
+
+def test_the_progress_line() -> None:
+    text = training_line(12000, 40000, 51.24, 552, {"loss/generator": 0.8123, "loss/discriminator": 1.2})
+    assert text == "12 000/40 000 clips  30%  51.2 clips/s (20 s/1000)  G 0.812  D 1.200  9:12 left"
+    figures = {
+        "gradients/generator": 0.5,
+        "signs/real_image": 0.25,
+        "signs/fake_image": -1.0,
+        "waiting": 0.02,
+        "memory_gb": 1.2,
+    }
+    text = training_line(10, 20, 1.0, math.inf, figures)
+    assert (
+        text
+        == "10/20 clips  50%  1.0 clips/s (1000 s/1000)  |gG| 0.50  signs real +0.25 fake -1.00  waiting 2%  1.2 GB  ? left"
+    )
+    assert [duration(s) for s in (0, 59.2, 3600, 90000)] == ["0:00", "1:00", "1:00:00", "1 d 01:00"]
