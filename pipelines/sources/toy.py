@@ -23,8 +23,8 @@ from digan.errors import UserError
 from pipelines.sources import RawVideo, SourceConfig, names_in
 from pipelines.sources.listing import check_classes
 
-VERSION = 6  # goes up with every change of what is drawn
-SIZE, FRAMES, FPS = 128, 24, 12
+VERSION = 7  # goes up with every change of what is drawn
+SIZE, FRAMES, FPS = 128, 20, 12  # few more frames than a clip has: a clip shows most of the way
 CRF = "12"
 PROGRESS_SECONDS = 5.0
 CACHE = Path("outputs/raw/toy")
@@ -108,9 +108,9 @@ def draw_label(seed: int, number: int, classes: Sequence[str] = ()) -> dict[str,
         "shape": SHAPES[number % len(SHAPES)],
         "colour": colours[random.integers(len(colours))],
         "background": backgrounds[random.integers(len(backgrounds))],
-        "size": round(float(random.uniform(0.56, 0.66)), 4),  # radius; the picture reaches from -1 to 1
+        "size": round(float(random.uniform(0.52, 0.60)), 4),  # radius; the picture reaches from -1 to 1
         "path": PATHS[random.integers(len(PATHS))],
-        "speed": round(float(random.uniform(0.45, 0.75)), 4),  # 1: once across, a third of a circle or a whole hop
+        "speed": round(float(random.uniform(0.85, 1)), 4),  # 1: once across, a third of a circle or a whole hop
         "direction": round(float(random.uniform(0, 2 * np.pi)), 4),  # radians: of the way, or where the circle begins
         "turn": int(random.choice((-1, 1))),  # -1 or 1: which way round, or to which side
         "phase": round(float(random.uniform(0, 1)), 4),  # where on its way the object is
@@ -129,7 +129,7 @@ def positions(label: dict[str, Any], frames: int = FRAMES) -> np.ndarray:
     """Where the centre of the object is, float64 [T, 2]; never so far out that the object leaves the picture."""
     t = np.arange(frames) / (frames - 1)
     speed, phase = label["speed"], label["phase"]
-    room = 0.94 - label["size"]  # farthest centre in each direction
+    room = 0.97 - label["size"]  # farthest centre in each direction
     along = np.array([np.cos(label["direction"]), np.sin(label["direction"])])
     across = np.array([-along[1], along[0]]) * label["turn"]
     way = (1 - speed) * (2 * phase - 1) + speed * (2 * t - 1)  # from one side to the other, evenly

@@ -215,7 +215,7 @@ def test_too_short_videos_and_empty_splits_are_one_line(
 ) -> None:
     monkeypatch.chdir(place)
     longer = clips_config(resolution=32, frames=20, frame_stride=2, validation_share=0.3)
-    with pytest.raises(UserError, match="is too short: 24 frames, a clip needs 39"):
+    with pytest.raises(UserError, match="is too short: 20 frames, a clip needs 39"):
         ingest(toy(), longer, SHARDS, tmp_path / "out")
     rare = clips_config(resolution=32, frames=16, frame_stride=1, validation_share=0.001)
     with pytest.raises(UserError, match=r"^clips\.validation_share=0\.001: none of the 16 videos .* val split"):
