@@ -46,6 +46,7 @@ def training_config(precision: str) -> TrainingConfig:
         ema_ramp=0.05,
         style_mixing=0.0,
         path_length_weight=0.0,
+        mismatch_weight=0.0,
         precision=precision,
         compile=False,
         deterministic=False,

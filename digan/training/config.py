@@ -31,6 +31,7 @@ class TrainingConfig:
     ema_ramp: float
     style_mixing: float
     path_length_weight: float
+    mismatch_weight: float
     precision: str
     compile: bool
     deterministic: bool
@@ -60,7 +61,7 @@ class TrainingConfig:
             self._require(name, getattr(self, name) >= 1, "must be at least 1")
         for name in ("generator_lr", "discriminator_lr", "ema_half_life"):
             self._require(name, getattr(self, name) > 0, "must be above 0")
-        for name in ("r1_gamma", "path_length_weight", "ema_ramp", "collapse_loss"):
+        for name in ("r1_gamma", "path_length_weight", "mismatch_weight", "ema_ramp", "collapse_loss"):
             self._require(name, getattr(self, name) >= 0, "must not be negative")
         self._require("seed", self.seed >= 0, "must not be negative")
         self._require("style_mixing", 0 <= self.style_mixing <= 1, "is a probability, from 0 to 1")

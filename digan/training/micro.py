@@ -9,7 +9,7 @@ Legend: B pairs of the micro-batch, H, W.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -86,6 +86,12 @@ class MicroBatch:
         both = self.state.judge(images, motions, labels, batches=2)
         of_images, of_motions = both.image.chunk(2), both.motion.chunk(2)
         return tuple(Scores(image=i, motion=m) for i, m in zip(of_images, of_motions, strict=True))  # type: ignore[return-value]
+
+    def judge_at_other_times(self, generator: torch.Generator) -> torch.Tensor:
+        """The motion discriminator's logits [B] of the real pairs, each with the dt of the next one: frames that do not belong to it."""
+        _, motions = self.inputs(replace(self.pair, times=self.pair.times.roll(1, dims=0)), generator)
+        logits: torch.Tensor = self.state.discriminator.motion(motions, self.pair.labels)
+        return logits
 
     def inputs(self, pair: FramePair, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Augmented images [2B, 3, H, W] and motions [B, 7, H, W]."""

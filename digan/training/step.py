@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional as F
 
 from digan.models.config import CODE_DIM
 from digan.training import thumbnails
@@ -110,6 +111,8 @@ class _Update:
                     fake_pair = micro.fake(generator).pair
                 fake, real = micro.judge_both(fake_pair, micro.pair, generator)
                 loss = discriminator_loss_fake(fake) + discriminator_loss_real(real)
+                if weight := state.training.mismatch_weight:
+                    loss = loss + weight * F.softplus(micro.judge_at_other_times(micro.draws("mismatch"))).mean()
             loss.backward()
             logits = [scores.detach() for scores in (fake.image, fake.motion, real.image, real.motion)]
             measured = [loss.detach(), *(x.mean() for x in logits), *(x.sign().mean() for x in logits)]

@@ -41,6 +41,7 @@ TRAINING = TrainingConfig(
     ema_ramp=0.05,
     style_mixing=0.5,
     path_length_weight=0.1,
+    mismatch_weight=0.5,
     precision="fp32",
     compile=False,
     deterministic=True,
@@ -132,6 +133,22 @@ def test_adam_is_corrected_for_lazy_penalties() -> None:
     assert group["lr"] == pytest.approx(0.004 * 4 / 5)
     assert group["betas"] == pytest.approx((0.0, 0.99 ** (4 / 5)))
     assert group["eps"] == 1e-8
+
+
+def test_pairs_at_other_times_count_as_fakes_of_the_motion_discriminator() -> None:
+    plain = replace(TRAINING, augment="", r1_gamma=0.0, path_length_weight=0.0, mismatch_weight=0.0)
+    gradients = []
+    for weight in (0.0, 0.7):
+        state = TrainingState(replace(plain, mismatch_weight=weight), MODEL, CPU)
+        train_step(state, [batch(0)])
+        gradients.append(state.flat_discriminator.gradients.clone())
+    state, pair = TrainingState(plain, MODEL, CPU), batch(0)
+    dt = (pair.times[:, 1] - pair.times[:, 0])[[3, 0, 1, 2]].view(4, 1, 1, 1).expand(4, 1, 32, 32)
+    logits = state.discriminator.motion(torch.cat([pair.frames[:, 0], pair.frames[:, 1], dt], dim=1), None)
+    (0.7 * torch.log1p(logits.exp()).mean()).backward()
+    expected = state.flat_discriminator.gradients
+    assert expected.norm() > 0
+    torch.testing.assert_close(gradients[1] - gradients[0], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_step_moves_every_network_and_evaluation_moves_none() -> None:
