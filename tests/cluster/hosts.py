@@ -146,8 +146,8 @@ def start_ray(host: Host, head: Host, *, cpus: int = 1) -> None:
     )
 
 
-def wait_for(what: str, seconds: float, holds: object) -> None:
-    """Until ``holds()`` is true; ``AssertionError`` afterwards."""
+def wait_for(what: str, seconds: float, holds: object, log: Path | None = None) -> None:
+    """Until ``holds()`` is true; ``AssertionError`` afterwards, with the end of ``log``."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -156,7 +156,8 @@ def wait_for(what: str, seconds: float, holds: object) -> None:
         except (OSError, ValueError, subprocess.SubprocessError):
             pass
         time.sleep(0.5)
-    raise AssertionError(f"{what}: not within {seconds:.0f} s")
+    said = log.read_text(errors="replace")[-3000:] if log and log.exists() else ""
+    raise AssertionError(f"{what}: not within {seconds:.0f} s\n{said}")
 
 
 def inside(host: Host, *command: str, seconds: float = 60, environment: dict[str, str] | None = None) -> str:

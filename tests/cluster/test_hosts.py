@@ -110,7 +110,7 @@ def test_a_host_is_lost_and_the_run_ends(site: Site, loss: str) -> None:
     output = site.project / "outputs/train"
     poll = site.launch(run, f"{run}.log")
     log = site.one.folder / f"{run}.log"
-    wait_for(f"a checkpoint ({log})", 400, lambda: max(site.checkpoints(run), default=0) >= LOSS_AT)
+    wait_for("a checkpoint", 400, lambda: max(site.checkpoints(run), default=0) >= LOSS_AT, log)
     assert poll() is None, log.read_text()
     (site.two.kill if loss == "killed" else site.two.cut)()
     begun = time.monotonic()

@@ -53,7 +53,7 @@ def is_agent(process: psutil.Process) -> bool:
 
 @pytest.mark.slow
 def test_kills_at_random_moments_cost_no_bit(tmp_path: Path) -> None:
-    clips = 200 * max(KILLS, 4)
+    clips = 280 * max(KILLS, 4)  # long enough not to end before the last kill
     params = write_params(tmp_path, clips=clips, checkpoint_interval=40, sample_interval=clips, snapshot_interval=clips)
     text = (tmp_path / "params.yaml").read_text().replace("max_failures: 3", "max_failures: 100")
     (tmp_path / "params.yaml").write_text(text)
@@ -69,8 +69,8 @@ def test_kills_at_random_moments_cost_no_bit(tmp_path: Path) -> None:
             return subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
 
     driver, best, done, launches = launch(), -1, dict.fromkeys(VICTIMS, 0), 1
-    for turn in range(KILLS):
-        victim = VICTIMS[turn % len(VICTIMS)]
+    while sum(done.values()) < KILLS:
+        victim = VICTIMS[sum(done.values()) % len(VICTIMS)]
         begun = time.monotonic()
         while newest(output) <= best and driver.poll() is None and time.monotonic() - begun < PATIENCE:
             time.sleep(0.05)
@@ -93,7 +93,7 @@ def test_kills_at_random_moments_cost_no_bit(tmp_path: Path) -> None:
         assert launches < 3 * KILLS, (tmp_path / "driver.log").read_text()[-3000:]
         driver, launches = launch(), launches + 1
     print(f"{done} killed, {launches} launches")
-    assert all(count >= KILLS // 3 - 1 for count in done.values()), done
+    assert sum(done.values()) == KILLS and min(done.values()) >= KILLS // 3, done
     assert_same_weights(output, tmp_path / "unbroken")
     store = FolderStore(output / "checkpoints")
     for name in checkpoint.listed(store):
