@@ -31,4 +31,4 @@ def test_the_centre_is_near_where_the_label_puts_it(number: int) -> None:
     video, positions = toy.render(label), toy.positions(label)
     for frame in (0, toy.FRAMES - 1):
         found = toy_shapes.centre(toy_shapes.object_of(video[frame], toy.COLOURS[label["colour"]]))
-        assert np.abs(found - positions[frame]).max() < 0.07
+        assert np.abs(found - positions[frame]).max() < 0.09
