@@ -82,6 +82,10 @@ class TrainingConfig:
             self.micro_batch <= group or not self.micro_batch % group,
             f"must divide by the discriminator's group of {group}; try {max(group, self.micro_batch - self.micro_batch % group)}",
         )
+        mismatched = self.mismatch_weight > 0 and self.micro_batch == 1
+        self._require(
+            "mismatch_weight", not mismatched, "takes dt from another pair of the micro-batch; try micro_batch=2, or 0"
+        )
         for step in self.augment_steps:
             self._require("augment", step in STEPS, f"{step!r} is no DiffAugment step; known: {', '.join(STEPS)}")
 

@@ -67,6 +67,7 @@ def test_whole_numbers_are_numbers(write_params: WriteParams) -> None:
         ("training.batch_size", 15, ["training.batch_size=15", "divide by training.micro_batch=4", "micro_batch=3"]),
         ("training.micro_batch", 8, ["cluster.workers=2", "1 micro-batches of 8", "try training.micro_batch=4"]),
         ("cluster.workers", 3, ["cluster.workers=3", "2 micro-batches of 4", "try training.micro_batch=2"]),
+        ("training.micro_batch", 1, ["training.mismatch_weight=1.0", "try micro_batch=2, or 0"]),
         ("source.name", "folder", ["source.path"]),
         ("source.name", "ucf101", ["source.path is empty", "'ucf101'"]),
         ("source.name", "ucf", ["source.name=ucf", "one of toy, folder, frames, ucf101"]),
@@ -94,6 +95,7 @@ def test_data_sets_without_classes_say_so(write_params: WriteParams, key: str, v
 def test_batches_that_fit(write_params: WriteParams, batch: int, micro: int, workers: int) -> None:
     """Any number of workers up to the number of micro-batches."""
     changes = {"training.batch_size": batch, "training.micro_batch": micro, "cluster.workers": workers}
+    changes["training.mismatch_weight"] = float(micro > 1)
     assert params.load(write_params(changes))
 
 
