@@ -5,9 +5,9 @@ sampled; in each frame the object is the place that is nearer to the class's col
 shows. Each of the four shapes is fitted to it (place and size), and the one that overlaps best is what the frame shows. Printed: the
 share of frames that show the asked shape, the overlap (intersection over union) with it, the share of pixels outside the fitted shape
 that are not background, how far the object's centre is in the last frame from where it was in the first (the picture is 2 wide), how
-alike the directions of these ways are (length of the mean way over the mean length: 0 for all directions alike often, 1 for one
-direction; some 0.2 by chance for a dozen videos), and the same for real clips, which no generator can be expected to surpass. A shape is
-right by chance in a quarter of all frames.
+alike the directions of these ways are within a class (length of the mean way over the mean length: 0 where all directions are equally
+common, 1 where all are the same; some 0.3 by chance for eight videos), and the same for real clips, which no generator can be expected
+to surpass. A shape is right by chance in a quarter of all frames.
 """
 
 from __future__ import annotations
@@ -107,23 +107,24 @@ def centre(mask: np.ndarray) -> np.ndarray:
 def report(name: str, videos: dict[str, list[np.ndarray]]) -> None:
     """One line for videos uint8 [T, H, W, 3] by class, and the shares by shape."""
     fits: dict[str, list[Fit]] = {shape: [] for shape in toy.SHAPES}
-    ways = []
+    ways: list[list[np.ndarray]] = []  # by class
     for category, several in videos.items():
         colour, shape = category.split("_")
+        ways.append([])
         for video in several:
             masks = [object_of(frame, toy.COLOURS[colour]) for frame in video]
             fits[shape] += [fit(mask, shape) for mask in masks]
-            ways.append(centre(masks[-1]) - centre(masks[0]))
+            ways[-1].append(centre(masks[-1]) - centre(masks[0]))
     every = [(shape, each) for shape, several in fits.items() for each in several]
     right = np.mean([shape == each.shape for shape, each in every])
     shares = ", ".join(f"{s} {np.mean([each.shape == s for each in several]):.0%}" for s, several in fits.items())
     overlap, stray = np.mean([each.overlap for _, each in every]), np.mean([each.stray for _, each in every])
-    lengths = np.linalg.norm(ways, axis=1)
-    alike = np.linalg.norm(np.mean(ways, axis=0)) / max(np.mean(lengths), 1e-6)
+    lengths = np.concatenate([np.linalg.norm(each, axis=1) for each in ways])
+    alike = [np.linalg.norm(np.mean(each, axis=0)) / max(np.linalg.norm(each, axis=1).mean(), 1e-6) for each in ways]
     print(
         f"{name:10} {len(every)} frames: {right:.0%} show the asked shape ({shares}); "
         f"overlap with it {overlap:.2f}, outside {stray:.1%}; way {lengths.mean():.2f} +- {lengths.std():.2f}, "
-        f"directions alike {alike:.2f}",
+        f"directions alike {np.mean(alike):.2f}",
         flush=True,
     )
 
