@@ -39,7 +39,7 @@ demo: $(STAMP) ## raw video to a registered generator, then the figures (ten min
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m pipelines.summary
 
-showcase: $(STAMP) ## the same line, trained for longer (an hour or so on two cores)
+showcase: $(STAMP) ## the same line, trained for longer (half an hour or more on two cores)
 	@$(BIN)/python -m pipelines.showcase
 
 test: $(STAMP) ## the everyday tests
