@@ -25,6 +25,14 @@ def discriminator_loss_real(real: Scores) -> torch.Tensor:
     return F.softplus(-real.image).mean() + F.softplus(-real.motion).mean()
 
 
+def mismatch_loss(motion: torch.Tensor) -> torch.Tensor:
+    """softplus(D(frames, dt)) of the motion logits [N] of real frames at a dt that is not theirs, which count as fakes.
+
+    The published model has none; after the mismatched pairs of conditional GANs (Reed et al., ICML 2016).
+    """
+    return F.softplus(motion).mean()
+
+
 def gradient_penalty(logits: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
     """R1's |d logit / d input|^2 per sample, [N]; ``inputs`` [N, C, H, W] must require gradients."""
     (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)

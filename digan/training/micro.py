@@ -88,7 +88,10 @@ class MicroBatch:
         return tuple(Scores(image=i, motion=m) for i, m in zip(of_images, of_motions, strict=True))  # type: ignore[return-value]
 
     def judge_at_other_times(self, generator: torch.Generator) -> torch.Tensor:
-        """The motion discriminator's logits [B] of the real pairs, each with the dt of the next one: frames that do not belong to it."""
+        """The motion discriminator's logits [B] of the real pairs, augmented, each with the dt of another one of the micro-batch.
+
+        Now and then the two dt are equal (of n frames there are but n of them).
+        """
         _, motions = self.inputs(replace(self.pair, times=self.pair.times.roll(1, dims=0)), generator)
         logits: torch.Tensor = self.state.discriminator.motion(motions, self.pair.labels)
         return logits

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional as F
 
 from digan.models.config import CODE_DIM
 from digan.training import thumbnails
@@ -22,6 +21,7 @@ from digan.training.losses import (
     discriminator_loss_real,
     generator_loss,
     gradient_penalty,
+    mismatch_loss,
     path_lengths,
 )
 from digan.training.micro import MicroBatch
@@ -112,7 +112,7 @@ class _Update:
                 fake, real = micro.judge_both(fake_pair, micro.pair, generator)
                 loss = discriminator_loss_fake(fake) + discriminator_loss_real(real)
                 if weight := state.training.mismatch_weight:
-                    loss = loss + weight * F.softplus(micro.judge_at_other_times(micro.draws("mismatch"))).mean()
+                    loss = loss + weight * mismatch_loss(micro.judge_at_other_times(micro.draws("mismatch")))
             loss.backward()
             logits = [scores.detach() for scores in (fake.image, fake.motion, real.image, real.motion)]
             measured = [loss.detach(), *(x.mean() for x in logits), *(x.sign().mean() for x in logits)]

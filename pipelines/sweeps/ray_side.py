@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -171,7 +171,8 @@ class Halving(_Booked, AsyncHyperBandScheduler):
     """ASHA by clips seen, which remembers the rungs of an earlier launch.
 
     Tune's own lets the first trials at a rung pass, since there is nobody to compare them with. Here they are judged again with
-    every later measure, by what has come to that rung since.
+    every later measure, by what has come to that rung since; at the highest rung they have reached and no other, so that the best
+    one there always goes on.
     """
 
     def __init__(self, sweep: Sweep) -> None:
@@ -197,28 +198,29 @@ class Halving(_Booked, AsyncHyperBandScheduler):
 
     def judge(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number = self.sweep.launched[trial.trial_id]
-        passed = [milestone for milestone, recorded in self._rungs._rungs if _name(number) in recorded]
+        before = self._highest(number)
         self._pass(number, int(result[CLIPS]), float(result[OBJECTIVE]))
-        self._reason = self._beaten(number, passed)
+        self._reason = self._beaten(number, again=self._highest(number) is before)
         return TrialScheduler.STOP if self._reason else TrialScheduler.CONTINUE
 
-    def _beaten(self, number: int, passed: Sequence[float]) -> str:
-        """Why a trial has to stop: the highest rung where others have left it behind; empty where there is none.
+    def _highest(self, number: int) -> tuple[float, dict[str, float]] | None:
+        """The highest rung that a trial has come to: its clips, and what every trial had there (Tune maximises, so negative)."""
+        return next((rung for rung in self._rungs._rungs if _name(number) in rung[1]), None)
 
-        At a rung that it has ``passed`` before, so few trials as cannot be parted by ``reduction`` are no reason.
-        """
-        for milestone, recorded in self._rungs._rungs:  # the highest first
-            own = recorded.get(_name(number))
-            others = {key: value for key, value in recorded.items() if key != _name(number)}
-            again = milestone in passed
-            if own is None or not others or (again and len(recorded) < self.sweep.config.reduction):
-                continue
-            if own < (cutoff := self._rungs.cutoff(others)):
-                return (
-                    f"asha: {-own:.4g} at {grouped(int(milestone))} clips is worse than {-cutoff:.4g}, "
-                    f"the cutoff of {len(others)} trial{'s' if len(others) > 1 else ''} there{' by now' if again else ''}"
-                )
-        return ""
+    def _beaten(self, number: int, *, again: bool) -> str:
+        """Why a trial has to stop at its highest rung; empty where it does not. To judge it ``again`` takes ``reduction`` trials."""
+        if (rung := self._highest(number)) is None:
+            return ""
+        clips, recorded = rung
+        own = recorded[_name(number)]
+        others = {key: value for key, value in recorded.items() if key != _name(number)}
+        few = again and len(recorded) < self.sweep.config.reduction
+        if few or not others or own >= (cutoff := self._rungs.cutoff(others)):
+            return ""
+        return (
+            f"asha: {-own:.4g} at {grouped(int(clips))} clips is worse than {-cutoff:.4g}, "
+            f"the cutoff of {len(others)} trial{'s' if len(others) > 1 else ''} there{' by now' if again else ''}"
+        )
 
     def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Its last result was judged already."""

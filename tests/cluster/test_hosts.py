@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from digan.checkpointing import load_generator
 from pipelines.services import origin
 from tests.cluster.hosts import BIN, ROOT, Host, inside, joined, possible, start_mlflow, start_ray, start_s3, wait_for
-from tests.pipelines.test_train import write_params, write_shards
+from tests.pipelines.small_run import write_params, write_shards
 
 pytestmark = pytest.mark.cluster
 CLIPS, INTERVAL, LOSS_AT = 1000, 80, 320

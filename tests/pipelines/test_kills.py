@@ -16,7 +16,7 @@ from digan.training import checkpoint
 from digan.training.checkpoint import FolderStore
 from pipelines import train
 from pipelines.services.cluster import connect
-from tests.pipelines.test_train import assert_same_weights, log_of, write_params, write_shards
+from tests.pipelines.small_run import assert_same_weights, log_of, write_params, write_shards
 
 KILLS = int(os.environ.get("DIGAN_KILLS", "20"))
 VICTIMS = ("RayTrainWorker", "driver", "raylet")

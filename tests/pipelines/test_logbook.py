@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipelines.report.logbook import Logbook, mend_log
 from pipelines.report.training_line import duration, training_line
-from tests.pipelines.test_train import report
+from tests.pipelines.small_run import report
 
 
 def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pipelines.params import load
 from pipelines.services import mirror, preflight
 from pipelines.services.stores import RemoteStore, store_at
 from tests.digan.test_training import CPU, MODEL, TRAINING
-from tests.pipelines.test_train import assert_same_weights, write_params, write_shards
+from tests.pipelines.small_run import assert_same_weights, write_params, write_shards
 
 
 def save(store: checkpoint.Store, clips: int, *, keep: int, distance: float | None = None) -> None:

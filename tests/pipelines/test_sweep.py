@@ -31,7 +31,7 @@ from pipelines.sweeps.records import (
 from pipelines.sweeps.space import Parameter
 from pipelines.sweeps.view import View
 from tests.conftest import ROOT, WriteParams
-from tests.pipelines.test_train import write_params, write_shards
+from tests.pipelines.small_run import write_params, write_shards
 
 GAMMA = Parameter(name="training.r1_gamma", kind="loguniform", low=0.1, high=10.0)
 AUGMENT = Parameter(name="training.augment", kind="choice", values=("", "color"))
@@ -157,6 +157,24 @@ def test_asha_judges_those_again_who_came_first(records: Records) -> None:
     assert comes(2, 2 * INTERVAL, 39.0) == "CONTINUE"
     assert comes(3, INTERVAL, 48.0) == "STOP"
     assert comes(2, 3 * INTERVAL, 38.0) == "CONTINUE"
+
+
+def test_asha_lets_the_best_of_the_highest_rung_go_on(records: Records) -> None:
+    """Though others were better where it began: else all of a sweep's trials could be stopped."""
+    from pipelines.sweeps.ray_side import scheduler
+
+    sweep = driver(records, list(range(3)), scheduler="asha", reduction=2.0)
+    asha = scheduler(sweep)
+    decisions = []
+    sweep.next()
+    first = launch(asha, 0)
+    for clips, value in ((INTERVAL, 60.0), (2 * INTERVAL, 10.0)):
+        decisions.append(asha.on_trial_result(None, first, result(clips, value)))
+    for number, value in ((1, 50.0), (2, 40.0)):
+        sweep.next()
+        decisions.append(asha.on_trial_result(None, launch(asha, number), result(INTERVAL, value)))
+    decisions.append(asha.on_trial_result(None, first, result(2 * INTERVAL + 8, 9.0)))
+    assert decisions == ["CONTINUE"] * 5
 
 
 def test_a_failed_trial_keeps_its_reason_and_the_others_go_on(records: Records) -> None:

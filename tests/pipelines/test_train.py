@@ -2,126 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import os
-import queue
 import signal
 import sqlite3
 import subprocess
 import sys
-import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import psutil
 import pytest
 import torch
-from PIL import Image
-from ruamel.yaml import YAML
 
 from digan.checkpointing import load_generator
 from digan.errors import UserError
 from pipelines import train
-from pipelines.media.shard_index import Shard, ShardIndex, digest_of, index_to_json
-from pipelines.params import Params, load
-from pipelines.report.logbook import Logbook
-from pipelines.report.training_line import TrainingLine
+from pipelines.params import Params
 from pipelines.services import origin
-from pipelines.services.channel import Fault, Report, Started
 from pipelines.services.cluster import connect
-from pipelines.services.worker import fault_of
-
-ROOT = Path(__file__).parents[2]
-FRAMES, RESOLUTION, CLIPS, BATCH = 4, 32, 240, 4
-
-
-def write_params(folder: Path, **training: int) -> Params:
-    """A params.yaml for a run of seconds, its store in ``folder``; ``training`` has other values for that section."""
-    yaml = YAML()
-    values = yaml.load((ROOT / "params.yaml").read_text())
-    values["clips"].update(resolution=RESOLUTION, frames=FRAMES)
-    values["model"].update(channel_max=4)
-    values["training"].update(
-        clips=CLIPS,
-        batch_size=BATCH,
-        micro_batch=BATCH // 2,
-        r1_interval=4,
-        checkpoint_interval=40,
-        sample_interval=120,
-        mirror=True,
-    )
-    values["training"].update(training)
-    values["cluster"].update(workers=2, cpus_per_worker=1)
-    values["evaluation"].update(detector="transnetv2")
-    values["tracking"].update(uri=f"sqlite:///{folder / 'mlflow.db'}")
-    with (folder / "params.yaml").open("w") as file:
-        yaml.dump(values, file)
-    return load(folder / "params.yaml")
-
-
-def write_shards(folder: Path, *, shards: int = 4, videos: int = 3) -> None:
-    """Moving squares, straight into tars and an index."""
-    rng = np.random.default_rng(0)
-    listed = []
-    (folder / "train").mkdir(parents=True)
-    for number in range(shards):
-        memory = io.BytesIO()
-        with tarfile.open(fileobj=memory, mode="w") as tar:
-            for video in range(videos):
-                colour, name = rng.integers(0, 256, 3), f"v{number}{video}"
-                members: dict[str, bytes] = {}
-                for t in range(FRAMES + 2):
-                    frame = np.full((RESOLUTION, RESOLUTION, 3), 200, np.uint8)
-                    frame[8:16, 2 * t + 4 : 2 * t + 12] = colour
-                    png = io.BytesIO()
-                    Image.fromarray(frame).save(png, "png")
-                    members[f"{t:04d}.png"] = png.getvalue()
-                meta = {
-                    "name": name,
-                    "category": None,
-                    "label": None,
-                    "fps": 8.0,
-                    "frame_numbers": list(range(FRAMES + 2)),
-                }
-                members["json"] = json.dumps(meta).encode()
-                for suffix, data in members.items():
-                    info = tarfile.TarInfo(f"{name}.{suffix}")
-                    info.size = len(data)
-                    tar.addfile(info, io.BytesIO(data))
-        path = f"train/{number:06d}.tar"
-        (folder / path).write_bytes(memory.getvalue())
-        listed.append(
-            Shard(
-                path=path,
-                bytes=len(memory.getvalue()),
-                sha256=hashlib.sha256(memory.getvalue()).hexdigest(),
-                videos=videos,
-                windows=(3,) * videos,
-            )
-        )
-    splits = {"train": tuple(listed)}
-    index = ShardIndex(
-        address=str(folder),
-        resolution=RESOLUTION,
-        frames=FRAMES,
-        frame_stride=1,
-        encoding="png",
-        classes=(),
-        splits=splits,
-        origin={},
-        software={},
-        counts={},
-        statistics={},
-        digest=digest_of(splits),
-    )
-    (folder / "index.json").write_text(index_to_json(index))
+from tests.pipelines.small_run import (
+    BATCH,
+    CLIPS,
+    RESOLUTION,
+    assert_same_weights,
+    log_of,
+    write_params,
+    write_shards,
+)
 
 
 @dataclass(frozen=True)
@@ -161,23 +72,9 @@ def unbroken(place: Place, ray_here: None) -> Path:
     return place.unbroken
 
 
-def weights(output: Path) -> dict[str, torch.Tensor]:
-    return torch.load(output / "generator/weights.pt", weights_only=True)
-
-
-def assert_same_weights(one: Path, other: Path) -> None:
-    first, second = weights(one), weights(other)
-    assert first.keys() == second.keys()
-    assert [name for name in first if not torch.equal(first[name], second[name])] == []
-
-
 def relatives(driver: subprocess.Popen[str]) -> list[psutil.Process]:
     """The processes of its cluster; Ray's two agents, which do nothing, stay for a minute after a kill -9."""
     return [p for p in psutil.Process(driver.pid).children(recursive=True) if not p.name().endswith("Agent")]
-
-
-def log_of(output: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
 
 
 def points(folder: Path, run_id: str, metric: str) -> list[int]:
@@ -308,82 +205,3 @@ def test_shards_of_another_size_are_refused(place: Place, tmp_path: Path) -> Non
     params = replace(place.params, clips=replace(place.params.clips, resolution=64))
     with pytest.raises(UserError, match=r"32 pixels .* asks for 64"):
         train.train(params, shards=place.shards, output=tmp_path / "train")
-
-
-# What the driver makes of messages
-
-
-class FakeTrainer:
-    def __init__(self, fit: Callable[[], None]) -> None:
-        self.fit = fit
-
-
-class FakeChannel:
-    def __init__(self) -> None:
-        self.messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def take(self) -> list[Any]:
-        return [self.messages.get() for _ in range(self.messages.qsize())]
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[Logbook]:
-    book = Logbook(tmp_path, track=lambda metrics, clips: None, track_file=lambda path: None, warn=lambda line: None)
-    yield book
-    book.close()
-
-
-def follow(book: Logbook, messages: list[Any], fit: Callable[[], None]) -> str:
-    channel, stream = FakeChannel(), io.StringIO()
-    for message in messages:
-        channel.messages.put(message)
-    train._follow(FakeTrainer(fit), channel, book, TrainingLine("train", stream), 3, None)  # type: ignore[arg-type]
-    return stream.getvalue()
-
-
-def report(clips: int) -> Report:
-    return Report(
-        clips_seen=clips, clips_total=100, clips_per_second=10.0, seconds_left=9.0, metrics={"loss/generator": 0.5}
-    )
-
-
-def test_a_restart_is_told_and_what_is_done_again_is_written_once(book: Logbook, tmp_path: Path) -> None:
-    lost = Fault(kind="loss", rank=1, text="RuntimeError: connection closed")
-    told = follow(
-        book, [Started(workers=2), report(40), lost, Started(workers=2), report(20), report(60)], lambda: None
-    )
-    assert "worker 1 stopped" in told and "restart 1 of at most 3" in told
-    assert [line["clips_seen"] for line in log_of(tmp_path)] == [40, 60]
-
-
-def test_a_users_mistake_in_a_worker_stays_one_line(book: Logbook) -> None:
-    with pytest.raises(UserError, match=r"^shard is missing$"):
-        follow(book, [Fault(kind="mistake", rank=0, text="shard is missing")], lambda: None)
-
-
-def test_a_bug_in_a_worker_shows_its_traceback(book: Logbook) -> None:
-    with pytest.raises(train.TrainingFailedError, match="worker 1:\nTraceback"):
-        follow(book, [Fault(kind="bug", rank=1, text="Traceback ...")], lambda: None)
-
-
-def test_the_end_of_ray_trains_patience_is_told(book: Logbook) -> None:
-    def fit() -> None:
-        raise RuntimeError("Training failed due to worker errors")
-
-    with pytest.raises(train.TrainingFailedError, match="given up after 1 starts"):
-        follow(book, [Started(workers=2)], fit)
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (UserError("a: b"), "mistake"),
-        (OSError(28, "No space left on device"), "mistake"),
-        (RuntimeError("Connection closed by peer"), "loss"),
-        (ConnectionResetError(104, "reset"), "loss"),
-        (TypeError("x"), "bug"),
-        (AssertionError(), "bug"),
-    ],
-)
-def test_what_a_restart_can_mend(error: Exception, kind: str) -> None:
-    assert fault_of(error, 0).kind == kind
