@@ -25,7 +25,7 @@ from pipelines.report.logbook import LOG, Logbook, curves, mend_log
 from pipelines.report.training_line import TrainingLine, duration, grouped, training_line
 from pipelines.services import mirror, origin, preflight, tracking
 from pipelines.services.channel import Channel, Fault, Measured, Notice, Report, Samples, Started
-from pipelines.services.cluster import connect
+from pipelines.services.cluster import WORKER_ENVIRONMENT, connect, is_private
 from pipelines.services.provenance import run_tags
 from pipelines.services.worker import Assignment, train_worker
 
@@ -162,7 +162,9 @@ def _trainer(
     params: Params, model: ModelConfig, shards: str, output: str, scratch: Path, run_id: str, trial: Trial | None
 ) -> tuple[Any, Channel]:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchConfig
+
+    from pipelines.services.trainer import LeanTrainer
 
     cluster, channel = params.cluster, Channel()
     assignment = Assignment(
@@ -178,8 +180,9 @@ def _trainer(
     resources = cluster.resources_per_worker
     if trial and "GPU" in resources:
         resources["GPU"] *= trial.gpu_share
-    trainer = TorchTrainer(
+    trainer = LeanTrainer(
         train_worker,
+        private=is_private(cluster),
         train_loop_config=assignment,
         scaling_config=ScalingConfig(
             num_workers=(cluster.min_workers, cluster.workers) if cluster.elastic else cluster.workers,
@@ -190,6 +193,7 @@ def _trainer(
             name=f"digan-{run_id[:8]}-{time.time_ns()}",
             storage_path=str(scratch),
             failure_config=FailureConfig(max_failures=cluster.max_failures),
+            worker_runtime_env={"env_vars": WORKER_ENVIRONMENT},
         ),
         torch_config=TorchConfig(backend=cluster.backend, timeout_s=COLLECTIVE_TIMEOUT),
     )

@@ -22,13 +22,16 @@ ADDRESS = re.compile(r"auto|(ray://)?[^\s/:]+:\d+")
 # What Ray reads from the environment, for as long as the cluster is in use. Values that the user has set stay.
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a lost worker is noticed within this many seconds (Ray: 2)
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",  # a lost worker is noticed within this many seconds (Ray: 2)
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # on a busy machine workers take a minute to import torch (Ray: 60)
     "RAY_TRAIN_METRICS_ENABLED": "0",  # no Prometheus endpoint looks at them
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # workers stay in the folder where the driver runs
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` shall not ship an environment of its own
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # and Ray does not warn of it in every process
 }
+# What a training worker starts with: it trains in a thread, whose tensors shall lie in the one heap that keeps its memory
+# (digan.training.numerics.keep_freed_memory).
+WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 # The same for a private cluster: nobody preempts this machine, and the watcher is a process of 113 MB.
 PRIVATE_ENVIRONMENT = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 # With a number of workers that may change: after a machine is lost Ray asks once more for as many as before, and for so long.
@@ -95,6 +98,11 @@ class ClusterConfig:
     def backend(self) -> str:
         """torch.distributed's backend."""
         return "nccl" if self.gpus_per_worker else "gloo"
+
+
+def is_private(config: ClusterConfig) -> bool:
+    """Whether Ray is started for this program on this machine alone, and ends with it."""
+    return not (config.address or os.environ.get("RAY_ADDRESS"))
 
 
 @contextmanager

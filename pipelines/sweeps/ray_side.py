@@ -170,9 +170,9 @@ class Plain(_Booked, FIFOScheduler):
 class Halving(_Booked, AsyncHyperBandScheduler):
     """ASHA by clips seen, which remembers the rungs of an earlier launch.
 
-    Tune's own lets the first trials at a rung pass, since there is nobody to compare them with. Here they are judged again with
-    every later measure, by what has come to that rung since; at the highest rung they have reached and no other, so that the best
-    one there always goes on.
+    Tune's own lets the first trial at a rung pass, since there is nobody to compare it with. Here a trial is judged again with
+    every later measure, by what has come to that rung since, so that the order of coming decides nothing; at the highest rung it
+    has reached and no other, so that the best one there always goes on.
     """
 
     def __init__(self, sweep: Sweep) -> None:
@@ -208,14 +208,13 @@ class Halving(_Booked, AsyncHyperBandScheduler):
         return next((rung for rung in self._rungs._rungs if _name(number) in rung[1]), None)
 
     def _beaten(self, number: int, *, again: bool) -> str:
-        """Why a trial has to stop at its highest rung; empty where it does not. To judge it ``again`` takes ``reduction`` trials."""
+        """Why a trial has to stop at its highest rung, where it may be judged ``again``; empty where it does not."""
         if (rung := self._highest(number)) is None:
             return ""
         clips, recorded = rung
         own = recorded[_name(number)]
         others = {key: value for key, value in recorded.items() if key != _name(number)}
-        few = again and len(recorded) < self.sweep.config.reduction
-        if few or not others or own >= (cutoff := self._rungs.cutoff(others)):
+        if not others or own >= (cutoff := self._rungs.cutoff(others)):
             return ""
         return (
             f"asha: {-own:.4g} at {grouped(int(clips))} clips is worse than {-cutoff:.4g}, "

@@ -60,6 +60,21 @@ def test_what_can_never_be_placed_is_refused_with_a_number_that_fits() -> None:
         cluster._check_capacity(replace(CONFIG, workers=4, gpus_per_worker=1), {"CPU": 64, "GPU": 2}, "the cluster")
 
 
+@pytest.mark.parametrize(
+    ("private", "left_out"),
+    [(True, {"DatasetsCallback", "PlacementGroupCleanerCallback"}), (False, {"DatasetsCallback"})],
+)
+def test_helpers_that_no_training_uses_are_not_started(private: bool, left_out: set[str]) -> None:
+    from ray.train.torch import TorchTrainer
+
+    from pipelines.services.trainer import LeanTrainer
+
+    usual = TorchTrainer(print)._create_default_callbacks()
+    lean = LeanTrainer(print, private=private)._create_default_callbacks()
+    assert {type(each).__name__ for each in usual} - {type(each).__name__ for each in lean} == left_out
+    assert len(usual) - len(lean) == len(left_out)
+
+
 def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
     with (
         pytest.raises(UserError, match=r"^cluster.address=127.0.0.1:1: no Ray cluster answers there"),

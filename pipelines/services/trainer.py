@@ -1,0 +1,29 @@
+"""Ray's TorchTrainer without the helper processes that these trainings have no use for.
+
+Each is a Python process of its own: seconds of a core at every start, and a share of the cores for as long as a training runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.train.torch import TorchTrainer
+
+DATASETS = (
+    "DatasetsCallback"  # keeps Ray Data's data sets; the data here are WebDataset shards, which workers read themselves
+)
+CLEANER = "PlacementGroupCleanerCallback"  # gives resources back where a controller was killed: a private cluster ends with it
+
+
+class LeanTrainer(TorchTrainer):
+    """Takes what ``TorchTrainer`` takes; ``private`` says that the cluster is this program's own.
+
+    Ray has no switch for these helpers, so this reaches into it; where a later Ray calls things otherwise, all run as usual.
+    """
+
+    def __init__(self, *arguments: Any, private: bool, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._unused = {DATASETS, CLEANER} if private else {DATASETS}
+
+    def _create_default_callbacks(self) -> list[Any]:
+        return [each for each in super()._create_default_callbacks() if type(each).__name__ not in self._unused]
