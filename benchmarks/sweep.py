@@ -19,7 +19,7 @@ from pipelines.params import Params
 from pipelines.report.training_line import grouped
 from pipelines.sweeps.records import Records, best_of
 
-INTERVALS = 9  # measures a whole trial: rungs at 1/9 and 3/9 with reduction 3
+INTERVALS = 12  # measures a whole trial: rungs at 1/12, 3/12 and 9/12 with reduction 3
 
 
 def run(base: Params, shards: Path, output: Path, **changes: object) -> Records:
