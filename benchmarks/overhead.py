@@ -1,6 +1,7 @@
 """Claim: Ray, MLflow, logging and checkpoints together cost under 3 % of a step against the bare loop in one process.
 
-Run: python -m benchmarks.overhead [--resolution 64] [--channels 128] [--precision bf16] [--updates 33] [--runs 3].
+Run: python -m benchmarks.overhead [--resolution 64] [--channels 128] [--precision bf16] [--threads 2] [--updates 33]
+[--runs 3].
 Alternates the two on equal data: the bare loop (data and updates alone, one process, two threads) and the stage `train` (one worker,
 two threads, SQLite tracking). Half-way the stage writes a checkpoint, a snapshot and a strip of samples. What they take is told
 apart, as seconds beyond updates without them, and counted as often as params.yaml has it (every 4 000 clips, 128 and more updates
@@ -51,16 +52,22 @@ def bare(folder: Path, updates: int, threads: int) -> float:
 
 
 def staged(folder: Path, half: int) -> tuple[float, float]:
-    """Of the stage's log: seconds a clip away from the checkpoint after ``half`` updates, and what that took beyond it, seconds."""
+    """Of the stage's log: seconds a clip away from the checkpoint after ``half`` updates, and what that took beyond it, seconds.
+
+    Time is the worker's own: its reports follow each other without a gap, each with the rate since the one before.
+    """
     log = [json.loads(line) for line in (folder / "outputs/train/log.jsonl").read_text().splitlines()]
-    at = {point["clips_seen"] // BATCH: point["seconds"] for point in log}
-    last = max(at)
-    known = sorted(at)
+    at, before = {}, (0, 0.0)  # updates -> seconds since the first
+    for point in log:
+        update = point["clips_seen"] // BATCH
+        before = (update, before[1] + (update - before[0]) * BATCH / point["clips_per_second"])
+        at[update] = before[1]
+    known, last = sorted(at), max(at)
     start, end = min(u for u in known if u >= SKIPPED), max(u for u in known if u < last)  # the last one ends the run
-    before = max(u for u in known if u < half)
-    after = min(u for u in known if u >= half + AFTER)
-    plain = (at[before] - at[start] + at[end] - at[after]) / ((before - start + end - after) * BATCH)
-    return plain, at[after] - at[before] - plain * (after - before) * BATCH
+    begun = max(u for u in known if u < half)
+    done = min(u for u in known if u >= half + AFTER)
+    plain = (at[begun] - at[start] + at[end] - at[done]) / ((begun - start + end - done) * BATCH)
+    return plain, at[done] - at[begun] - plain * (done - begun) * BATCH
 
 
 def main() -> None:

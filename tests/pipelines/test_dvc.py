@@ -29,6 +29,7 @@ NO_RESULT = {
     "pipelines.report.data_page": "a page for people",
     "pipelines.report.training_line": "the progress line",
     "pipelines.services.channel": "messages between worker and driver",
+    "pipelines.services.trainer": "which of Ray's helper processes are started",
     "pipelines.services.stores": "where checkpoints lie",
     "pipelines.services.preflight": "refusals before the start",
     "pipelines.services.mirror": "where the books lie",
