@@ -1,9 +1,9 @@
-"""Claim: Ray, MLflow, logging and checkpoints together cost under 3 % of a step against the bare loop in one process.
+"""What Ray, MLflow, logging and checkpoints together cost of a step against the bare loop in one process (aim: under 3 %).
 
 Run: python -m benchmarks.overhead [--resolution 64] [--channels 128] [--precision bf16] [--threads 2] [--updates 33]
 [--runs 3].
-Alternates the two on equal data: the bare loop (data and updates alone, one process, two threads) and the stage `train` (one worker,
-two threads, SQLite tracking). Half-way the stage writes a checkpoint, a snapshot and a strip of samples. What they take is told
+Alternates the two on equal data: the bare loop (data and updates alone, one process) and the stage `train` (one worker, SQLite
+tracking), with as many threads. Past half-way the stage writes a checkpoint, a snapshot and a strip of samples. What they take is told
 apart, as seconds beyond updates without them, and counted as often as params.yaml has it (every 4 000 clips, 128 and more updates
 here), since a run that held so many would take an hour.
 """
@@ -30,6 +30,7 @@ from pipelines import params as parameters
 from pipelines.media.shards import PairReader, read_index
 
 BATCH, SKIPPED = 16, 4  # clips an update; updates at the start that are not counted on either side
+FEWEST = 16  # updates, so that some remain on both sides of the checkpoint
 AFTER = 2  # updates during which what was begun at a checkpoint may still be written
 
 
@@ -51,8 +52,8 @@ def bare(folder: Path, updates: int, threads: int) -> float:
     return (time.perf_counter() - begun) / ((updates - SKIPPED) * BATCH)
 
 
-def staged(folder: Path, half: int) -> tuple[float, float]:
-    """Of the stage's log: seconds a clip away from the checkpoint after ``half`` updates, and what that took beyond it, seconds.
+def staged(folder: Path, kept: int) -> tuple[float, float]:
+    """Of the stage's log: seconds a clip away from the checkpoint after ``kept`` updates, and what that took beyond it, seconds.
 
     Time is the worker's own: its reports follow each other without a gap, each with the rate since the one before.
     """
@@ -64,8 +65,8 @@ def staged(folder: Path, half: int) -> tuple[float, float]:
         at[update] = before[1]
     known, last = sorted(at), max(at)
     start, end = min(u for u in known if u >= SKIPPED), max(u for u in known if u < last)  # the last one ends the run
-    begun = max(u for u in known if u < half)
-    done = min(u for u in known if u >= half + AFTER)
+    begun = max(u for u in known if u < kept)
+    done = min(u for u in known if u >= kept + AFTER)
     plain = (at[begun] - at[start] + at[end] - at[done]) / ((begun - start + end - done) * BATCH)
     return plain, at[done] - at[begun] - plain * (done - begun) * BATCH
 
@@ -80,7 +81,12 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=33)
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
-    clips, half = options.updates * BATCH, options.updates // 2 - 4
+    if options.updates < FEWEST:
+        parser.error(f"--updates {options.updates}: must be at least {FEWEST}")
+    clips, kept = (
+        options.updates * BATCH,
+        options.updates // 2 + 1,
+    )  # twice that lies beyond the end, so there is but one
     interval = parameters.load("params.yaml").training.checkpoint_interval
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -96,9 +102,9 @@ def main() -> None:
             "training.augment": "color,translation",
             "training.mismatch_weight": 0.0,
             "training.r1_interval": options.updates,  # a penalty in the first update alone, where neither side counts
-            "training.checkpoint_interval": half * BATCH,
-            "training.sample_interval": half * BATCH,
-            "training.snapshot_interval": half * BATCH,
+            "training.checkpoint_interval": kept * BATCH,
+            "training.sample_interval": kept * BATCH,
+            "training.snapshot_interval": kept * BATCH,
             "cluster.workers": 1,
             "cluster.cpus_per_worker": options.threads,
         }
@@ -109,7 +115,7 @@ def main() -> None:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:  # its memory goes with it
                 alone = process.submit(bare, folder, options.updates, options.threads).result()
             stage("train", folder)
-            plain, event = staged(folder, half)
+            plain, event = staged(folder, kept)
             (folder / "outputs/train").rename(folder / f"outputs/train{run}")
             steps.append(100 * (plain / alone - 1))
             events.append(100 * event / (interval * alone))

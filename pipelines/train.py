@@ -25,7 +25,7 @@ from pipelines.report.logbook import LOG, Logbook, curves, mend_log
 from pipelines.report.training_line import TrainingLine, duration, grouped, training_line
 from pipelines.services import mirror, origin, preflight, tracking
 from pipelines.services.channel import Channel, Fault, Measured, Notice, Report, Samples, Started
-from pipelines.services.cluster import WORKER_ENVIRONMENT, connect, is_private
+from pipelines.services.cluster import connect, is_private
 from pipelines.services.provenance import run_tags
 from pipelines.services.worker import Assignment, train_worker
 
@@ -193,7 +193,7 @@ def _trainer(
             name=f"digan-{run_id[:8]}-{time.time_ns()}",
             storage_path=str(scratch),
             failure_config=FailureConfig(max_failures=cluster.max_failures),
-            worker_runtime_env={"env_vars": WORKER_ENVIRONMENT},
+            worker_runtime_env={"env_vars": cluster.worker_environment},
         ),
         torch_config=TorchConfig(backend=cluster.backend, timeout_s=COLLECTIVE_TIMEOUT),
     )

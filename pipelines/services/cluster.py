@@ -29,9 +29,9 @@ ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` shall not ship an environment of its own
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # and Ray does not warn of it in every process
 }
-# What a training worker starts with: it trains in a thread, whose tensors shall lie in the one heap that keeps its memory
-# (digan.training.numerics.keep_freed_memory).
-WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
+# What a training worker on a CPU starts with: it trains in a thread, whose tensors shall lie in the one heap that keeps its
+# memory (digan.training.numerics.keep_freed_memory).
+CPU_WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 # The same for a private cluster: nobody preempts this machine, and the watcher is a process of 113 MB.
 PRIVATE_ENVIRONMENT = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 # With a number of workers that may change: after a machine is lost Ray asks once more for as many as before, and for so long.
@@ -93,6 +93,12 @@ class ClusterConfig:
         """What Ray reserves for one worker."""
         gpus = {"GPU": float(self.gpus_per_worker)} if self.gpus_per_worker else {}
         return {"CPU": float(self.cpus_per_worker), **gpus}
+
+    @property
+    def worker_environment(self) -> dict[str, str]:
+        """What a worker's process starts with. Values that the user has set stay."""
+        wanted = {} if self.gpus_per_worker else CPU_WORKER_ENVIRONMENT
+        return {name: os.environ.get(name, value) for name, value in wanted.items()}
 
     @property
     def backend(self) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 from ray.train.torch import TorchTrainer
 
-DATASETS = (
-    "DatasetsCallback"  # keeps Ray Data's data sets; the data here are WebDataset shards, which workers read themselves
-)
-CLEANER = "PlacementGroupCleanerCallback"  # gives resources back where a controller was killed: a private cluster ends with it
+# Keeps Ray Data's data sets; the data here are WebDataset shards, which workers read themselves.
+DATASETS = "DatasetsCallback"
+# Gives resources back where a controller was killed: a private cluster ends with it, and a sweep looks after its own (reservations.py).
+CLEANER = "PlacementGroupCleanerCallback"
 
 
 class LeanTrainer(TorchTrainer):

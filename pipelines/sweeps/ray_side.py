@@ -171,8 +171,8 @@ class Halving(_Booked, AsyncHyperBandScheduler):
     """ASHA by clips seen, which remembers the rungs of an earlier launch.
 
     Tune's own lets the first trial at a rung pass, since there is nobody to compare it with. Here a trial is judged again with
-    every later measure, by what has come to that rung since, so that the order of coming decides nothing; at the highest rung it
-    has reached and no other, so that the best one there always goes on.
+    every later measure, by what has come to that rung since, as if it had come last; at the highest rung it has reached and no
+    other, so that the best one there always goes on.
     """
 
     def __init__(self, sweep: Sweep) -> None:

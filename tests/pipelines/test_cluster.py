@@ -53,6 +53,14 @@ def test_resources_name_gpus_only_where_there_are_some() -> None:
     assert (CONFIG.backend, with_gpu.backend) == ("gloo", "nccl")
 
 
+def test_a_cpu_worker_starts_with_one_heap_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    assert CONFIG.worker_environment == {"MALLOC_ARENA_MAX": "1"}
+    assert replace(CONFIG, gpus_per_worker=1).worker_environment == {}
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
+    assert CONFIG.worker_environment == {"MALLOC_ARENA_MAX": "4"}
+
+
 def test_what_can_never_be_placed_is_refused_with_a_number_that_fits() -> None:
     with pytest.raises(
         UserError, match=r"^cluster.workers=4: .* needs 4 GPUs, and the cluster has 2; try cluster.workers=2$"

@@ -21,7 +21,7 @@ from pipelines.sweeps.records import (
     FINISHED,
     Records,
 )
-from tests.pipelines.test_sweep import write_sweep
+from tests.pipelines.small_sweep import write_sweep
 
 
 def stage(folder: Path, **environment: str) -> subprocess.Popen[str]:
