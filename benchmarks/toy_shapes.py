@@ -6,8 +6,9 @@ shows. Each of the four shapes is fitted to it (place and size), and the one tha
 share of frames that show the asked shape, the overlap (intersection over union) with it, the share of pixels outside the fitted shape
 that are not background, how far the object's centre is in the last frame from where it was in the first (the picture is 2 wide), how
 alike the directions of these ways are within a class (length of the mean way over the mean length: 0 where all directions are equally
-common, 1 where all are the same; some 0.3 by chance for eight videos), and the same for real clips, which no generator can be expected
-to surpass. A shape is right by chance in a quarter of all frames.
+common, 1 where all are the same; some 0.3 by chance for eight videos), where classes name a way the share of videos that go it (to
+within 45 degrees, a quarter by chance), and the same for real clips, which no generator can be expected to surpass. A shape is right
+by chance in a quarter of all frames.
 """
 
 from __future__ import annotations
@@ -104,17 +105,25 @@ def centre(mask: np.ndarray) -> np.ndarray:
     return np.array([mask.sum(0) @ axis, mask.sum(1) @ axis]) / max(mask.sum(), 1e-6)
 
 
+def goes(moved: np.ndarray, way: str) -> bool:
+    """Whether an object that moved by x, y went right, down, left or up, to within 45 degrees; not if it stood still."""
+    along = moved @ np.array([np.cos(toy.WAYS[way]), np.sin(toy.WAYS[way])])
+    return bool(along > np.linalg.norm(moved) * np.cos(np.pi / 4))
+
+
 def report(name: str, videos: dict[str, list[np.ndarray]]) -> None:
     """One line for videos uint8 [T, H, W, 3] by class, and the shares by shape."""
     fits: dict[str, list[Fit]] = {shape: [] for shape in toy.SHAPES}
     ways: list[list[np.ndarray]] = []  # by class
+    kept: list[bool] = []  # the way that the class names
     for category, several in videos.items():
-        colour, shape = category.split("_")
+        colour, shape, *asked = category.split("_")
         ways.append([])
         for video in several:
             masks = [object_of(frame, toy.COLOURS[colour]) for frame in video]
             fits[shape] += [fit(mask, shape) for mask in masks]
             ways[-1].append(centre(masks[-1]) - centre(masks[0]))
+            kept += [goes(ways[-1][-1], way) for way in asked]
     every = [(shape, each) for shape, several in fits.items() for each in several]
     right = np.mean([shape == each.shape for shape, each in every])
     shares = ", ".join(f"{s} {np.mean([each.shape == s for each in several]):.0%}" for s, several in fits.items())
@@ -124,7 +133,8 @@ def report(name: str, videos: dict[str, list[np.ndarray]]) -> None:
     print(
         f"{name:10} {len(every)} frames: {right:.0%} show the asked shape ({shares}); "
         f"overlap with it {overlap:.2f}, outside {stray:.1%}; way {lengths.mean():.2f} +- {lengths.std():.2f}, "
-        f"directions alike {np.mean(alike):.2f}",
+        f"directions alike {np.mean(alike):.2f}"
+        + (f", {np.mean(kept):.0%} of videos go the asked way" if kept else ""),
         flush=True,
     )
 
@@ -132,15 +142,11 @@ def report(name: str, videos: dict[str, list[np.ndarray]]) -> None:
 def real(classes: list[str], count: int, frames: list[int], pixels: int) -> dict[str, list[np.ndarray]]:
     """Rendered toy videos of the classes, as small as the generator's."""
     found: dict[str, list[np.ndarray]] = {name: [] for name in classes}
-    for number in range(100_000):
-        label = toy.draw_label(1, number)
-        several = found.get(toy.class_of(label))
-        if several is not None and len(several) < count:
-            video = toy.render(label)[frames].astype(np.float64)
-            block = toy.SIZE // pixels
-            several.append(video.reshape(len(frames), pixels, block, pixels, block, 3).mean(axis=(2, 4)))
-        if all(len(each) == count for each in found.values()):
-            break
+    for number in range(count * len(classes)):
+        label = toy.draw_label(1, number, classes)
+        video = toy.render(label)[frames].astype(np.float64)
+        block = toy.SIZE // pixels
+        found[toy.class_of(label)].append(video.reshape(len(frames), pixels, block, pixels, block, 3).mean(axis=(2, 4)))
     return found
 
 

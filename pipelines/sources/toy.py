@@ -1,9 +1,10 @@
 """The embedded data set: one smooth bright shape that moves over a plain background, in real H.264 files.
 
 What is in a video (shape, colour, size, background) and how it moves (path, speed, direction) is drawn independently
-(``source.toy_classes`` leaves but some pairs of colour and shape) and lies as JSON beside it. Shapes are signed distance
-functions, so edges are anti-aliased at any size. Equal seeds give equal files: pixels come from numpy, and x264 runs with
-one thread and fixed settings. Legend: T frames, S pixels of a side; positions in [-1, 1], x right, y down.
+(``source.toy_classes`` leaves but some pairs of colour and shape, and may add the way: ``coral_disc_left``) and lies as
+JSON beside it. Shapes are signed distance functions, so edges are anti-aliased at any size. Equal seeds give equal files:
+pixels come from numpy, and x264 runs with one thread and fixed settings.
+Legend: T frames, S pixels of a side; positions in [-1, 1], x right, y down.
 """
 
 from __future__ import annotations
@@ -36,12 +37,17 @@ BACKGROUNDS = {
     "paper": (246, 240, 228), "mist": (222, 232, 240), "mint": (216, 238, 222), "blush": (248, 224, 220),
 }  # fmt: skip
 SHAPES = ("disc", "ring", "bar", "post")
-CLASSES = tuple(f"{colour}_{shape}" for colour in COLOURS for shape in SHAPES)
 PATHS = ("line", "circle", "hop", "wave")
+WAYS = {"right": 0.0, "down": np.pi / 2, "left": np.pi, "up": -np.pi / 2}  # radians; y points down
+ASTRAY = np.pi / 8  # at most so far from it, radians
+PATHS_ONWARDS = ("line", "wave")  # a way is kept on these alone
+CLASSES = tuple(
+    f"{colour}_{shape}{way}" for way in ("", *(f"_{way}" for way in WAYS)) for colour in COLOURS for shape in SHAPES
+)
 
 
 def videos(config: SourceConfig) -> list[RawVideo]:
-    """Make the files under ``outputs/raw/toy`` unless they lie there already; classes are colour and shape."""
+    """Make the files under ``outputs/raw/toy`` unless they lie there already."""
     classes = names_in(config.toy_classes)
     folder = CACHE / f"seed{config.toy_seed}"
     names = [f"{number:06d}" for number in range(config.toy_videos)]
@@ -104,7 +110,7 @@ def draw_label(seed: int, number: int, classes: Sequence[str] = ()) -> dict[str,
     entropy = hashlib.sha256(f"toy/{VERSION}/{seed}/{number}".encode()).digest()
     random = np.random.default_rng(int.from_bytes(entropy[:8], "big"))
     colours, backgrounds = list(COLOURS), list(BACKGROUNDS)
-    label = {
+    label: dict[str, Any] = {
         "shape": SHAPES[number % len(SHAPES)],
         "colour": colours[random.integers(len(colours))],
         "background": backgrounds[random.integers(len(backgrounds))],
@@ -116,13 +122,17 @@ def draw_label(seed: int, number: int, classes: Sequence[str] = ()) -> dict[str,
         "phase": round(float(random.uniform(0, 1)), 4),  # where on its way the object is
     }
     if classes:
-        label["colour"], label["shape"] = classes[number % len(classes)].split("_")
+        label["colour"], label["shape"], *way = classes[number % len(classes)].split("_")
+        if way:
+            label["way"] = way[0]
+            label["path"] = PATHS_ONWARDS[PATHS.index(label["path"]) % len(PATHS_ONWARDS)]
+            label["direction"] = round(WAYS[way[0]] + ASTRAY * (label["direction"] / np.pi - 1), 4)
     return label
 
 
 def class_of(label: dict[str, Any]) -> str:
-    """The class of a video: what is in it, such as ``coral_ring``; how it moves is no part of it."""
-    return f"{label['colour']}_{label['shape']}"
+    """The class of a video: what is in it, such as ``coral_ring``, and where its way was asked for that too."""
+    return "_".join([label["colour"], label["shape"], *([label["way"]] if "way" in label else [])])
 
 
 def positions(label: dict[str, Any], frames: int = FRAMES) -> np.ndarray:

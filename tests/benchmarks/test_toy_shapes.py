@@ -32,3 +32,11 @@ def test_the_centre_is_near_where_the_label_puts_it(number: int) -> None:
     for frame in (0, toy.FRAMES - 1):
         found = toy_shapes.centre(toy_shapes.object_of(video[frame], toy.COLOURS[label["colour"]]))
         assert np.abs(found - positions[frame]).max() < 0.09
+
+
+def test_it_tells_the_ways_apart() -> None:
+    for way in toy.WAYS:
+        label = toy.draw_label(3, 0, [f"coral_disc_{way}"])
+        moved = np.diff(toy.positions(label)[[0, -1]], axis=0)[0]
+        assert [each for each in toy.WAYS if toy_shapes.goes(moved, each)] == [way]
+    assert not any(toy_shapes.goes(np.zeros(2), way) for way in toy.WAYS)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -81,6 +82,33 @@ def test_helpers_that_no_training_uses_are_not_started(private: bool, left_out: 
     lean = LeanTrainer(print, private=private)._create_default_callbacks()
     assert {type(each).__name__ for each in usual} - {type(each).__name__ for each in lean} == left_out
     assert len(usual) - len(lean) == len(left_out)
+
+
+@pytest.mark.parametrize("actor", ["a1", None])
+def test_the_controller_shares_the_process_of_the_actor_that_trains(
+    monkeypatch: pytest.MonkeyPatch, actor: str | None
+) -> None:
+    import ray
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2._internal.execution import controller
+
+    from pipelines.services.trainer import LeanTrainer
+
+    class Controller:
+        def __init__(self, **options: int) -> None:
+            self.result = dict(options)
+
+        async def run(self) -> None:
+            self.result["ran"] = 1
+
+        def get_result(self) -> dict[str, int]:
+            return self.result
+
+    monkeypatch.setattr(controller, "TrainController", Controller)
+    monkeypatch.setattr(TorchTrainer, "_initialize_and_run_controller", lambda self, **options: "beside")
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_actor_id=lambda: actor))
+    found = LeanTrainer(print, private=True)._initialize_and_run_controller(each=2)
+    assert found == ({"each": 2, "ran": 1} if actor else "beside")
 
 
 def test_an_address_where_nobody_listens_is_refused_at_once() -> None:

@@ -129,3 +129,25 @@ def test_a_full_disk_is_named_with_its_place(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(OSError, match=r"outputs/raw/toy/seed3"):
         open_source(config())
     assert not list((tmp_path / "outputs/raw/toy").iterdir())
+
+
+def test_a_class_may_name_the_way_and_its_objects_go_it() -> None:
+    classes = [name for name in toy.CLASSES if name.count("_") == 2]
+    assert len(classes) == 64
+    paths, slants = set(), []
+    for number in range(4 * len(classes)):
+        label = toy.draw_label(0, number, classes)
+        assert toy.class_of(label) == classes[number % len(classes)]
+        moved = np.diff(toy.positions(label)[[0, -1]], axis=0)[0]
+        rightward, downward = {"right": (1, 0), "down": (0, 1), "left": (-1, 0), "up": (0, -1)}[label["way"]]
+        along, aside = moved @ [rightward, downward], abs(moved @ [downward, rightward])
+        assert along > 0.4 and aside < along, label
+        paths.add(label["path"])
+        slants.append(aside / along)
+    assert paths == {"line", "wave"} and max(slants) > 0.3
+
+
+def test_a_way_changes_nothing_else_about_a_video() -> None:
+    plain, with_way = toy.draw_label(5, 2, ["sky_bar"]), toy.draw_label(5, 2, ["sky_bar_up"])
+    different = {key for key in with_way if with_way[key] != plain.get(key)}
+    assert different <= {"way", "path", "direction"}
