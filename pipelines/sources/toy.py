@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from digan.errors import UserError
 from pipelines.sources import RawVideo, SourceConfig, names_in
-from pipelines.sources.listing import check_classes
+from pipelines.sources.listing import check_classes, no_class
 
 VERSION = 7  # goes up with every change of what is drawn
 SIZE, FRAMES, FPS = 128, 20, 12  # few more frames than a clip has: a clip shows most of the way
@@ -48,7 +49,7 @@ CLASSES = tuple(
 
 def videos(config: SourceConfig) -> list[RawVideo]:
     """Make the files under ``outputs/raw/toy`` unless they lie there already."""
-    classes = names_in(config.toy_classes)
+    classes = classes_in(config.toy_classes)
     folder = CACHE / f"seed{config.toy_seed}"
     names = [f"{number:06d}" for number in range(config.toy_videos)]
     wanted = {
@@ -72,6 +73,16 @@ def videos(config: SourceConfig) -> list[RawVideo]:
         for name in names
     ]
     return check_classes(config, found)
+
+
+def classes_in(text: str) -> tuple[str, ...]:
+    """The classes that ``source.toy_classes`` names, where * stands for anything (``coral_disc_*``): each once, in order."""
+    found: list[str] = []
+    for name in names_in(text):
+        if not (fitting := [each for each in CLASSES if fnmatchcase(each, name)]):
+            raise no_class("source.toy_classes", name, CLASSES, "the toy")
+        found += fitting
+    return tuple(dict.fromkeys(found))
 
 
 def _make(folder: Path, names: list[str], wanted: dict[str, Any]) -> dict[str, Any]:

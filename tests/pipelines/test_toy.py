@@ -147,6 +147,19 @@ def test_a_class_may_name_the_way_and_its_objects_go_it() -> None:
     assert paths == {"line", "wave"} and max(slants) > 0.3
 
 
+def test_a_star_names_several_classes() -> None:
+    assert toy.classes_in("sky_bar, sky_bar_*") == (
+        "sky_bar",
+        "sky_bar_right",
+        "sky_bar_down",
+        "sky_bar_left",
+        "sky_bar_up",
+    )
+    assert toy.classes_in("leaf_*_up, leaf_disc_up") == ("leaf_disc_up", "leaf_ring_up", "leaf_bar_up", "leaf_post_up")
+    with pytest.raises(UserError, match=r"^source\.toy_classes: sky_cube_\* is no class of the toy"):
+        config(toy_classes="sky_cube_*")
+
+
 def test_a_way_changes_nothing_else_about_a_video() -> None:
     plain, with_way = toy.draw_label(5, 2, ["sky_bar"]), toy.draw_label(5, 2, ["sky_bar_up"])
     different = {key for key in with_way if with_way[key] != plain.get(key)}
