@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -84,31 +86,43 @@ def test_helpers_that_no_training_uses_are_not_started(private: bool, left_out: 
     assert len(usual) - len(lean) == len(left_out)
 
 
+@pytest.mark.parametrize("private", [True, False])
 @pytest.mark.parametrize("actor", ["a1", None])
-def test_the_controller_shares_the_process_of_the_actor_that_trains(
-    monkeypatch: pytest.MonkeyPatch, actor: str | None
+def test_the_controller_shares_an_actors_process_and_asks_for_no_machines_where_none_can_come(
+    monkeypatch: pytest.MonkeyPatch, actor: str | None, private: bool
 ) -> None:
     import ray
+    from ray.train import ScalingConfig
     from ray.train.torch import TorchTrainer
     from ray.train.v2._internal.execution import controller
+    from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy, ResizeDecision
 
     from pipelines.services.trainer import LeanTrainer
 
     class Controller:
-        def __init__(self, **options: int) -> None:
-            self.result = dict(options)
+        def __init__(self, **options: Any) -> None:
+            self.result = {"place": "here", **options}
 
         async def run(self) -> None:
-            self.result["ran"] = 1
+            self.result["ran"] = True
 
-        def get_result(self) -> dict[str, int]:
+        def get_result(self) -> dict[str, Any]:
             return self.result
 
     monkeypatch.setattr(controller, "TrainController", Controller)
-    monkeypatch.setattr(TorchTrainer, "_initialize_and_run_controller", lambda self, **options: "beside")
+    monkeypatch.setattr(TorchTrainer, "_initialize_and_run_controller", lambda self, **options: options)
     monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_actor_id=lambda: actor))
-    found = LeanTrainer(print, private=True)._initialize_and_run_controller(each=2)
-    assert found == ({"each": 2, "ran": 1} if actor else "beside")
+    scaling = ScalingConfig(num_workers=3)
+    trainer = LeanTrainer(print, private=private, scaling_config=scaling)
+    found = trainer._initialize_and_run_controller(scaling_policy=FixedScalingPolicy(scaling), other=2)
+    policy = found.pop("scaling_policy")
+    assert found == ({"place": "here", "ran": True, "other": 2} if actor else {"other": 2})
+    assert (type(policy) is FixedScalingPolicy) is not private
+    if private:  # it goes through a whole run with no cluster at all
+        policy.after_controller_start(SimpleNamespace(run_id="x"))
+        decision = policy.make_decision_for_non_running_worker_group()
+        assert isinstance(decision, ResizeDecision) and decision.num_workers == 3
+        asyncio.run(policy.before_controller_shutdown())
 
 
 def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
