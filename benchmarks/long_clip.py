@@ -1,0 +1,118 @@
+"""Claim: neither training nor sampling needs more memory for a clip of 128 frames than for one of 16.
+
+Run: python -m benchmarks.long_clip [--resolution 128] [--channels 512] [--batch 2] [--updates 2] [--precision fp32]. The published sizes
+at 128x128. Real files are ingested as clips of 16 and of 128 frames; each measurement is a process of its own: updates with data
+read from the shards, the first with the penalty, and one video sampled. Peak resident memory of the process, in MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from benchmarks.line import stage, write_params
+from digan.sampling import sample
+from digan.training.numerics import set_numerics
+from digan.training.state import TrainingState
+from digan.training.step import train_step
+from pipelines import params as parameters
+from pipelines.media.shards import PairReader, read_index
+from pipelines.sources import toy
+
+VIDEOS = 12
+FRAMES = (16, 128)
+
+
+def peak() -> float:
+    """Peak resident memory of this process, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def trained(folder: Path, updates: int) -> tuple[float, float]:
+    """Peak memory before the first update and after the last one."""
+    params = parameters.load(folder / "params.yaml")
+    index = read_index(folder / "outputs/shards")
+    device = torch.device("cpu")
+    set_numerics(params.training, device)
+    state = TrainingState(params.training, params.model.config(resolution=index.resolution, classes=0), device)
+    before = peak()
+    reader = iter(PairReader(folder / "outputs/shards", rank=0, world=1, seed=0, batch_size=params.training.batch_size))
+    for _ in range(updates):
+        train_step(state, [next(reader)])
+    return before, peak()
+
+
+def sampled(folder: Path, frames: int) -> tuple[float, float, bytes]:
+    """Peak memory before and after one video of so many frames, and its first and last frame."""
+    params = parameters.load(folder / "params.yaml")
+    index = read_index(folder / "outputs/shards")
+    generator = TrainingState(
+        params.training, params.model.config(resolution=index.resolution, classes=0), torch.device("cpu")
+    ).average
+    sample(generator, seeds=[0], times=torch.zeros(1))
+    before = peak()
+    video = sample(generator, seeds=[1], times=torch.linspace(0, 1, frames))
+    return before, peak(), video[0, [0, -1]].numpy().tobytes()
+
+
+def main() -> None:
+    """Prints a line a measurement, and the two ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--resolution", type=int, default=128)
+    parser.add_argument("--channels", type=int, default=512)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--updates", type=int, default=2)
+    parser.add_argument("--precision", default="fp32")
+    options = parser.parse_args()
+    training, sampling, ends = {}, {}, {}
+    with tempfile.TemporaryDirectory() as temporary:
+        raw = Path(temporary) / "raw"
+        raw.mkdir()
+        for number in range(VIDEOS):
+            toy.write_video(
+                raw / f"{number}.mp4", toy.render(toy.draw_label(0, number), frames=FRAMES[-1], size=options.resolution)
+            )
+        for frames in FRAMES:
+            folder = Path(temporary) / str(frames)
+            folder.mkdir()
+            changes = {
+                "source.name": "folder",
+                "source.path": str(raw),
+                "source.classes": False,
+                "clips.resolution": options.resolution,
+                "clips.frames": frames,
+                "clips.validation_share": 0.2,
+                "model.channel_max": options.channels,
+                "training.batch_size": options.batch,
+                "training.micro_batch": options.batch,
+                "training.precision": options.precision,
+                "training.mismatch_weight": 0.0,
+                "training.augment": "color,translation",
+                "cluster.workers": 1,
+            }
+            write_params(folder, changes)
+            stage("ingest", folder)
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as process:
+                before, training[frames] = process.submit(trained, folder, options.updates).result()
+                begun, sampling[frames], ends[frames] = process.submit(sampled, folder, frames).result()
+            print(
+                f"clips of {frames} frames: {options.updates} updates of {options.batch} clips {training[frames]:.0f} MB at the peak"
+                f" ({before:.0f} before), one video of {frames} frames {sampling[frames]:.0f} MB ({begun:.0f} before)",
+                flush=True,
+            )
+    more_training, more_sampling = (found[FRAMES[1]] / found[FRAMES[0]] for found in (training, sampling))
+    print(
+        f"{options.resolution}x{options.resolution}/{options.channels} {options.precision}: {FRAMES[1]} frames need"
+        f" {more_training:.2f} times the memory of {FRAMES[0]} in training and {more_sampling:.2f} times in sampling;"
+        f" first and last frame {'equal' if ends[FRAMES[0]] == ends[FRAMES[1]] else 'differ'}"
+    )
+
+
+if __name__ == "__main__":
+    main()
