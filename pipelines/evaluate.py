@@ -178,7 +178,9 @@ def show(measured: Measured, settings: Any, index: shards.ShardIndex) -> dict[st
     config, content = settings.evaluation, measured.content
     metric, protocol = measured.figures[content["metric"]], config.measured_by()
     rooms = gallery.Gallery(checkpointing.load_generator(BEST), config, index.frames, EVALUATION)
-    files, groups = gallery.write_pictures(rooms, gallery.different_reals(reference.SHARDS, 12, config.seed))
+    files, groups = gallery.write_pictures(
+        rooms, gallery.different_reals(reference.SHARDS, 12, config.seed), index.classes
+    )
     rows = min(protocol.videos, len(measured.real.reals))
     near = nearest.nearest(measured.real.reals[:rows], measured.fakes, measured.real.floor[:rows])
     alike = nearest.clips_of(

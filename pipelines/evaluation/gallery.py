@@ -19,9 +19,11 @@ from pipelines.evaluation.reals import video_of
 from pipelines.media import shards, write
 from pipelines.report import pictures
 
+CLASSES = "classes.png"
 PER_SECOND = 8.0  # frames a second of the videos for people
 FINER = 4  # times the rate, of the interpolation
 LONG = 128  # frames
+MOST_CLASSES = 16  # shown of a class-conditional generator
 BEYOND = 0.5  # how far the extrapolation goes on both sides
 INSIDE, OUTSIDE = (45, 138, 78), (196, 87, 15)  # colours of frames within [0, 1] and beyond
 
@@ -91,6 +93,27 @@ class Gallery:
             ),
         ]
 
+    def each_class(self, names: Sequence[str]) -> list[Shown]:
+        """A video of each of the first classes, in the order of their numbers; nothing where there are none."""
+        names = names[:MOST_CLASSES]
+        if not names:
+            return []
+        videos = sampling.sample(
+            self.generator,
+            seeds=self.codes[: len(names)],
+            times=self.times,
+            labels=range(len(names)),
+            truncation=self.config.truncation,
+        )
+        pictures.save_png(self.folder / CLASSES, pictures.named_rows(names, videos))
+        return [
+            Shown(
+                file=self.play("classes.mp4", videos, columns=4),
+                title="One of each class",
+                caption=f"Asked for, from left to right: {', '.join(names)}. The first seeds; not chosen.",
+            )
+        ]
+
     def beyond(self, count: int = 4) -> Shown:
         """Before 0 and after 1, marked by the colour of a bar above each frame."""
         more = max(2, round(BEYOND * (self.frames - 1)))
@@ -145,8 +168,13 @@ class Gallery:
         )
 
 
-def write_pictures(gallery: Gallery, reals: torch.Tensor) -> tuple[dict[str, str], dict[str, list[Shown]]]:
-    """All pictures and videos but the nearest clips -> what each file shows by name, and the page's groups."""
+def write_pictures(
+    gallery: Gallery, reals: torch.Tensor, classes: Sequence[str]
+) -> tuple[dict[str, str], dict[str, list[Shown]]]:
+    """All pictures and videos but the nearest clips -> what each file shows by name, and the page's groups.
+
+    ``classes`` are the names of a class-conditional generator's classes.
+    """
     many = gallery.generated(24)
     gallery.strips(many, reals)
     gallery.play("videos.mp4", many, columns=6, rounds=3)
@@ -164,6 +192,7 @@ def write_pictures(gallery: Gallery, reals: torch.Tensor) -> tuple[dict[str, str
                 caption="The first seeds of the first draw; not chosen.",
             ),
         ],
+        "classes": gallery.each_class(classes),
         "codes": gallery.motion_and_content(),
         "time": [gallery.beyond(), gallery.finer(), gallery.long()],
     }
@@ -173,6 +202,7 @@ def write_pictures(gallery: Gallery, reals: torch.Tensor) -> tuple[dict[str, str
         "videos.gif": "24 generated videos playing",
         "motion_and_content.png": "one content with five motions, one motion with five contents",
         "distances.png": "the figure between floor and untrained generator",
+        **({CLASSES: "a row for each class"} if classes else {}),
         **{one.file: one.title for group in shown.values() for one in group},
     }
     return files, shown

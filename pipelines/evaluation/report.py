@@ -49,6 +49,7 @@ def write_page(
     sections = [
         Section(title="Real and generated", figures=videos("side")),
         Section(title="Over the training", figures=_curves(content, curve, training_curves)),
+        *([Section(title="Classes", figures=videos("classes"))] if shown.get("classes") else []),
         Section(title="Content and motion", figures=videos("codes")),
         Section(title="A video at any time", figures=videos("time")),
         Section(title="Is it copying?", text=html.escape(copying), figures=videos("nearest")),

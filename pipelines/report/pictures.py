@@ -52,6 +52,28 @@ def frame_rows(sections: Sequence[tuple[str, torch.Tensor]], *, columns: int = 8
     return page
 
 
+def named_rows(names: Sequence[str], videos: torch.Tensor, *, columns: int = 5, blocks: int = 2) -> Image.Image:
+    """One named row a video and ``columns`` evenly spread frames of it, the rows in ``blocks`` side by side."""
+    columns, blocks, gap, margin = min(columns, videos.shape[1]), min(blocks, len(names)), 2, 10
+    scale = max(1, scale_for(videos.shape[-1]) * 2 // 3)
+    height, width = scale * videos.shape[-2], scale * videos.shape[-1]
+    font = ImageFont.load_default(size=14)
+    words = [name.replace("_", " ") for name in names]
+    label = 12 + max(int(font.getlength(text)) for text in words)
+    rows = -(-len(names) // blocks)
+    block = label + columns * (width + gap) + margin
+    page = Image.new("RGB", (margin + blocks * block, 2 * margin + rows * (height + gap) - gap), PAPER)
+    draw = ImageDraw.Draw(page)
+    times = np.linspace(0, videos.shape[1] - 1, columns).round().astype(int)
+    for number, frames in enumerate(videos[:, times].permute(0, 1, 3, 4, 2).cpu().numpy()):
+        left, top = margin + number // rows * block, margin + number % rows * (height + gap)
+        draw.text((left, top + height // 2), words[number], fill=INK, font=font, anchor="lm")
+        for column, frame in enumerate(frames):
+            picture = Image.fromarray(frame).resize((width, height), Image.Resampling.NEAREST)
+            page.paste(picture, (left + label + column * (width + gap), top))
+    return page
+
+
 def save_png(path: Path, page: Image.Image) -> Path:
     """Write ``page`` whole or not at all."""
     memory = io.BytesIO()

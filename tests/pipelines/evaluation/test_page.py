@@ -6,10 +6,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from digan.checkpointing import load_generator
+from digan.models.config import ModelConfig
+from digan.models.generator import Generator
+from digan.sampling import sample
 from pipelines.evaluation import gallery, report
 from pipelines.evaluation.gallery import Gallery
 from tests.browser import browser
@@ -37,7 +42,7 @@ def page(tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("page")
     rooms = Gallery(load_generator(tiny_generator), evaluation_config(), 16, folder)
     reals = torch.randint(0, 256, (12, 16, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    _, groups = gallery.write_pictures(rooms, reals)
+    _, groups = gallery.write_pictures(rooms, reals, [])
     groups["nearest"] = [rooms.compared(reals[:6])]
     (folder / "curves.csv").write_text(
         "clips_seen,loss/generator,loss/discriminator,logits/real,logits/fake\n1000,1,2,0.5,-0.5\n2000,1.5,1,1,-1\n"
@@ -96,3 +101,25 @@ def test_in_a_browser(page: Path, width: int, height: int) -> None:
             "return [...document.querySelectorAll('video, svg')].filter(e => e.getBoundingClientRect().height < 50)"
         )
         assert chromium.execute_script(f"{hollow}.length") == 0
+
+
+def test_of_a_class_conditional_generator_each_class_is_shown_under_its_name(tmp_path: Path) -> None:
+    config = ModelConfig(resolution=32, channel_base=256, channel_max=8, mapping_layers=1, modulation_rank=2, classes=3)
+    generator = Generator(config).reset(generator=torch.Generator().manual_seed(0)).eval()
+    rooms = Gallery(generator, evaluation_config(), 4, tmp_path)
+    (shown,) = rooms.each_class(["disc_left", "ring_up", "bar"])
+    assert "from left to right: disc_left, ring_up, bar." in shown.caption and (tmp_path / shown.file).is_file()
+    with Image.open(tmp_path / gallery.CLASSES) as picture:
+        pixels = np.asarray(picture)
+    videos = [
+        sample(generator, seeds=[rooms.codes[number]], times=rooms.times, labels=[number])[0] for number in range(3)
+    ]
+    side = 2 * 32  # pixels of a frame on the picture
+    rows, columns = (0, 1, 0), (0, 0, 1)  # two blocks side by side
+    width = (pixels.shape[1] - 10) // 2
+    for video, row, column in zip(videos, rows, columns, strict=True):
+        right = 10 + (column + 1) * width - 10 - 2  # where the block's last frame ends
+        top = 10 + row * (side + 2)
+        found = pixels[top : top + side : 2, right - side : right : 2]
+        assert (found == video[-1].permute(1, 2, 0).numpy()).all()
+    assert rooms.each_class([]) == []
