@@ -30,7 +30,9 @@ def main() -> None:
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project), environment.get("PYTHONPATH")]))
     for stage in (*STAGES, "summary"):
         start = time.monotonic()
-        code = subprocess.run([sys.executable, "-m", f"pipelines.{stage}"], cwd=FOLDER, env=environment).returncode
+        more = ["--base", str(project)] if stage == "summary" else []
+        command = [sys.executable, "-m", f"pipelines.{stage}", *more]
+        code = subprocess.run(command, cwd=FOLDER, env=environment).returncode
         if code:
             sys.exit(code)
         print(f"showcase: {stage} took {time.monotonic() - start:.0f} s", flush=True)

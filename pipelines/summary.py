@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,17 @@ from typing import Any
 from digan.errors import UserError
 from pipelines.errors import run_stage
 from pipelines.evaluate import EVALUATION, METRICS, REPORT
+from pipelines.evaluation.gallery import CLASSES
 from pipelines.register import RESULT
 from pipelines.services.tracking import TrackingConfig, resolved
 
 
-def text(metrics: dict[str, Any], result: dict[str, Any], tracking: TrackingConfig) -> str:
-    """The summary's lines, for people."""
+def text(metrics: dict[str, Any], result: dict[str, Any], tracking: TrackingConfig, base: Path) -> str:
+    """The summary's lines, for people who are in the folder ``base``."""
+
+    def place(path: Path) -> str:
+        return os.path.relpath(path, base)
+
     name = metrics["metric"]
     figures = metrics[name]
     address = f"models:/{result['model']}@{result['alias']}"
@@ -31,11 +38,12 @@ def text(metrics: dict[str, Any], result: dict[str, Any], tracking: TrackingConf
             else []
         ),
         f"  real against real (the floor)  {figures['floor']:.4g}",
-        f"  untrained generator            {figures['untrained']:.4g}  (the trained one is at {gained:.0%} of it)",
+        f"  untrained generator            {figures['untrained']:.4g}  (the trained one is at {gained:.2g} of it)",
         f"model:   {address}, version {result['version']}: {result['reason']}",
-        f"page:    {REPORT}, with videos that play; open it in a browser",
-        f"strip:   {EVALUATION / 'strip.png'}",
-        f"video:   {EVALUATION / 'videos.mp4'}",
+        f"page:    {place(REPORT)}, with videos that play; open it in a browser",
+        f"strip:   {place(EVALUATION / 'strip.png')}",
+        *([f"classes: {place(EVALUATION / CLASSES)}"] if (EVALUATION / CLASSES).is_file() else []),
+        f"video:   {place(EVALUATION / 'videos.mp4')}",
         f"more:    .venv/bin/digan sample --model {address} --seed 7 --frames 16 --scale 8 --out clip.mp4",
         f"MLflow:  {how_to_open(tracking)}",
     ]
@@ -56,7 +64,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read what the stages have written, and print."""
     from pipelines import params
 
-    print(text(_read(METRICS), _read(RESULT), params.load().tracking), flush=True)
+    parser = argparse.ArgumentParser(prog="python -m pipelines.summary", description=__doc__)
+    parser.add_argument("--base", type=Path, default=Path(), help="the folder from which paths are shown")
+    base = parser.parse_args(argv).base
+    print(text(_read(METRICS), _read(RESULT), params.load().tracking, base), flush=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -19,15 +19,21 @@ METRICS = {
 RESULT = {"model": "toy", "alias": "champion", "version": 4, "reason": "the first of its name"}
 
 
-def test_says_all_that_is_asked_for() -> None:
-    text = summary.text(METRICS, RESULT, TrackingConfig(uri="", experiment="e"))
+def test_says_all_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = tmp_path / "outputs/showcase"  # where make showcase runs, while the user is in tmp_path
+    (inner / "outputs/evaluation").mkdir(parents=True)
+    monkeypatch.chdir(inner)
+    (inner / "outputs/evaluation/classes.png").touch()
+    text = summary.text(METRICS, RESULT, TrackingConfig(uri="", experiment="e"), tmp_path)
     parts = [
         "frechet_x: 12.5 +- 0.5",
         "3.25",
         "50",
-        "25%",
+        "(the trained one is at 0.25 of it)",
         "models:/toy@champion, version 4",
-        "strip.png",
+        "strip:   outputs/showcase/outputs/evaluation/strip.png",
+        "classes: outputs/showcase/outputs/evaluation/classes.png",
+        "page:    outputs/showcase/reports/evaluation.html",
         "videos.mp4",
     ]
     parts += ["mlflow ui", "mlflow.db", "stand-in and no FVD"]
@@ -42,4 +48,4 @@ def test_a_server_is_named_by_its_address() -> None:
 def test_before_the_line_has_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"metrics/evaluation\.json: missing; run `make demo`"):
-        summary.main()
+        summary.main([])
