@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.line import stage, write_params
+from digan.models.generator import Generator
 from digan.sampling import sample
 from digan.training.numerics import set_numerics
 from digan.training.state import TrainingState
@@ -52,9 +53,8 @@ def sampled(folder: Path, frames: int) -> tuple[float, float, bytes]:
     """Peak memory before and after one video of so many frames, and its first and last frame."""
     params = parameters.load(folder / "params.yaml")
     index = read_index(folder / "outputs/shards")
-    generator = TrainingState(
-        params.training, params.model.config(resolution=index.resolution, classes=0), torch.device("cpu")
-    ).average
+    generator = Generator(params.model.config(resolution=index.resolution, classes=0))
+    generator.reset(generator=torch.Generator().manual_seed(0)).eval()
     sample(generator, seeds=[0], times=torch.zeros(1))
     before = peak()
     video = sample(generator, seeds=[1], times=torch.linspace(0, 1, frames))
