@@ -53,7 +53,7 @@ def is_agent(process: psutil.Process) -> bool:
 
 @pytest.mark.slow
 def test_kills_at_random_moments_cost_no_bit(tmp_path: Path) -> None:
-    clips = 280 * max(KILLS, 4)  # long enough not to end before the last kill
+    clips = 450 * max(KILLS, 4)  # long enough not to end before the last kill
     params = write_params(tmp_path, clips=clips, checkpoint_interval=40, sample_interval=clips, snapshot_interval=clips)
     text = (tmp_path / "params.yaml").read_text().replace("max_failures: 3", "max_failures: 100")
     (tmp_path / "params.yaml").write_text(text)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from digan.checkpointing import generator_files, load_generator
 from digan.errors import UserError
@@ -84,8 +85,11 @@ def test_a_run_at_home_on_s3_is_taken_up_by_another_machine(
     def params_for(folder: Path, clips: int, storage_at: str) -> object:
         folder.mkdir()
         write_params(folder, clips=clips)
-        path = folder / "params.yaml"
-        path.write_text(path.read_text().replace('storage: ""', f"storage: {storage_at}"))
+        path, yaml = folder / "params.yaml", YAML()
+        values = yaml.load(path.read_text())
+        values["cluster"]["storage"] = storage_at
+        with path.open("w") as file:
+            yaml.dump(values, file)
         return load(path)
 
     first = params_for(tmp_path / "first", 120, home)
@@ -95,7 +99,7 @@ def test_a_run_at_home_on_s3_is_taken_up_by_another_machine(
     train.train(second, shards=tmp_path / "second/shards", output=tmp_path / "second/train")  # type: ignore[arg-type]
     assert "going on from the last checkpoint; the log ends at 120 clips" in capsys.readouterr().err
     load_generator(tmp_path / "second/train/snapshots/0000000240")
-    whole = params_for(tmp_path / "whole", 240, '""')
+    whole = params_for(tmp_path / "whole", 240, "")
     train.train(whole, shards=tmp_path / "first/shards", output=tmp_path / "whole/train")  # type: ignore[arg-type]
     assert_same_weights(tmp_path / "second/train", tmp_path / "whole/train")
 
