@@ -19,7 +19,7 @@ from pipelines.evaluation.reals import video_of
 from pipelines.media import shards, write
 from pipelines.report import pictures
 
-CLASSES = "classes.png"
+CLASSES, CLASSES_PLAYING = "classes.png", "classes.mp4"
 PER_SECOND = 8.0  # frames a second of the videos for people
 FINER = 4  # times the rate, of the interpolation
 LONG = 128  # frames
@@ -94,10 +94,13 @@ class Gallery:
         ]
 
     def each_class(self, names: Sequence[str]) -> list[Shown]:
-        """A video of each of the first classes, in the order of their numbers; nothing where there are none."""
-        names = names[:MOST_CLASSES]
+        """A video of each of the first classes, in the order of their numbers; without classes, no file stays of an earlier model."""
         if not names:
+            for file in (CLASSES, CLASSES_PLAYING):
+                (self.folder / file).unlink(missing_ok=True)
             return []
+        which = "all classes" if len(names) <= MOST_CLASSES else f"the first {MOST_CLASSES} of {len(names)} classes"
+        names = names[:MOST_CLASSES]
         videos = sampling.sample(
             self.generator,
             seeds=self.codes[: len(names)],
@@ -108,9 +111,9 @@ class Gallery:
         pictures.save_png(self.folder / CLASSES, pictures.named_rows(names, videos))
         return [
             Shown(
-                file=self.play("classes.mp4", videos, columns=4),
+                file=self.play(CLASSES_PLAYING, videos, columns=4),
                 title="One of each class",
-                caption=f"Asked for, from left to right: {', '.join(names)}. The first seeds; not chosen.",
+                caption=f"Row by row, {which}: {', '.join(names)}. The first seeds; not chosen.",
             )
         ]
 

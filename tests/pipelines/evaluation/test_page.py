@@ -108,7 +108,7 @@ def test_of_a_class_conditional_generator_each_class_is_shown_under_its_name(tmp
     generator = Generator(config).reset(generator=torch.Generator().manual_seed(0)).eval()
     rooms = Gallery(generator, evaluation_config(), 4, tmp_path)
     (shown,) = rooms.each_class(["disc_left", "ring_up", "bar"])
-    assert "from left to right: disc_left, ring_up, bar." in shown.caption and (tmp_path / shown.file).is_file()
+    assert "all classes: disc_left, ring_up, bar." in shown.caption and (tmp_path / shown.file).is_file()
     with Image.open(tmp_path / gallery.CLASSES) as picture:
         pixels = np.asarray(picture)
     videos = [
@@ -123,3 +123,15 @@ def test_of_a_class_conditional_generator_each_class_is_shown_under_its_name(tmp
         found = pixels[top : top + side : 2, right - side : right : 2]
         assert (found == video[-1].permute(1, 2, 0).numpy()).all()
     assert rooms.each_class([]) == []
+    assert list(tmp_path.iterdir()) == []  # nothing stays of an earlier model with classes
+
+
+def test_of_many_classes_the_first_are_shown_and_the_page_says_so(tmp_path: Path) -> None:
+    config = ModelConfig(
+        resolution=32, channel_base=256, channel_max=8, mapping_layers=1, modulation_rank=2, classes=20
+    )
+    generator = Generator(config).reset(generator=torch.Generator().manual_seed(0)).eval()
+    rooms = Gallery(generator, evaluation_config(), 2, tmp_path)
+    (shown,) = rooms.each_class([f"kind_{number}" for number in range(20)])
+    assert "the first 16 of 20 classes: kind_0, kind_1" in shown.caption
+    assert "kind_15." in shown.caption and "kind_16" not in shown.caption
