@@ -1,27 +1,34 @@
 """What Ray, MLflow, logging and checkpoints together cost of a step against the bare loop in one process (aim: under 3 %).
 
-Run: python -m benchmarks.overhead [--resolution 64] [--channels 128] [--precision bf16] [--threads 2] [--updates 33]
-[--runs 3].
-Alternates the two on equal data: the bare loop (data and updates alone, one process) and the stage `train` (one worker, SQLite
-tracking), with as many threads. Past half-way the stage writes a checkpoint, a snapshot and a strip of samples. What they take is told
-apart, as seconds beyond updates without them, and counted as often as params.yaml has it (every 4 000 clips, 128 and more updates
-here), since a run that held so many would take an hour.
+Run: python -m benchmarks.overhead [--resolution 64] [--channels 128] [--precision bf16] [--batch 16] [--threads 2] [--updates 33]
+[--pairs 12] [--seconds 20].
+The bare loop (data and updates alone, one process) and the stage `train` (one worker, SQLite tracking) with equal data and as many
+threads are both started, and take turns: while one runs, all processes of the other are stopped. So both meet the machine in the same
+minutes, whose speed wanders by more than what is looked for. Then the stage runs alone for --updates: past half-way it writes a
+checkpoint, a snapshot and a strip of samples. What they take is told as seconds beyond updates without them, and counted as often as
+params.yaml has it (every 4 000 clips, 128 and more updates here), since a run that held so many would take an hour.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
+import signal
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
+import psutil
 import torch
 
-from benchmarks.line import stage, write_params
+from benchmarks.line import ROOT, stage, write_params
 from digan.training.background import Ahead
 from digan.training.numerics import set_numerics
 from digan.training.state import TrainingState
@@ -29,13 +36,16 @@ from digan.training.step import train_step
 from pipelines import params as parameters
 from pipelines.media.shards import PairReader, read_index
 
-BATCH, SKIPPED = 16, 4  # clips an update; updates at the start that are not counted on either side
+SKIPPED = 4  # updates at the start that are not counted on either side
 FEWEST = 16  # updates, so that some remain on both sides of the checkpoint
 AFTER = 2  # updates during which what was begun at a checkpoint may still be written
+ENDLESS = 10**9  # clips
+LINES = "bare.jsonl"
+INTERVALS = ("checkpoint_interval", "sample_interval", "snapshot_interval")
 
 
-def bare(folder: Path, updates: int, threads: int) -> float:
-    """Seconds a clip of the loop alone."""
+def bare(folder: Path, threads: int) -> None:
+    """The loop alone, without end: a line an update, as the stage's log has it."""
     torch.set_num_threads(threads)
     params = parameters.load(folder / "params.yaml")
     index = read_index(folder / "outputs/shards")
@@ -43,50 +53,123 @@ def bare(folder: Path, updates: int, threads: int) -> float:
     device = torch.device("cpu")
     set_numerics(params.training, device)
     state = TrainingState(params.training, model, device)
-    reader = PairReader(folder / "outputs/shards", rank=0, world=1, seed=0, batch_size=BATCH)
-    with Ahead(([pair] for pair in reader), depth=2) as batches:
-        for done in range(updates):
-            if done == SKIPPED:
-                begun = time.perf_counter()
-            train_step(state, next(batches))
-    return (time.perf_counter() - begun) / ((updates - SKIPPED) * BATCH)
+    batch = params.training.batch_size
+    reader = PairReader(folder / "outputs/shards", rank=0, world=1, seed=0, batch_size=batch)
+    before = time.perf_counter()
+    with Ahead(([pair] for pair in reader), depth=2) as batches, (folder / LINES).open("w", buffering=1) as file:
+        for pairs in batches:
+            train_step(state, pairs)
+            now = time.perf_counter()
+            file.write(json.dumps({"clips_seen": state.clips_seen, "clips_per_second": batch / (now - before)}) + "\n")
+            before = now
 
 
-def staged(folder: Path, kept: int) -> tuple[float, float]:
-    """Of the stage's log: seconds a clip away from the checkpoint after ``kept`` updates, and what that took beyond it, seconds.
+def read_log(path: Path) -> list[dict[str, float]]:
+    """The whole lines of a log that is being written."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+class Side:
+    """One of the two that take turns: its processes and its log. It is stopped once it has got going."""
+
+    def __init__(self, process: psutil.Process, log: Path, begun: int) -> None:
+        self.process, self.log = process, log
+        while (seen := read_log(log)[-1:]) == [] or seen[0]["clips_seen"] < begun:
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                sys.exit(f"{log}: what should write it has ended")
+            time.sleep(0.5)
+        self.tell(signal.SIGSTOP)
+
+    def tell(self, what: signal.Signals) -> None:
+        """Send a signal to all of its processes."""
+        for each in [self.process, *self.process.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                each.send_signal(what)
+
+    def turn(self, seconds: float) -> float:
+        """Seconds a clip of the updates that begin and end within the next ``seconds``."""
+        known = len(read_log(self.log))
+        self.tell(signal.SIGCONT)
+        time.sleep(seconds)
+        self.tell(signal.SIGSTOP)
+        log = read_log(self.log)
+        first, found = (
+            known + 2,
+            0.0,
+        )  # the first new line spans the pause, and one more may have been on its way before it
+        if len(log) <= first:
+            sys.exit(f"{self.log}: {len(log) - known} lines in {seconds:g} s; raise --seconds")
+        for before, point in zip(log[first - 1 :], log[first:], strict=False):
+            found += (point["clips_seen"] - before["clips_seen"]) / point["clips_per_second"]
+        return found / (log[-1]["clips_seen"] - log[first - 1]["clips_seen"])
+
+
+def take_turns(folder: Path, threads: int, pairs: int, seconds: float, batch: int) -> list[tuple[float, float]]:
+    """Seconds a clip of the bare loop and of the stage, in each pair of turns."""
+    process = get_context("spawn").Process(target=bare, args=(folder, threads), daemon=True)
+    process.start()
+    alone = Side(psutil.Process(process.pid), folder / LINES, SKIPPED * batch)
+    command = [sys.executable, "-m", "pipelines.train"]
+    with (folder / "train.log").open("wb") as log:
+        driver = subprocess.Popen(
+            command, cwd=folder, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+    try:
+        whole = Side(psutil.Process(driver.pid), folder / "outputs/train/log.jsonl", SKIPPED * batch)
+        found = []
+        for number in range(pairs):
+            first, second = (alone, whole) if number % 2 else (whole, alone)
+            taken = {id(side): side.turn(seconds) for side in (first, second)}
+            found.append((taken[id(alone)], taken[id(whole)]))
+            plain, cost = 1 / found[-1][0], 100 * (found[-1][1] / found[-1][0] - 1)
+            print(
+                f"bare {plain:.2f} clips/s, stage train {1 / found[-1][1]:.2f}, cost of steps {cost:+.1f} %", flush=True
+            )
+        whole.tell(signal.SIGCONT)
+        return found
+    finally:
+        process.kill()
+        driver.terminate()
+        driver.wait(60)
+
+
+def events(folder: Path, kept: int, batch: int) -> tuple[float, float]:
+    """Of the log of a whole run: seconds a clip away from the checkpoint after ``kept`` updates, and what that took beyond it, seconds.
 
     Time is the worker's own: its reports follow each other without a gap, each with the rate since the one before.
     """
-    log = [json.loads(line) for line in (folder / "outputs/train/log.jsonl").read_text().splitlines()]
     at, before = {}, (0, 0.0)  # updates -> seconds since the first
-    for point in log:
-        update = point["clips_seen"] // BATCH
-        before = (update, before[1] + (update - before[0]) * BATCH / point["clips_per_second"])
+    for point in read_log(folder / "outputs/train/log.jsonl"):
+        update = int(point["clips_seen"]) // batch
+        before = (update, before[1] + (update - before[0]) * batch / point["clips_per_second"])
         at[update] = before[1]
     known, last = sorted(at), max(at)
     start, end = min(u for u in known if u >= SKIPPED), max(u for u in known if u < last)  # the last one ends the run
     begun = max(u for u in known if u < kept)
     done = min(u for u in known if u >= kept + AFTER)
-    plain = (at[begun] - at[start] + at[end] - at[done]) / ((begun - start + end - done) * BATCH)
-    return plain, at[done] - at[begun] - plain * (done - begun) * BATCH
+    plain = (at[begun] - at[start] + at[end] - at[done]) / ((begun - start + end - done) * batch)
+    return plain, at[done] - at[begun] - plain * (done - begun) * batch
 
 
 def main() -> None:
-    """Prints a line a pair, and the medians."""
+    """Prints a line a pair of turns, what a checkpoint takes, and the sum."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--channels", type=int, default=128)
     parser.add_argument("--precision", default="bf16")
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--updates", type=int, default=33)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=20)
     options = parser.parse_args()
     if options.updates < FEWEST:
         parser.error(f"--updates {options.updates}: must be at least {FEWEST}")
-    clips, kept = (
-        options.updates * BATCH,
-        options.updates // 2 + 1,
-    )  # twice that lies beyond the end, so there is but one
+    if options.pairs < 2:
+        parser.error(f"--pairs {options.pairs}: must be at least 2")
+    batch, kept = options.batch, options.updates // 2 + 1  # twice that lies beyond the end, so there is but one
     interval = parameters.load("params.yaml").training.checkpoint_interval
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -95,40 +178,40 @@ def main() -> None:
             "source.classes": False,
             "clips.resolution": options.resolution,
             "model.channel_max": options.channels,
-            "training.clips": clips,
-            "training.batch_size": BATCH,
-            "training.micro_batch": BATCH,
+            "training.batch_size": batch,
+            "training.micro_batch": batch,
             "training.precision": options.precision,
             "training.augment": "color,translation",
             "training.mismatch_weight": 0.0,
-            "training.r1_interval": options.updates,  # a penalty in the first update alone, where neither side counts
-            "training.checkpoint_interval": kept * BATCH,
-            "training.sample_interval": kept * BATCH,
-            "training.snapshot_interval": kept * BATCH,
             "cluster.workers": 1,
             "cluster.cpus_per_worker": options.threads,
         }
-        write_params(folder, changes)
+        rare = {"r1_interval": ENDLESS // batch, **dict.fromkeys(INTERVALS, ENDLESS)}
+        often = {"r1_interval": options.updates, **dict.fromkeys(INTERVALS, kept * batch)}  # the penalty is not counted
+        write_params(
+            folder, {**changes, **{f"training.{key}": value for key, value in rare.items()}, "training.clips": ENDLESS}
+        )
         stage("ingest", folder)
-        steps, events, wholes = [], [], []
-        for run in range(options.runs):
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:  # its memory goes with it
-                alone = process.submit(bare, folder, options.updates, options.threads).result()
-            stage("train", folder)
-            plain, event = staged(folder, kept)
-            (folder / "outputs/train").rename(folder / f"outputs/train{run}")
-            steps.append(100 * (plain / alone - 1))
-            events.append(100 * event / (interval * alone))
-            wholes.append(steps[-1] + events[-1])
-            print(
-                f"bare {1 / alone:.2f} clips/s, stage train {1 / plain:.2f}, cost of steps {steps[-1]:+.1f} %; checkpoint, snapshot and "
-                f"strip {event:.2f} s, every {interval} clips {events[-1]:.1f} %; together {wholes[-1]:+.1f} %",
-                flush=True,
-            )
+        turns = take_turns(folder, options.threads, options.pairs, options.seconds, batch)
+        (folder / "outputs/train").rename(folder / "outputs/turns")
+        write_params(
+            folder,
+            {
+                **changes,
+                **{f"training.{key}": value for key, value in often.items()},
+                "training.clips": options.updates * batch,
+            },
+        )
+        stage("train", folder)
+        plain, event = events(folder, kept, batch)
+    ratios = [math.log(whole / alone) for alone, whole in turns]
+    steps, error = statistics.mean(ratios), statistics.stdev(ratios) / math.sqrt(len(ratios))
+    steps, error, checkpoints = 100 * math.expm1(steps), 100 * error, 100 * event / (interval * plain)
     print(
-        f"{options.resolution}x{options.resolution}/{options.channels} {options.precision}, batch {BATCH}, "
-        f"{options.threads} threads, {options.updates} updates: median cost {statistics.median(wholes):+.1f} % "
-        f"(steps {statistics.median(steps):+.1f} %, checkpoints {statistics.median(events):.1f} %)"
+        f"checkpoint, snapshot and strip {event:.2f} s, every {interval} clips {checkpoints:.1f} %\n"
+        f"{options.resolution}x{options.resolution}/{options.channels} {options.precision}, batch {batch}, {options.threads} threads, "
+        f"{options.pairs} pairs of turns of {options.seconds:g} s: cost {steps + checkpoints:+.1f} % "
+        f"(steps {steps:+.1f} +- {error:.1f} %, checkpoints {checkpoints:.1f} %)"
     )
 
 

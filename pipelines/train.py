@@ -111,7 +111,11 @@ def train(params: Params, *, shards: Path, output: Path, trial: Trial | None = N
             with mirror.Books(output, home, line.say):
                 with _books(config, run_id, output, line) as book:
                     trainer, channel = _trainer(params, model, place, home or str(output), scratch, run_id, trial)
-                    _follow(trainer, channel, book, line, params.cluster.max_failures, trial)
+                    try:
+                        _follow(trainer, channel, book, line, params.cluster.max_failures, trial)
+                    finally:
+                        trainer.stop()
+                        channel.close()
                 if home:
                     mirror.fetch(home, output)
                 _write_index(output, now, book, run_id, params)
@@ -161,12 +165,14 @@ def _books(config: tracking.TrackingConfig, run_id: str, output: Path, line: Tra
 def _trainer(
     params: Params, model: ModelConfig, shards: str, output: str, scratch: Path, run_id: str, trial: Trial | None
 ) -> tuple[Any, Channel]:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig
 
-    from pipelines.services.trainer import LeanTrainer
+    from pipelines.services.trainer import LeanTrainer, LoneConfig
 
-    cluster, channel = params.cluster, Channel()
+    cluster, private = params.cluster, is_private(params.cluster)
+    channel = Channel(scratch if private else None)
+    lone = cluster.workers == 1
     assignment = Assignment(
         training=asdict(params.training),
         model=asdict(model),
@@ -182,7 +188,7 @@ def _trainer(
         resources["GPU"] *= trial.gpu_share
     trainer = LeanTrainer(
         train_worker,
-        private=is_private(cluster),
+        private=private,
         train_loop_config=assignment,
         scaling_config=ScalingConfig(
             num_workers=(cluster.min_workers, cluster.workers) if cluster.elastic else cluster.workers,
@@ -193,9 +199,11 @@ def _trainer(
             name=f"digan-{run_id[:8]}-{time.time_ns()}",
             storage_path=str(scratch),
             failure_config=FailureConfig(max_failures=cluster.max_failures),
+            # the controller's lines would be this driver's, which says itself what happens
+            logging_config=LoggingConfig(log_level="CRITICAL" if private else "INFO"),
             worker_runtime_env={"env_vars": cluster.worker_environment},
         ),
-        torch_config=TorchConfig(backend=cluster.backend, timeout_s=COLLECTIVE_TIMEOUT),
+        torch_config=(LoneConfig if lone else TorchConfig)(backend=cluster.backend, timeout_s=COLLECTIVE_TIMEOUT),
     )
     return trainer, channel
 

@@ -32,8 +32,14 @@ ENVIRONMENT = {
 # What a training worker on a CPU starts with: it trains in a thread, whose tensors shall lie in the one heap that keeps its
 # memory (digan.training.numerics.keep_freed_memory).
 CPU_WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
-# The same for a private cluster: nobody preempts this machine, and the watcher is a process of 113 MB.
-PRIVATE_ENVIRONMENT = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
+# The same for a private cluster, whose processes share the cores with the training.
+PRIVATE_ENVIRONMENT = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody preempts this machine, and the watcher is a process of 113 MB
+    "RAY_enable_metrics_collection": "0",  # nobody looks at Ray's own figures, or at its lists of tasks
+    "RAY_task_events_report_interval_ms": "0",
+    "RAY_event_stats": "0",
+    "RAY_memory_monitor_refresh_ms": "1000",  # Ray: 250
+}
 # With a number of workers that may change: after a machine is lost Ray asks once more for as many as before, and for so long.
 ELASTIC_ENVIRONMENT = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60"}
 # Set in the driver, these would make every worker slower to start.
@@ -155,15 +161,18 @@ def _start(config: ClusterConfig, address: str, folder: Path) -> None:
         return
     here: dict[str, float] = {"CPU": config.workers * config.cpus_per_worker, "GPU": _gpus_here()}
     _check_capacity(config, here, "this machine")
-    ray.init(
-        address="local",
-        num_cpus=int(here["CPU"]),
-        num_gpus=min(config.workers * config.gpus_per_worker, int(here["GPU"])),
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        _temp_dir=str(folder),
-        **quiet,
-    )
+    from pipelines.services.trainer import without_helpers
+
+    with without_helpers():
+        ray.init(
+            address="local",
+            num_cpus=int(here["CPU"]),
+            num_gpus=min(config.workers * config.gpus_per_worker, int(here["GPU"])),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=str(folder),
+            **quiet,
+        )
 
 
 def _code() -> dict[str, Any] | None:

@@ -83,12 +83,52 @@ def test_helpers_that_no_training_uses_are_not_started(private: bool, left_out: 
     usual = TorchTrainer(print)._create_default_callbacks()
     lean = LeanTrainer(print, private=private)._create_default_callbacks()
     assert {type(each).__name__ for each in usual} - {type(each).__name__ for each in lean} == left_out
-    assert len(usual) - len(lean) == len(left_out)
+    assert len(usual) - len(lean) == len(left_out) - private  # a private one has a callback more, that ends the barrier
+
+
+def test_the_barrier_ends_as_soon_as_workers_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    from pipelines.services.trainer import LeanTrainer
+
+    killed: list[object] = []
+    monkeypatch.setattr(ray, "kill", killed.append)
+    (own,) = [
+        each
+        for each in LeanTrainer(print, private=True)._create_default_callbacks()
+        if type(each).__name__ == "NoBarrierCallback"
+    ]
+    own.after_worker_group_training_start(
+        SimpleNamespace(get_worker_group_state=lambda: SimpleNamespace(sync_actor="barrier"))
+    )
+    assert killed == ["barrier"]
+
+
+def test_a_private_cluster_starts_without_processes_that_serve_others() -> None:
+    from ray._private.node import Node
+
+    from pipelines.services import trainer
+
+    usual = [getattr(Node, name) for name in trainer.HELPERS]  # a later Ray that calls them otherwise fails here
+    with trainer.without_helpers():
+        for name in trainer.HELPERS:
+            assert getattr(Node, name)(None) is None
+    assert [getattr(Node, name) for name in trainer.HELPERS] == usual
+
+
+def test_a_lone_worker_has_no_process_group() -> None:
+    from ray.train.backend import Backend
+    from ray.train.torch import TorchConfig
+
+    from pipelines.services.trainer import LoneConfig
+
+    assert LoneConfig(backend="gloo", timeout_s=5).backend_cls is Backend is not TorchConfig().backend_cls
+    assert LoneConfig().train_func_context is TorchConfig().train_func_context
 
 
 @pytest.mark.parametrize("private", [True, False])
 @pytest.mark.parametrize("actor", ["a1", None])
-def test_the_controller_shares_an_actors_process_and_asks_for_no_machines_where_none_can_come(
+def test_the_controller_runs_here_where_it_may_and_asks_for_no_machines_where_none_can_come(
     monkeypatch: pytest.MonkeyPatch, actor: str | None, private: bool
 ) -> None:
     import ray
@@ -105,18 +145,21 @@ def test_the_controller_shares_an_actors_process_and_asks_for_no_machines_where_
 
         async def run(self) -> None:
             self.result["ran"] = True
+            if not actor:  # what Ray Train hands to workers
+                assert ray.runtime_context._runtime_context.current_actor is None
 
         def get_result(self) -> dict[str, Any]:
             return self.result
 
     monkeypatch.setattr(controller, "TrainController", Controller)
     monkeypatch.setattr(TorchTrainer, "_initialize_and_run_controller", lambda self, **options: options)
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_actor_id=lambda: actor))
+    context = SimpleNamespace(get_actor_id=lambda: actor, worker="a driver")
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
     scaling = ScalingConfig(num_workers=3)
     trainer = LeanTrainer(print, private=private, scaling_config=scaling)
     found = trainer._initialize_and_run_controller(scaling_policy=FixedScalingPolicy(scaling), other=2)
     policy = found.pop("scaling_policy")
-    assert found == ({"place": "here", "ran": True, "other": 2} if actor else {"other": 2})
+    assert found == ({"place": "here", "ran": True, "other": 2} if actor or private else {"other": 2})
     assert (type(policy) is FixedScalingPolicy) is not private
     if private:  # it goes through a whole run with no cluster at all
         policy.after_controller_start(SimpleNamespace(run_id="x"))
