@@ -44,13 +44,15 @@ class Trial:
     """A training as a trial of a sweep: measured at its checkpoints, where it waits until it may go on.
 
     ``objective`` runs in rank 0's process; ``on_started`` and ``on_measured`` here, and what they raise ends the training.
-    ``gpu_share`` is the part of a GPU that a worker gets; ``run_file`` names the run in MLflow.
+    ``gpu_share`` is the part of a GPU that a worker gets; ``private`` says that the cluster is this machine alone, which a trial on a
+    cluster cannot see from its own environment; ``run_file`` names the run in MLflow.
     """
 
     objective: Callable[[int, Generator], dict[str, float]]
     on_started: Callable[[Started], None]
     on_measured: Callable[[Measured], None]
     gpu_share: float
+    private: bool
     run_file: Path
 
 
@@ -170,7 +172,7 @@ def _trainer(
 
     from pipelines.services.trainer import LeanTrainer, LoneConfig
 
-    cluster, private = params.cluster, is_private(params.cluster)
+    cluster, private = params.cluster, trial.private if trial else is_private(params.cluster)
     channel = Channel(scratch if private else None)
     lone = cluster.workers == 1
     assignment = Assignment(

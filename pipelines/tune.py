@@ -21,7 +21,7 @@ from pipelines.errors import run_stage
 from pipelines.params import Params, load
 from pipelines.report.training_line import grouped
 from pipelines.services import origin, tracking
-from pipelines.services.cluster import ClusterConfig, connect
+from pipelines.services.cluster import ClusterConfig, connect, is_private
 from pipelines.services.provenance import run_tags
 from pipelines.sweeps import proposals
 from pipelines.sweeps.records import Records, Trial, best_of, open_records
@@ -115,6 +115,7 @@ def _run(
                 sweep_id=records.sweep_id,
                 parent=parent,
                 population=params.tune.scheduler == "pbt",
+                private=is_private(params.cluster),
                 tags={key: value for key, value in tags.items() if key != "dvc.exp_name"},
             )
             with view:

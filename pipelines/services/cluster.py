@@ -113,8 +113,14 @@ class ClusterConfig:
 
 
 def is_private(config: ClusterConfig) -> bool:
-    """Whether Ray is started for this program on this machine alone, and ends with it."""
-    return not (config.address or os.environ.get("RAY_ADDRESS"))
+    """Whether Ray, connected already, is this program's own on this machine alone, and ends with it.
+
+    Asked of a driver: a process on a cluster does not see how its driver came there.
+    """
+    import ray
+
+    named = config.address or os.environ.get("RAY_ADDRESS")
+    return not named and sum(node["Alive"] for node in ray.nodes()) == 1
 
 
 @contextmanager

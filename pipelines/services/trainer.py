@@ -92,8 +92,8 @@ class _DriverContext(RuntimeContext):
 @contextmanager
 def _told_of_no_controller() -> Iterator[None]:
     """Within, Ray Train's controller may run in a driver: workers are told of none, and do not ask for it."""
-    usual = ray.get_runtime_context()
-    ray.runtime_context._runtime_context = _DriverContext(usual.worker)
+    usual = ray.runtime_context._runtime_context
+    ray.runtime_context._runtime_context = _DriverContext(ray.get_runtime_context().worker)
     try:
         yield
     finally:

@@ -31,7 +31,7 @@ SOURCE = "trial.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """All that the trials of a sweep share; it travels to wherever Ray puts them."""
+    """All that the trials of a sweep share; it travels to wherever Ray puts them. ``private`` is the driver's word on its cluster."""
 
     params: Params
     shards: str
@@ -41,6 +41,7 @@ class Setting:
     sweep_id: str
     parent: str
     population: bool
+    private: bool
     tags: dict[str, str]
 
     def trial_folder(self, number: int) -> Path:
@@ -90,6 +91,7 @@ def run(config: dict[str, Any], setting: Setting) -> None:
             on_started=lambda started: origin.write_json(folder / PLACEMENT, {"id": started.placement}),
             on_measured=reporter.on_measured,
             gpu_share=setting.params.tune.gpu_share,
+            private=setting.private,
             run_file=folder / runs.RUN_FILE,
         )
         train.train(params, shards=Path(setting.shards), output=output, trial=watched)
