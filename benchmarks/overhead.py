@@ -95,15 +95,14 @@ class Side:
         time.sleep(seconds)
         self.tell(signal.SIGSTOP)
         log = read_log(self.log)
-        first, found = (
-            known + 2,
-            0.0,
-        )  # the first new line spans the pause, and one more may have been on its way before it
+        first = known + 2  # the first new line spans the pause, and one more may have been on its way before it
         if len(log) <= first:
             sys.exit(f"{self.log}: {len(log) - known} lines in {seconds:g} s; raise --seconds")
-        for before, point in zip(log[first - 1 :], log[first:], strict=False):
-            found += (point["clips_seen"] - before["clips_seen"]) / point["clips_per_second"]
-        return found / (log[-1]["clips_seen"] - log[first - 1]["clips_seen"])
+        taken = sum(
+            (point["clips_seen"] - before["clips_seen"]) / point["clips_per_second"]
+            for before, point in zip(log[first - 1 :], log[first:], strict=False)
+        )
+        return taken / (log[-1]["clips_seen"] - log[first - 1]["clips_seen"])
 
 
 def take_turns(folder: Path, threads: int, pairs: int, seconds: float, batch: int) -> list[tuple[float, float]]:
@@ -127,10 +126,12 @@ def take_turns(folder: Path, threads: int, pairs: int, seconds: float, batch: in
             print(
                 f"bare {plain:.2f} clips/s, stage train {1 / found[-1][1]:.2f}, cost of steps {cost:+.1f} %", flush=True
             )
-        whole.tell(signal.SIGCONT)
         return found
     finally:
         process.kill()
+        for each in psutil.Process(driver.pid).children(recursive=True):
+            each.send_signal(signal.SIGCONT)
+        driver.send_signal(signal.SIGCONT)
         driver.terminate()
         driver.wait(60)
 

@@ -42,6 +42,9 @@ PRIVATE_ENVIRONMENT = {
 }
 # With a number of workers that may change: after a machine is lost Ray asks once more for as many as before, and for so long.
 ELASTIC_ENVIRONMENT = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60"}
+# What starts processes of a head node: they forward logs, ask for more machines, and take jobs and show a dashboard. Ray has no
+# switch for them; where a later one calls them otherwise, they run as usual.
+HELPERS = ("start_log_monitor", "start_monitor", "start_api_server")
 # Set in the driver, these would make every worker slower to start.
 UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPROFILEIMPORTTIME")
 
@@ -167,8 +170,6 @@ def _start(config: ClusterConfig, address: str, folder: Path) -> None:
         return
     here: dict[str, float] = {"CPU": config.workers * config.cpus_per_worker, "GPU": _gpus_here()}
     _check_capacity(config, here, "this machine")
-    from pipelines.services.trainer import without_helpers
-
     with without_helpers():
         ray.init(
             address="local",
@@ -179,6 +180,24 @@ def _start(config: ClusterConfig, address: str, folder: Path) -> None:
             _temp_dir=str(folder),
             **quiet,
         )
+
+
+@contextmanager
+def without_helpers() -> Iterator[None]:
+    """A cluster that is started within is for one program on this machine alone, and has no process that serves others."""
+    try:
+        from ray._private.node import Node
+    except ImportError:
+        yield
+        return
+    usual = {name: getattr(Node, name) for name in HELPERS if hasattr(Node, name)}
+    for name in usual:
+        setattr(Node, name, lambda self, **options: None)
+    try:
+        yield
+    finally:
+        for name, method in usual.items():
+            setattr(Node, name, method)
 
 
 def _code() -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Ray without the helper processes that these trainings have no use for.
+"""Ray's TorchTrainer without the helper processes that these trainings have no use for.
 
 Each is a Python process of its own: seconds of a core at every start, and for as long as a training runs up to a hundred
 interruptions a second of the cores that train. A step's threads wait for each other, so what delays one delays all.
@@ -26,26 +26,6 @@ DATASETS = "DatasetsCallback"
 # Gives resources back where a controller was killed: a private cluster ends with it, and a sweep looks after its own (reservations.py).
 CLEANER = "PlacementGroupCleanerCallback"
 STOP = 10.0  # seconds that a controller may take to end
-# What starts processes of a head node: they forward logs, ask for more machines, and take jobs and show a dashboard.
-HELPERS = ("start_log_monitor", "start_monitor", "start_api_server")
-
-
-@contextmanager
-def without_helpers() -> Iterator[None]:
-    """A cluster that is started within is for one program on this machine alone, and has no process that serves others."""
-    try:
-        from ray._private.node import Node
-    except ImportError:
-        yield
-        return
-    usual = {name: getattr(Node, name) for name in HELPERS if hasattr(Node, name)}
-    for name in usual:
-        setattr(Node, name, lambda self, **options: None)
-    try:
-        yield
-    finally:
-        for name, method in usual.items():
-            setattr(Node, name, method)
 
 
 class LoneConfig(TorchConfig):
@@ -114,10 +94,11 @@ class LeanTrainer(TorchTrainer):
         super().__init__(*arguments, **options)
         self._private = private
         self._stop: Callable[[], object] | None = None
-        self._ended = threading.Event()
+        self._stopping, self._ended = threading.Event(), threading.Event()
 
     def stop(self) -> None:
         """End a controller that runs in this process, so that none looks for a cluster that has gone."""
+        self._stopping.set()
         if self._stop is not None and not self._ended.is_set():
             self._stop()
             self._ended.wait(STOP)
@@ -150,4 +131,6 @@ class LeanTrainer(TorchTrainer):
     async def _run(self, controller: Any) -> None:
         task = asyncio.ensure_future(controller.run())
         self._stop = partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel)
+        if self._stopping.is_set():  # told to before there was anything to stop
+            task.cancel()
         await task

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,13 +108,38 @@ def test_the_barrier_ends_as_soon_as_workers_train(monkeypatch: pytest.MonkeyPat
 def test_a_private_cluster_starts_without_processes_that_serve_others() -> None:
     from ray._private.node import Node
 
-    from pipelines.services import trainer
-
-    usual = [getattr(Node, name) for name in trainer.HELPERS]  # a later Ray that calls them otherwise fails here
-    with trainer.without_helpers():
-        for name in trainer.HELPERS:
+    usual = [getattr(Node, name) for name in cluster.HELPERS]  # a later Ray that calls them otherwise fails here
+    with cluster.without_helpers():
+        for name in cluster.HELPERS:
             assert getattr(Node, name)(None) is None
-    assert [getattr(Node, name) for name in trainer.HELPERS] == usual
+    assert [getattr(Node, name) for name in cluster.HELPERS] == usual
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_controller_ends_when_it_is_told_to_though_it_was_told_before_it_began(early: bool) -> None:
+    from pipelines.services.trainer import LeanTrainer
+
+    trainer, begun = LeanTrainer(print, private=True), threading.Event()
+
+    class Controller:
+        async def run(self) -> None:
+            begun.set()
+            await asyncio.sleep(60)
+
+    async def run() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await trainer._run(Controller())
+        trainer._ended.set()
+
+    if early:
+        trainer.stop()
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    if not early:
+        assert begun.wait(30)
+        trainer.stop()
+    thread.join(30)
+    assert not thread.is_alive() and trainer._ended.is_set()
 
 
 def test_a_lone_worker_has_no_process_group() -> None:
