@@ -24,8 +24,8 @@ from digan.models.config import ModelConfig
 from digan.training.config import MOTION_GROUP, TrainingConfig
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.media.shards import ShardsConfig
-from pipelines.register import RegistryConfig
 from pipelines.services.cluster import ClusterConfig
+from pipelines.services.registry_config import RegistryConfig
 from pipelines.services.tracking import TrackingConfig
 from pipelines.sources import SourceConfig
 from pipelines.sweeps import space

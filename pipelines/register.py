@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from digan.errors import UserError
+from pipelines import params
 from pipelines.errors import run_stage
 from pipelines.media.write import write_bytes
 from pipelines.services.card import model_card
@@ -26,24 +27,6 @@ GENERATOR = Path("outputs/evaluation/generator")  # the best snapshot, which the
 INDEX = Path("outputs/train/index.json")
 RUN_FILE = Path("outputs/train/run.json")
 RESULT = Path("outputs/register/result.json")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegistryConfig:
-    """``model`` is the name of the registered model in MLflow; the champion changes where the difference is above
-    ``margin`` times its spread.
-    """
-
-    model: str
-    margin: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.margin <= 100:
-            raise UserError(f"registry.margin={self.margin}: must be from 0 (any difference counts) to 100; try 1")
-        if not self.model or any(c in self.model for c in "/:@.%\"'") or self.model != self.model.strip():
-            raise UserError(
-                f'registry.model="{self.model}": must be a name without / : @ . % and quotes; try digan-toy'
-            )
 
 
 def read_json(path: Path, stage: str) -> Any:
@@ -65,8 +48,6 @@ def read_figure(path: Path) -> Figure:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read params.yaml and the figures, register, write and print the result."""
-    from pipelines import params  # params reads RegistryConfig from here
-
     config = params.load()
     figure = read_figure(METRICS)
     run_id = str(read_json(RUN_FILE, "train")["run_id"])

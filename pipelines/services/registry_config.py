@@ -1,0 +1,25 @@
+"""The section ``registry`` of params.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from digan.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryConfig:
+    """``model`` is the name of the registered model in MLflow; the champion changes where the difference is above
+    ``margin`` times its spread.
+    """
+
+    model: str
+    margin: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin <= 100:
+            raise UserError(f"registry.margin={self.margin}: must be from 0 (any difference counts) to 100; try 1")
+        if not self.model or any(c in self.model for c in "/:@.%\"'") or self.model != self.model.strip():
+            raise UserError(
+                f'registry.model="{self.model}": must be a name without / : @ . % and quotes; try digan-toy'
+            )
