@@ -1,4 +1,4 @@
-"""How a program of the line ends: a user's mistake is one line on stderr, a bug keeps its traceback."""
+"""How a program of the pipeline ends: a user's mistake is one line on stderr, a bug keeps its traceback."""
 
 from __future__ import annotations
 
@@ -7,32 +7,34 @@ import sys
 from collections.abc import Callable
 
 from digan.errors import UserError
+from pipelines import log_setup
 
 MISTAKE = 2
 INTERRUPTED = 130
 
 _REMEDIES = {
-    errno.EACCES: "no permission: make the place writable, or choose another one",
-    errno.EPERM: "not permitted: make the place writable, or choose another one",
-    errno.EROFS: "the file system is read-only: make it writable, or choose another place",
-    errno.ENOSPC: "no space left on the device: free some, or choose another place",
-    errno.ENOTDIR: "a file stands where a folder is needed: move it, or choose another place",
-    errno.EEXIST: "a file stands where a folder is needed: move it, or choose another place",
-    errno.EDQUOT: "the disk quota is used up: free some space, or choose another place",
+    errno.EACCES: "no permission: make the path writable, or choose another one",
+    errno.EPERM: "not permitted: make the path writable, or choose another one",
+    errno.EROFS: "the file system is read-only: make it writable, or choose another path",
+    errno.ENOSPC: "no space left on the device: free some, or choose another path",
+    errno.ENOTDIR: "a file is in the way of a folder: move it, or choose another path",
+    errno.EEXIST: "a file is in the way of a folder: move it, or choose another path",
+    errno.EDQUOT: "the disk quota is used up: free some space, or choose another path",
 }
 
 
 def run_stage(stage: Callable[[], None]) -> None:
-    """Run ``stage`` and leave the process with 0 (returns), 2 (a user's mistake or an unusable disk) or 130 (Ctrl-C).
+    """Set up logging and run ``stage``; exit with 2 after a user's mistake or an unusable disk, with 130 after Ctrl-C.
 
     Every other exception is a bug: it passes through with its traceback (exit code 1).
     """
+    log_setup.configure()
     try:
         stage()
     except UserError as error:
         _leave(f"error: {_one_line(error)}", MISTAKE)
     except KeyboardInterrupt:
-        _leave("interrupted; the same command goes on from what is kept", INTERRUPTED)
+        _leave("interrupted; run the same command again to resume", INTERRUPTED)
     except OSError as error:
         remedy = remedy_of(error)
         if remedy is None:
@@ -42,10 +44,8 @@ def run_stage(stage: Callable[[], None]) -> None:
 
 
 def remedy_of(error: OSError) -> str | None:
-    """What a person can do about this error of the operating system, or ``None`` where it is more likely a bug."""
-    if error.errno is None:
-        return None
-    return _REMEDIES.get(error.errno)
+    """What the user can do about this error of the operating system, or ``None`` where it is more likely a bug."""
+    return _REMEDIES.get(error.errno) if error.errno is not None else None
 
 
 def _one_line(error: BaseException) -> str:
@@ -53,5 +53,5 @@ def _one_line(error: BaseException) -> str:
 
 
 def _leave(line: str, code: int) -> None:
-    print(line, file=sys.stderr, flush=True)
+    sys.stderr.write(line + "\n")
     sys.exit(code)

@@ -160,7 +160,7 @@ def test_no_command_and_a_wrong_one(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_file_in_the_way(tiny_generator: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("here").write_text("x")
     arguments = ["sample", "--model", str(tiny_generator), "--frames", "1", "--out", "here/c.png"]
-    check_refusal(arguments, ["here", "a file stands where a folder is needed"], capsys)
+    check_refusal(arguments, ["here", "a file is in the way of a folder"], capsys)
 
 
 def check_refusal(arguments: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
