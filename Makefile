@@ -18,7 +18,7 @@ export DO_NOT_TRACK := true
 export RAY_USAGE_STATS_ENABLED := 0
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install demo showcase test test-all test-cluster lint format clean
+.PHONY: help install demo showcase test test-all test-cluster same lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,11 @@ test-all: $(STAMP) ## the slow ones too
 
 test-cluster: $(STAMP) ## those that need separate hosts
 	@$(BIN)/python -m pytest -m cluster
+
+# A change that is no change of computation shows the same digests as the commit BASE.
+BASE ?= 2b6f9dc
+same: $(STAMP) ## the numbers of a small line, here and at the commit BASE, digest by digest
+	@$(BIN)/python -m tests.same --base $(BASE)
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check .
