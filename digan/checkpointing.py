@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
-import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
+from digan.atomic import replacing
 from digan.errors import UserError
 from digan.models.config import ModelConfig
 from digan.models.generator import Generator
@@ -21,26 +19,12 @@ WEIGHTS = "weights.pt"
 CONFIG = "config.json"
 
 
-def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Lets ``fill`` write into a hidden folder beside ``folder`` and then gives it the name; an older one is replaced."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        fill(work)
-        for path in work.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        work.chmod(0o755)
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-            folder.rename(old / "replaced")
-            work.rename(folder)
-            shutil.rmtree(old)
-        else:
-            work.rename(folder)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Replace ``folder`` by one with these files; an older one stays until the new one is whole."""
+    with replacing(folder) as part:
+        part.mkdir()
+        for name, data in files.items():
+            (part / name).write_bytes(data)
 
 
 def generator_files(generator: Generator) -> dict[str, bytes]:
@@ -53,12 +37,7 @@ def generator_files(generator: Generator) -> dict[str, bytes]:
 
 def save_generator(generator: Generator, folder: Path) -> None:
     """Writes weights and sizes to ``folder``; nothing of an older generator there is lost until the new one is whole."""
-
-    def fill(work: Path) -> None:
-        for name, data in generator_files(generator).items():
-            (work / name).write_bytes(data)
-
-    write_folder(Path(folder), fill)
+    write_folder(Path(folder), generator_files(generator))
 
 
 def load_generator(folder: Path) -> Generator:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digan import checkpointing
+from digan.atomic import write_bytes
 from digan.errors import UserError
 from pipelines import reference
 from pipelines.errors import run_stage
@@ -161,9 +162,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     class_names.write(BEST, index.classes)
     shown = show(measured, settings, index)
     written = {"figures": content, "files": shown, "reference": real.index, "curve": measured.curve}
-    write.write_bytes(EVALUATION / "index.json", (json.dumps(written, indent=1) + "\n").encode())
+    write_bytes(EVALUATION / "index.json", (json.dumps(written, indent=1) + "\n").encode())
     write_plots(measured)
-    write.write_bytes(METRICS, (json.dumps(content, indent=2) + "\n").encode())
+    write_bytes(METRICS, (json.dumps(content, indent=2) + "\n").encode())
     tracked.log(settings, measured.figures, measured.curve, content, TRAIN, EVALUATION, REPORT)
 
     print(summary(content["metric"], metric, content))
@@ -206,7 +207,7 @@ def show(measured: Measured, settings: Any, index: shards.ShardIndex) -> dict[st
         training_curves=TRAIN / "curves.csv",
         folder=EVALUATION,
     )
-    write.write_bytes(REPORT, text.encode())
+    write_bytes(REPORT, text.encode())
     return {**files, **{one.file: one.title for one in groups["nearest"]}}
 
 

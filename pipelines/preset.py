@@ -84,7 +84,7 @@ def changes(old: str, new: str, path: str) -> str:
 
 def apply(name: str, path: Path, *, write: bool) -> str:
     """Put preset ``name`` in the place of the file at ``path``; returns the diff. A file that is none of ours is refused."""
-    from pipelines.media.write import write_bytes
+    from digan.atomic import write_bytes
 
     source = find(name)
     if not path.exists():

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from digan.atomic import write_bytes
 from digan.errors import UserError
 from pipelines import detectors
 from pipelines.detectors import Detector
@@ -22,7 +23,6 @@ from pipelines.evaluation.cache import Cache
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.reals import Reference
 from pipelines.media import shards
-from pipelines.media.write import write_bytes
 
 SHARDS = Path("outputs/shards")
 REFERENCE = Path("outputs/reference")

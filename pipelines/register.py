@@ -13,10 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from digan.atomic import write_bytes
 from digan.errors import UserError
 from pipelines import params
 from pipelines.errors import run_stage
-from pipelines.media.write import write_bytes
 from pipelines.services.card import model_card
 from pipelines.services.gate import Figure
 from pipelines.services.origin import weights_digest

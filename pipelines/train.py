@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from digan.atomic import write_json
 from digan.errors import UserError
 from digan.models.config import ModelConfig
 from pipelines.errors import run_stage
@@ -49,7 +50,7 @@ class Trial:
     """
 
     objective: Callable[[int, Generator], dict[str, float]]
-    on_started: Callable[[Started], None]
+    on_started: Callable[[Started], object]
     on_measured: Callable[[Measured], None]
     gpu_share: float
     private: bool
@@ -289,7 +290,7 @@ def _write_index(output: Path, now: origin.Origin, book: Logbook, run_id: str, p
         "config": {"training": now.training, "model": now.model, "cluster": asdict(params.cluster)},
     }
     write_csv(output / CURVES, curves(output / LOG))
-    origin.write_json(output / origin.INDEX, content)
+    write_json(output / origin.INDEX, content)
 
 
 def dry_run(params: Params, *, shards: Path) -> None:

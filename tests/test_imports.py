@@ -89,7 +89,7 @@ def test_digan_never_imports_pipelines() -> None:
 
 def test_digan_rooms_stand_in_order() -> None:
     """types and seeds below data and ops, these below models, these below training, metrics and sampling."""
-    level = {"errors": 0, "seeding": 1, "times": 1, "types": 1, "data": 2, "ops": 2, "models": 3}
+    level = {"atomic": 0, "errors": 0, "seeding": 1, "times": 1, "types": 1, "data": 2, "ops": 2, "models": 3}
     level |= {"metrics": 4, "training": 5, "checkpointing": 4, "sampling": 4, "published": 5}
     wrong = []
     for name, path in modules("digan"):

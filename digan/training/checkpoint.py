@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import torch
 
+from digan.atomic import is_part
 from digan.checkpointing import write_folder
 from digan.training.state import TrainingState
 
@@ -53,16 +54,7 @@ class FolderStore:
         return [path.name for path in self.folder.iterdir() if path.is_dir()] if self.folder.is_dir() else []
 
     def write(self, name: str, files: dict[str, bytes]) -> None:
-        def fill(work: Path) -> None:
-            for file, data in files.items():
-                (work / file).write_bytes(data)
-
-        try:
-            write_folder(self.folder / name, fill)
-        except OSError as error:
-            if error.filename is None:  # a full disk names no file
-                error.filename = str(self.folder / name)
-            raise
+        write_folder(self.folder / name, files)
 
     def read(self, name: str, file: str) -> bytes:
         return (self.folder / name / file).read_bytes()
@@ -72,8 +64,9 @@ class FolderStore:
 
     def sweep(self) -> None:
         """Takes away what killed writers left unfinished; only for the one who writes here."""
-        for path in self.folder.glob(".*-*") if self.folder.is_dir() else ():
-            shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.glob(".*") if self.folder.is_dir() else ():
+            if is_part(path.name) or "-" in path.name:  # the second was the form of unfinished folders until format 2
+                shutil.rmtree(path, ignore_errors=True)
 
 
 @dataclass(frozen=True, kw_only=True)

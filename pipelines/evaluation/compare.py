@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from digan.atomic import write_bytes
 from digan.errors import UserError
 from pipelines import detectors
 from pipelines.evaluation import embedding
@@ -16,7 +17,6 @@ from pipelines.evaluation.embedding import Runner
 from pipelines.evaluation.figures import described, figures_of
 from pipelines.evaluation.folders import Folder, Window
 from pipelines.evaluation.reals import Reference
-from pipelines.media.write import write_bytes
 from pipelines.report.progress import Progress
 from pipelines.services.cluster import ClusterConfig
 from pipelines.services.gate import Figure

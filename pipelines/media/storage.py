@@ -7,15 +7,13 @@ it alone knows the sum.
 from __future__ import annotations
 
 import io
-import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from digan import atomic
 from digan.errors import UserError
 from pipelines.media import s3
 
@@ -80,9 +78,7 @@ def write_bytes(address: str | Path, data: bytes) -> None:
     if is_remote(address):
         s3.request(address, "put_object", Body=data)
         return
-    with _draft(Path(address)) as draft, draft.open("wb") as stream:
-        stream.write(data)
-        _settle(stream)
+    atomic.write_bytes(address, data)
 
 
 def entries(address: str | Path) -> list[Entry]:
@@ -94,7 +90,7 @@ def entries(address: str | Path) -> list[Entry]:
         found = [
             Entry(name=path.relative_to(root).as_posix(), bytes=stat.st_size, stamp=str(stat.st_mtime_ns))
             for path in root.rglob("*")
-            if path.is_file() and not _is_draft(path.name)
+            if path.is_file() and not atomic.is_part(path.name)
             for stat in (path.stat(),)
         ]
     return sorted(found, key=lambda entry: entry.name)
@@ -120,18 +116,16 @@ def open_read(address: str | Path, offset: int = 0) -> BinaryIO:
 def upload(path: str | Path, address: str | Path) -> None:
     """Copy a local file to the address, whole or not at all; large ones go to S3 in parts."""
     if not is_remote(address):
-        with _draft(Path(address)) as draft, draft.open("wb") as target, Path(path).open("rb") as source:
-            shutil.copyfileobj(source, target, CHUNK)
-            _settle(target)
+        with atomic.replacing(address) as part:
+            shutil.copyfile(path, part)
         return
     s3.upload(path, str(address))
 
 
 def download(address: str | Path, path: str | Path) -> None:
     """Copy a file to a local path, whole or not at all; ``FileNotFoundError`` where there is none."""
-    with open_read(address) as source, _draft(Path(path)) as draft, draft.open("wb") as target:
+    with open_read(address) as source, atomic.replacing(path) as part, part.open("wb") as target:
         shutil.copyfileobj(source, target, CHUNK)
-        _settle(target)
 
 
 def move(address: str | Path, target: str | Path) -> None:
@@ -159,25 +153,3 @@ def delete_below(address: str | Path) -> None:
         return
     for name in list_names(address):
         delete(join(address, name))
-
-
-@contextmanager
-def _draft(target: Path) -> Iterator[Path]:
-    """A temporary name beside ``target`` that takes its place when the block ends well, and goes when it does not."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        yield draft
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _is_draft(name: str) -> bool:
-    return name.startswith(".") and name.endswith(".part")
-
-
-def _settle(stream: BinaryIO) -> None:
-    """On the disk before the rename, so that no power cut leaves a whole name on half a file."""
-    stream.flush()
-    os.fsync(stream.fileno())

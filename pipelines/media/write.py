@@ -17,24 +17,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from digan.atomic import write_bytes
 from digan.errors import UserError
 
 MOST_FPS = 120
-
-
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Put ``data`` at ``path`` under a temporary name first, so that a reader sees the old file or the new one, never
-    half.
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        draft.write_bytes(data)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
-    return target
 
 
 def write_video(path: str | os.PathLike[str], frames: torch.Tensor, fps: float = 8, *, scale: int = 1) -> Path:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from digan.atomic import write_bytes
 from pipelines.media import pictures, storage
 from pipelines.media.shard_index import ShardIndex, read_index
 from pipelines.media.shard_store import read_shard
 from pipelines.media.shard_writer import REPORT
 from pipelines.media.tars import Sample
-from pipelines.media.write import write_bytes
 
 PAGE = Path("reports/data.html")
 CLIPS_PER_CLASS = 4

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from pipelines.media.write import write_bytes
+from digan.atomic import write_bytes
 
 SEEN = 96  # pixels a frame should have at least to be seen well
 INK, PAPER = (40, 44, 52), (255, 255, 255)

@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipelines.media.write import write_bytes
+from digan.atomic import write_bytes
 
 
 def distance_plot(

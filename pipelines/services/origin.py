@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from digan.atomic import write_json
 from digan.errors import UserError
 from pipelines.services.provenance import content_hash
 
@@ -117,14 +118,6 @@ def read_origin(folder: Path) -> Origin | None:
         return Origin(**json.loads((folder / ORIGIN).read_text()))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    draft.write_text(json.dumps(content, indent=2) + "\n")
-    draft.replace(path)
 
 
 def write_origin(folder: Path, origin: Origin) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from digan.atomic import write_json
 from digan.errors import UserError
 
 DEFAULT_STORE = "mlflow.db"
@@ -122,7 +123,7 @@ def open_run(
         for key, value in tags.items():
             mlflow.set_tag(run_id, key, value)
     if run_file is not None:
-        _write_run_file(run_file, {"run_id": run_id, "experiment_id": experiment, "tracking_uri": config.uri})
+        write_json(run_file, {"run_id": run_id, "experiment_id": experiment, "tracking_uri": config.uri})
     return run_id
 
 
@@ -300,10 +301,3 @@ def user_tags() -> dict[str, str]:
     except (KeyError, OSError):
         user = "unknown"
     return {"mlflow.user": user, "mlflow.source.name": "pipelines.train", "mlflow.source.type": "LOCAL"}
-
-
-def _write_run_file(run_file: Path, content: Mapping[str, str]) -> None:
-    run_file.parent.mkdir(parents=True, exist_ok=True)
-    draft = run_file.with_name(f".{run_file.name}.{os.getpid()}.part")
-    draft.write_text(json.dumps(content, indent=2) + "\n")
-    draft.replace(run_file)

@@ -69,7 +69,7 @@ def apply_command(arguments: argparse.Namespace) -> None:
     if not arguments.yes and not _agreed(input):
         print(f"{path}: left as it is (--yes writes without asking)")
         return
-    from pipelines.media.write import write_bytes
+    from digan.atomic import write_bytes
 
     write_bytes(path, after.encode())
     print(f"{path}: written")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from digan.atomic import write_bytes
 from digan.errors import UserError
 from digan.models.generator import Generator
 from pipelines import detectors, reference
@@ -17,7 +18,6 @@ from pipelines.evaluation import embedding
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.quick import quick_measure
 from pipelines.media.shards import read_index
-from pipelines.media.write import write_bytes
 
 MEASURES = "measures"
 _detectors: dict[EvaluationConfig, Detector] = {}

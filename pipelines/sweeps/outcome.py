@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.media.write import write_bytes, write_csv
+from digan.atomic import write_bytes
+from pipelines.media.write import write_csv
 from pipelines.sweeps.records import FAILED, FINISHED, STOPPED, Records, Trial, best_of
 from pipelines.sweeps.space import Parameter
 

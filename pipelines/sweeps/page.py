@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from pipelines.media.write import write_bytes
+from digan.atomic import write_bytes
 from pipelines.report.training_line import duration, grouped
 from pipelines.sweeps import charts
 from pipelines.sweeps.charts import colour

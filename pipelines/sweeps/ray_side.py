@@ -14,7 +14,7 @@ from ray.tune import Callback
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
 from ray.tune.search import Searcher
 
-from pipelines.media.write import write_bytes
+from digan.atomic import write_bytes
 from pipelines.report.training_line import grouped
 from pipelines.services import origin
 from pipelines.sweeps.config import TuneConfig

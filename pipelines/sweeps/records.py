@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.services.origin import write_json
+from digan.atomic import write_json
 
 SWEEP, TRIAL, ADOPTED = "sweep.json", "trial.json", "adopted.json"
 WAITING, RUNNING, FINISHED, STOPPED, FAILED = "waiting", "running", "finished", "stopped", "failed"

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from digan.atomic import write_json
 from pipelines.report.logbook import LOG
 from pipelines.services import tracking
-from pipelines.services.origin import write_json
 from pipelines.services.tracking import TrackingConfig
 from pipelines.sweeps.records import FAILED, FINISHED, STOPPED, Trial
 

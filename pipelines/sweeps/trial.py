@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from digan.atomic import write_json
 from digan.errors import UserError
 from pipelines import train
 from pipelines.params import Params
@@ -88,7 +89,7 @@ def run(config: dict[str, Any], setting: Setting) -> None:
                 reference=setting.reference,
                 folder=str(folder / objective.MEASURES),
             ),
-            on_started=lambda started: origin.write_json(folder / PLACEMENT, {"id": started.placement}),
+            on_started=lambda started: write_json(folder / PLACEMENT, {"id": started.placement}),
             on_measured=reporter.on_measured,
             gpu_share=setting.params.tune.gpu_share,
             private=setting.private,
@@ -217,7 +218,7 @@ def _adopt(given: Any, config: dict[str, Any], params: Params, folder: Path) -> 
     begun = origin.read_origin(training)
     if begun is not None:
         origin.write_origin(training, replace(begun, training=asdict(params.training)))
-    origin.write_json(folder / ADOPTED, adopted)
+    write_json(folder / ADOPTED, adopted)
     return adopted
 
 

@@ -16,6 +16,7 @@ STAGES = {**LINE, **YAML(typ="safe", pure=True).load(ROOT / "sweep/dvc.yaml")["s
 
 # Imported by stages but in no list, since no result depends on it; what it imports in turn is not followed.
 NO_RESULT = {
+    "digan.atomic": "how a file is written, not what is in it",
     "digan.errors": "messages",
     "digan.types": "containers and their assertions",
     "digan.checkpointing": "the format of a generator's folder; a change there shows in the folder's own digest",

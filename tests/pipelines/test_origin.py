@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from digan.atomic import write_json
 from pipelines.params import load
 from pipelines.services import origin
 from tests.conftest import ROOT
@@ -26,7 +27,7 @@ def finished(tmp_path: Path) -> tuple[Path, origin.Origin]:
     for name in ("config.json", "weights.pt"):
         (tmp_path / "generator" / name).write_text(name)
     index = {"config": {"training": now.training}, "weights_digest": origin.weights_digest(tmp_path / "generator")}
-    origin.write_json(tmp_path / "index.json", index)
+    write_json(tmp_path / "index.json", index)
     origin.write_origin(tmp_path, now)
     return tmp_path, now
 
