@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipelines import params, tune
 from pipelines.params import Params
-from pipelines.report.training_line import grouped
+from pipelines.report.text_format import grouped
 from pipelines.sweeps.records import Records, best_of
 
 INTERVALS = 12  # measures a whole trial: rungs at 1/12, 3/12 and 9/12 with reduction 3

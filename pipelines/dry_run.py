@@ -18,7 +18,7 @@ from digan.training.step import train_step
 from digan.types import FramePair
 from pipelines.params import Params
 from pipelines.preset import written
-from pipelines.report.training_line import duration, grouped
+from pipelines.report.text_format import duration, grouped
 
 SIZES = 4  # bytes of a number
 MEASURED_UPDATES = 2  # of each kind, with and without the R1 penalty, after one of each that is not counted

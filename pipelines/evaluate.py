@@ -30,7 +30,7 @@ from pipelines.evaluation.reals import Reference
 from pipelines.evaluation.snapshots import Embedder, Snapshot, curve, snapshots
 from pipelines.media import shards, write
 from pipelines.report import plots
-from pipelines.report.progress import Progress
+from pipelines.report.progress_display import ProgressDisplay
 
 TRAIN = Path("outputs/train")
 EVALUATION = Path("outputs/evaluation")
@@ -74,7 +74,7 @@ def measure(settings: Any, index: shards.ShardIndex, runner: embedding.Runner) -
 
     figures: dict[str, Figures] = {}
     first_draw = real.reals[:0]
-    progress = Progress("evaluate", (len(companions) + 1) * (protocol.draws + 1) * protocol.videos)
+    progress = ProgressDisplay("evaluate", (len(companions) + 1) * (protocol.draws + 1) * protocol.videos)
     for one in (detector, *companions):
         draws = [
             embedder.features(best, one, draw=draw, videos=protocol.videos, progress=progress)

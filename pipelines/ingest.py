@@ -25,9 +25,9 @@ from pipelines.media import chunks, shard_writer, storage
 from pipelines.media.chunks import ChunkMaker, ChunkTask
 from pipelines.media.encode import Levels
 from pipelines.media.plan import by_split, planned
-from pipelines.media.progress import Progress
 from pipelines.media.shard_index import INDEX, Shard, ShardIndex, digest_of, index_to_json
 from pipelines.media.shard_writer import REPORT, ChunkDone, ShardsConfig
+from pipelines.report.progress_display import ProgressDisplay
 from pipelines.services import tasks
 from pipelines.sources import SourceConfig, open_source
 
@@ -100,16 +100,23 @@ def _here(processes: int) -> Run:
 
 def _make(wanted: list[ChunkTask], place: str, videos: int, run: Run) -> list[ChunkDone]:
     """All chunks in their order: those of an earlier start, and the rest by ``run``."""
-    progress = Progress(videos)
+    progress = ProgressDisplay("ingest", videos)
     found = [shard_writer.restored(task.building, place, task.split, task.number, task.fingerprint) for task in wanted]
-    progress.resumed(sum(len(each.records) for each in found if each is not None))
+    known = sum(len(each.records) for each in found if each is not None)
+    progress.skip(known)
+    if known:
+        progress.message(f"resuming after {known} videos of an earlier start")
+    frames = refused = 0
     missing = [number for number, each in enumerate(found) if each is None]
     for ended in run([wanted[number] for number in missing]):
         if ended is None:
-            progress.show()
+            progress.advance()
         else:
             found[missing[ended[0]]] = ended[1]
-            progress.step(ended[1].records)
+            frames += sum(record["frames"] for record in ended[1].records)
+            refused += sum(bool(record["refused"]) for record in ended[1].records)
+            progress.advance(len(ended[1].records), f"{frames / progress.seconds:.0f} frames/s, {refused} refused")
+    progress.close()
     assert all(each is not None for each in found)
     return [each for each in found if each is not None]
 

@@ -23,7 +23,8 @@ from pipelines.errors import run_stage
 from pipelines.media.write import write_csv
 from pipelines.params import Params, load
 from pipelines.report.logbook import LOG, Logbook, curves, mend_log
-from pipelines.report.training_line import TrainingLine, duration, grouped, training_line
+from pipelines.report.progress_display import ProgressDisplay, training_text
+from pipelines.report.text_format import duration, grouped
 from pipelines.services import mirror, origin, preflight, tracking
 from pipelines.services.channel import Channel, Fault, Measured, Notice, Report, Samples, Started
 from pipelines.services.cluster import connect, is_private
@@ -89,14 +90,14 @@ def train(params: Params, *, shards: Path, output: Path, trial: Trial | None = N
         code=origin.code_digest(),
         workers=params.cluster.workers,
     )
-    line = TrainingLine("train")
+    line = ProgressDisplay("train", interval=10.0)
     with origin.sole_writer(output):
         if home:
             mirror.pull(home, output)
         seen = int(mend_log(output / LOG).get("clips_seen", 0))
         decision = origin.decide(output, now, clips_seen=seen)
         if decision.kind == "finished":
-            line.say(f"{output} holds this run already, {grouped(seen)} clips; nothing to do")
+            line.message(f"{output} holds this run already, {grouped(seen)} clips; nothing to do")
             return
         if home and decision.kind == "over":
             raise UserError(
@@ -104,14 +105,14 @@ def train(params: Params, *, shards: Path, output: Path, trial: Trial | None = N
             )
         with connect(params.cluster) as scratch:
             if home:
-                place = mirror.publish_shards(place, home, line.say)
+                place = mirror.publish_shards(place, home, line.message)
             preflight.check_nodes(place, home or str(output), now.code)
             _prepare(decision, output, line, seen)
             origin.write_origin(output, now)
             tags = run_tags("train", index.digest)
             settings = {name: section for name, section in params.as_dict().items() if name != "tune"}
             run_id = tracking.open_run(config, settings, tags, trial.run_file if trial else output / "run.json")
-            with mirror.Books(output, home, line.say):
+            with mirror.Books(output, home, line.message):
                 with _books(config, run_id, output, line) as book:
                     trainer, channel = _trainer(params, model, place, home or str(output), scratch, run_id, trial)
                     try:
@@ -122,32 +123,34 @@ def train(params: Params, *, shards: Path, output: Path, trial: Trial | None = N
                 if home:
                     mirror.fetch(home, output)
                 _write_index(output, now, book, run_id, params)
-        line.say(f"{grouped(book.clips_seen)} clips in {duration(book.seconds)}; generator in {output / 'generator'}")
+        line.message(
+            f"{grouped(book.clips_seen)} clips in {duration(book.seconds)}; generator in {output / 'generator'}"
+        )
 
 
-def _prepare(decision: origin.Decision, output: Path, line: TrainingLine, seen: int) -> None:
+def _prepare(decision: origin.Decision, output: Path, line: ProgressDisplay, seen: int) -> None:
     """Bring the output folder into the state that the decision asks for, and say so."""
     if decision.kind == "over":
         previous = origin.move_aside(output)
         kept = f"; it is now {previous.name}" if previous else ""
-        line.say(f"starting over: {output} holds another run ({'; '.join(decision.notes)}){kept}")
+        line.message(f"starting over: {output} holds another run ({'; '.join(decision.notes)}){kept}")
     elif decision.kind == "continue":
         for note in decision.notes:
-            line.say(note)
+            line.message(note)
         if seen:
-            line.say(f"going on from the last checkpoint; the log ends at {grouped(seen)} clips")
+            line.message(f"going on from the last checkpoint; the log ends at {grouped(seen)} clips")
     output.mkdir(parents=True, exist_ok=True)
     (output / origin.INDEX).unlink(missing_ok=True)
 
 
 @contextmanager
-def _books(config: tracking.TrackingConfig, run_id: str, output: Path, line: TrainingLine) -> Iterator[Logbook]:
+def _books(config: tracking.TrackingConfig, run_id: str, output: Path, line: ProgressDisplay) -> Iterator[Logbook]:
     """The logbook, and the run's end in MLflow: finished, failed or killed."""
     book = Logbook(
         output,
         track=lambda metrics, clips: tracking.log_metrics(config, run_id, metrics, clips),
         track_file=lambda path: tracking.log_artifact(config, run_id, path, "samples"),
-        warn=line.say,
+        warn=line.message,
     )
     status = "FAILED"
     try:
@@ -157,12 +160,12 @@ def _books(config: tracking.TrackingConfig, run_id: str, output: Path, line: Tra
         status = "KILLED"
         raise
     finally:
-        line.clear()
+        line.close()
         book.close()
         try:
             tracking.finish_run(config, run_id, status)
         except Exception as error:
-            line.say(f"MLflow was not told that the run is {status} ({type(error).__name__})")
+            line.message(f"MLflow was not told that the run is {status} ({type(error).__name__})")
 
 
 def _trainer(
@@ -212,7 +215,7 @@ def _trainer(
 
 
 def _follow(
-    trainer: Any, channel: Channel, book: Logbook, line: TrainingLine, max_failures: int, trial: Trial | None
+    trainer: Any, channel: Channel, book: Logbook, line: ProgressDisplay, max_failures: int, trial: Trial | None
 ) -> None:
     """Run ``trainer.fit`` in a thread and take the workers' messages until it ends."""
     ended: list[BaseException | None] = []
@@ -237,7 +240,7 @@ def _follow(
                     trial.on_started(message)
                 if starts > 1:
                     shared = f" with {message.workers} workers" if message.workers != workers else ""
-                    line.say(
+                    line.message(
                         f"going on from the last checkpoint{shared}, restart {starts - 1} of at most {max_failures}"
                     )
                 workers = message.workers
@@ -254,27 +257,22 @@ def _follow(
         raise TrainingFailedError(f"given up after {starts} starts (cluster.max_failures={max_failures})\n{ended[0]}")
 
 
-def _take(message: Report | Samples | Fault | Notice, book: Logbook, line: TrainingLine) -> None:
+def _take(message: Report | Samples | Fault | Notice, book: Logbook, line: ProgressDisplay) -> None:
     if isinstance(message, Report):
         book.report(message)
-        text = training_line(
-            message.clips_seen,
-            message.clips_total,
-            message.clips_per_second,
-            message.seconds_left,
-            message.metrics,
-        )
-        line.show(text, last=message.clips_seen >= message.clips_total)
+        seen, total = message.clips_seen, message.clips_total
+        text = training_text(seen, total, message.clips_per_second, message.seconds_left, message.metrics)
+        line.show(text, share=seen / max(total, 1), last=seen >= total)
     elif isinstance(message, Samples):
         book.samples(message.clips_seen, message.videos)
     elif isinstance(message, Notice):
-        line.say(message.text)
+        line.message(message.text)
     elif message.kind == "mistake":
         raise UserError(message.text)
     elif message.kind == "bug":
         raise TrainingFailedError(f"worker {message.rank}:\n{message.text}")
     else:
-        line.say(f"worker {message.rank} stopped ({message.text[:200]})")
+        line.message(f"worker {message.rank} stopped ({message.text[:200]})")
 
 
 def _write_index(output: Path, now: origin.Origin, book: Logbook, run_id: str, params: Params) -> None:
@@ -306,7 +304,7 @@ def publish(params: Params, *, shards: Path) -> str:
     """Put the shards where a job finds them; returns their address."""
     if not params.cluster.storage:
         raise UserError('cluster.storage="": there is no place to put shards to; set it to s3://bucket/run')
-    return mirror.publish_shards(str(shards.absolute()), params.cluster.storage, TrainingLine("train").say)
+    return mirror.publish_shards(str(shards.absolute()), params.cluster.storage, ProgressDisplay("train").message)
 
 
 def main(argv: list[str] | None = None) -> None:

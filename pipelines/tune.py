@@ -19,7 +19,7 @@ from typing import Any
 from digan.errors import UserError
 from pipelines.errors import run_stage
 from pipelines.params import Params, load
-from pipelines.report.training_line import grouped
+from pipelines.report.text_format import grouped
 from pipelines.services import origin, tracking
 from pipelines.services.cluster import ClusterConfig, connect, is_private
 from pipelines.services.provenance import run_tags
@@ -119,7 +119,7 @@ def _run(
                 tags={key: value for key, value in tags.items() if key != "dvc.exp_name"},
             )
             with view:
-                view.say(f"{len(left)} trials, {concurrency} at once, on {metric} of {params.tune.videos} videos")
+                view.message(f"{len(left)} trials, {concurrency} at once, on {metric} of {params.tune.videos} videos")
                 _fit(setting, parameters, records, left, concurrency, view, scratch)
         status = "FINISHED"
     except KeyboardInterrupt:

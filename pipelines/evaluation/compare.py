@@ -17,7 +17,7 @@ from pipelines.evaluation.embedding import Runner
 from pipelines.evaluation.figures import described, figures_of
 from pipelines.evaluation.folders import Folder, Window
 from pipelines.evaluation.reals import Reference
-from pipelines.report.progress import Progress
+from pipelines.report.progress_display import ProgressDisplay
 from pipelines.services.cluster import ClusterConfig
 from pipelines.services.gate import Figure
 
@@ -50,7 +50,7 @@ def evaluate_folders(
             )
     draws = len(fake_windows) // videos
     has_floor = len(real_windows) >= 2 * videos
-    progress = Progress("evaluate", (1 + has_floor) * videos + draws * videos, unit="clips")
+    progress = ProgressDisplay("evaluate", (1 + has_floor) * videos + draws * videos, unit="clips")
     cache = Cache(config.cache)
 
     def features(folder: Folder, digest: str, windows: list[Window], runner: Runner) -> Any:

@@ -21,7 +21,7 @@ from digan.models.generator import Generator
 from pipelines.detectors import Detector
 from pipelines.evaluation.cache import CHUNK, Cache, Chunk
 from pipelines.evaluation.config import EvaluationConfig
-from pipelines.report.progress import Progress
+from pipelines.report.progress_display import ProgressDisplay
 
 SEED_STRIDE, DRAW_STRIDE = 2**20, 2**15  # seeds of one evaluation seed and of one draw: no two videos share one
 IN_FLIGHT = 2  # chunks waiting for each that is being embedded
@@ -138,7 +138,7 @@ def embed(
     cache: Cache,
     runner: Runner,
     detector: Detector,
-    progress: Progress | None = None,
+    progress: ProgressDisplay | None = None,
 ) -> list[Chunk]:
     """Features of ``videos`` clips, chunk by chunk: those in the cache are read, the works of the others done and kept."""
     spans = list(chunks_of(videos))
@@ -155,7 +155,7 @@ def embed(
             cache.write(key, work.number, chunk)
             done[work.number] = chunk
             if progress is not None:
-                progress.add(work.videos)
+                progress.advance(work.videos)
     return [done[number] for number, _, _ in spans]
 
 

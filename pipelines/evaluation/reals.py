@@ -25,7 +25,7 @@ from pipelines.evaluation.cache import Cache, Chunk
 from pipelines.evaluation.embedding import RealChunk, Runner, Span, Work
 from pipelines.evaluation.protocols import Protocol
 from pipelines.media import shards
-from pipelines.report.progress import Progress
+from pipelines.report.progress_display import ProgressDisplay
 
 SPLITS = {"train": "train", "test": "val"}  # a protocol's name for what the shards call train and val
 
@@ -100,7 +100,7 @@ def reference(
     frames = protocol.frames_of(index.frames)
     found: list[list[Chunk]] = []
     chosen = parts_of(folder, protocol, videos)
-    progress = Progress("reference", sum(part.count for part in chosen), unit="clips")
+    progress = ProgressDisplay("reference", sum(part.count for part in chosen), unit="clips")
     for part in chosen:
         if part.count < 2:
             raise UserError(

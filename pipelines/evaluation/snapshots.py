@@ -19,7 +19,7 @@ from pipelines.evaluation import embedding
 from pipelines.evaluation.cache import Cache
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.embedding import FakeChunk, Runner, Span, Work, seeds_of
-from pipelines.report.progress import Progress
+from pipelines.report.progress_display import ProgressDisplay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class Embedder:
         }
 
     def features(
-        self, snapshot: Snapshot, detector: Detector, *, draw: int, videos: int, progress: Progress | None
+        self, snapshot: Snapshot, detector: Detector, *, draw: int, videos: int, progress: ProgressDisplay | None
     ) -> NDArray[np.float64]:
         """Features of one draw; videos live only from their making to their embedding."""
 
@@ -118,7 +118,7 @@ def curve(
 ) -> list[dict[str, float]]:
     """The quick Frechet distance of each snapshot with its 95 % interval: rows of clips_seen, value, low, high."""
     rows = []
-    progress = Progress("evaluate: snapshots", len(found) * videos)
+    progress = ProgressDisplay("evaluate: snapshots", len(found) * videos)
     for snapshot in found:
         fakes = embedder.features(snapshot, detector, draw=0, videos=videos, progress=progress)
         value = FRECHET.of(reals[:videos], fakes)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
-from pipelines.report.training_line import duration, grouped
+from pipelines.report.text_format import duration, grouped
 from pipelines.sweeps.outcome import Importance
 from pipelines.sweeps.records import FAILED, STOPPED, Trial
 from pipelines.sweeps.space import Parameter

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from digan.atomic import write_bytes
-from pipelines.report.training_line import duration, grouped
+from pipelines.report.text_format import duration, grouped
 from pipelines.sweeps import charts
 from pipelines.sweeps.charts import colour
 from pipelines.sweeps.outcome import Importance, importances

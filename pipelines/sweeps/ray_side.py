@@ -15,7 +15,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, Populati
 from ray.tune.search import Searcher
 
 from digan.atomic import write_bytes
-from pipelines.report.training_line import grouped
+from pipelines.report.text_format import grouped
 from pipelines.services import origin
 from pipelines.sweeps.config import TuneConfig
 from pipelines.sweeps.records import FAILED, FINISHED, RUNNING, STOPPED, Measure, Records, Trial

@@ -1,18 +1,17 @@
-"""The sweep in the terminal: one table of trials that renews itself, or, in a file, one line for each thing that happened."""
+"""A sweep in the terminal: a live table of trials; in a file, a line for each change of a trial."""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import Any
 
-from pipelines.report.training_line import duration, grouped
+from pipelines.report.progress_display import ProgressDisplay
+from pipelines.report.text_format import duration, grouped
 from pipelines.sweeps.records import FAILED, FINISHED, RUNNING, STOPPED, WAITING, Records, Trial, best_of
 from pipelines.sweeps.space import Parameter
 
-RENEWED = 1.0  # seconds between two renewals
 COLOURS = {RUNNING: "bold", FINISHED: "green", STOPPED: "yellow", FAILED: "red"}
 
 
@@ -26,49 +25,36 @@ class View:
         metric: str,
         length: int,
         total: int,
-        stream: TextIO | None = None,
     ) -> None:
         self.records, self.parameters, self.metric, self.length, self.total = records, parameters, metric, length, total
-        self.stream = stream or sys.stderr
         self.started, self.clips_before = time.monotonic(), records.clips
-        self._live: Any = None
+        self._display = ProgressDisplay("tune")
         self._shown: dict[int, tuple[str, int]] = {t.number: _mark(t) for t in records.begun()}
-        self._due = 0.0
 
     def __enter__(self) -> View:
-        if self.stream.isatty():
-            from rich.console import Console
-            from rich.live import Live
-
-            self._live = Live(self.table(), console=Console(file=self.stream), auto_refresh=False)
-            self._live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._live:
-            self._live.update(self.table(), refresh=True)
-            self._live.stop()
+        if self._display.is_live:
+            self._display.render(self.table(), last=True)
 
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        if self._live:
-            self._live.console.print(f"tune: {text}", highlight=False)
-        else:
-            print(f"tune: {text}", file=self.stream, flush=True)
+    def message(self, text: str) -> None:
+        """Write a line that stays."""
+        self._display.message(text)
 
     def renew(self) -> None:
-        """Show what has changed: on a terminal the table, with the reasons of ends above it; in a file a line for each change."""
+        """Show what has changed: on a terminal the table, with the reasons of ends above it; in a file a line per change."""
+        live = self._display.is_live
         for trial in self.records.begun():
             if trial.state == WAITING or _mark(trial) == self._shown.get(trial.number):
                 continue
             self._shown[trial.number] = _mark(trial)
-            if not self._live:
-                self.say(self.line(trial))
+            if not live:
+                self.message(self.line(trial))
             elif trial.reason:
-                self.say(f"trial {trial.number:03d} {trial.state}: {trial.reason}")
-        if self._live and time.monotonic() >= self._due:
-            self._due = time.monotonic() + RENEWED
-            self._live.update(self.table(), refresh=True)
+                self.message(f"trial {trial.number:03d} {trial.state}: {trial.reason}")
+        if live:
+            self._display.render(self.table())
 
     def line(self, trial: Trial) -> str:
         """``trial 003  running  2 000 clips  frechet_transnetv2 41.2  training.r1_gamma=0.5``."""

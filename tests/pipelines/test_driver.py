@@ -13,7 +13,7 @@ import pytest
 from digan.errors import UserError
 from pipelines import train
 from pipelines.report.logbook import Logbook
-from pipelines.report.training_line import TrainingLine
+from pipelines.report.progress_display import ProgressDisplay
 from pipelines.services.channel import Fault, Started
 from pipelines.services.worker import fault_of
 from tests.pipelines.small_run import log_of, report
@@ -43,7 +43,7 @@ def follow(book: Logbook, messages: list[Any], fit: Callable[[], None]) -> str:
     channel, stream = FakeChannel(), io.StringIO()
     for message in messages:
         channel.messages.put(message)
-    train._follow(FakeTrainer(fit), channel, book, TrainingLine("train", stream), 3, None)  # type: ignore[arg-type]
+    train._follow(FakeTrainer(fit), channel, book, ProgressDisplay("train", stream=stream), 3, None)  # type: ignore[arg-type]
     return stream.getvalue()
 
 

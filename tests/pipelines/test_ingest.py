@@ -105,7 +105,7 @@ def test_an_interrupted_ingest_goes_on(
     assert not (out / "index.json").exists() and kept
     (out / ".building/train/00099000.tar").write_bytes(b"a shard that no record knows")
     ingest(toy(), CLIPS, SHARDS, out)
-    assert "goes on after" in capsys.readouterr().out
+    assert "resuming after" in capsys.readouterr().out
     assert tree(out) == tree(place / "shards")
     whole = {path.name: path.stat().st_mtime_ns for path in (out / "train").glob("*.tar")}
     assert sum(whole[name] == time for name, time in kept.items()) >= len(kept) - 1  # just the chunk in hand again
@@ -130,7 +130,7 @@ def test_a_kill_while_the_set_is_put_in_place(
     assert not (tmp_path / "index.json").exists()
     capsys.readouterr()
     ingest(toy(), CLIPS, SHARDS, tmp_path)
-    assert "goes on after 16 videos" in capsys.readouterr().out
+    assert "resuming after 16 videos" in capsys.readouterr().out
     assert tree(tmp_path) == tree(place / "shards")
 
 

@@ -1,8 +1,7 @@
-"""The books of a training: log, tracking, samples, the progress line."""
+"""The books of a training: log, tracking, samples."""
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 from PIL import Image
 
 from pipelines.report.logbook import Logbook, mend_log
-from pipelines.report.training_line import duration, training_line
 from tests.pipelines.small_run import report
 
 
@@ -51,21 +49,3 @@ def test_samples_are_written_and_tracked_once(tmp_path: Path) -> None:
     book.close()
     assert tracked == [tmp_path / "samples/00000160.png"]
     assert Image.open(tracked[0]).width > 3 * 32
-
-
-def test_the_progress_line() -> None:
-    text = training_line(12000, 40000, 51.24, 552, {"loss/generator": 0.8123, "loss/discriminator": 1.2})
-    assert text == "12 000/40 000 clips  30%  51.2 clips/s (20 s/1000)  G 0.812  D 1.200  9:12 left"
-    figures = {
-        "gradients/generator": 0.5,
-        "signs/real_image": 0.25,
-        "signs/fake_image": -1.0,
-        "waiting": 0.02,
-        "memory_gb": 1.2,
-    }
-    text = training_line(10, 20, 1.0, math.inf, figures)
-    assert (
-        text
-        == "10/20 clips  50%  1.0 clips/s (1000 s/1000)  |gG| 0.50  signs real +0.25 fake -1.00  waiting 2%  1.2 GB  ? left"
-    )
-    assert [duration(s) for s in (0, 59.2, 3600, 90000)] == ["0:00", "1:00", "1:00:00", "1 d 01:00"]

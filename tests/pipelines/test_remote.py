@@ -81,7 +81,7 @@ def test_ingest_from_and_to_s3_goes_on(
             ingest(source, CLIPS, config, tmp_path / "index2")
     assert not storage.exists(storage.join(s3_bucket, "other/index.json"))
     ingest(source, CLIPS, config, tmp_path / "index2")
-    assert "goes on after" in capsys.readouterr().out
+    assert "resuming after" in capsys.readouterr().out
     assert read_index(tmp_path / "index2").splits == read_index(tmp_path / "local").splits
     assert not any(".building" in name for name in storage.list_names(storage.join(s3_bucket, "other")))
 

@@ -97,7 +97,7 @@ def test_a_run_at_home_on_s3_is_taken_up_by_another_machine(
     train.train(first, shards=tmp_path / "first/shards", output=tmp_path / "first/train")  # type: ignore[arg-type]
     second = params_for(tmp_path / "second", 240, home)
     train.train(second, shards=tmp_path / "second/shards", output=tmp_path / "second/train")  # type: ignore[arg-type]
-    assert "going on from the last checkpoint; the log ends at 120 clips" in capsys.readouterr().err
+    assert "going on from the last checkpoint; the log ends at 120 clips" in capsys.readouterr().out
     load_generator(tmp_path / "second/train/snapshots/0000000240")
     whole = params_for(tmp_path / "whole", 240, "")
     train.train(whole, shards=tmp_path / "first/shards", output=tmp_path / "whole/train")  # type: ignore[arg-type]

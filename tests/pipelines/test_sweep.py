@@ -101,19 +101,18 @@ def test_outcome_and_page_say_what_happened(records: Records, tmp_path: Path, mo
     assert html.count("<svg") == 4 and "stand-in, not FVD" in html
 
 
-def test_live_view_tells_changes_once(records: Records) -> None:
+def test_each_change_of_a_trial_is_shown_once(records: Records, capsys: pytest.CaptureFixture[str]) -> None:
     import io
 
     from rich.console import Console
 
-    stream = io.StringIO()
-    view = View(records, [GAMMA, AUGMENT], "frechet_x", LENGTH, 4, stream)
+    view = View(records, [GAMMA, AUGMENT], "frechet_x", LENGTH, 4)
     records.put(trial(0, 12.0, gamma=0.5))
     records.put(trial(1, 14.0, state=STOPPED, gamma=2.0, reason="asha: worse"))
     with view:
         view.renew()
         view.renew()
-    lines = stream.getvalue().splitlines()
+    lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert "trial 001  stopped" in lines[1] and "training.r1_gamma=2.0" in lines[1] and "(asha: worse)" in lines[1]
     shown = io.StringIO()
