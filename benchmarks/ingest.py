@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.reading import make_videos
@@ -71,11 +72,10 @@ def run_ingest(
     from pipelines.media import chunks
     from pipelines.media.shard_writer import ShardsConfig
     from pipelines.services import cluster, tasks
-    from pipelines.sources import SourceConfig
 
     defaults = params.load()
     values = defaults.as_dict()
-    source = SourceConfig(**{**values["source"], "name": "folder", "path": str(raw), "classes": False})
+    source = replace(defaults.source, name="folder", path=str(raw), classes=False)
     clips = type(defaults.clips)(**{**values["clips"], "resolution": resolution})
     shards = ShardsConfig(**{**values["shards"], "encoding": encoding, "megabytes": megabytes})
     shutil.rmtree(out, ignore_errors=True)

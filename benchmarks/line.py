@@ -18,9 +18,12 @@ def write_params(folder: Path, changes: dict[str, Any]) -> None:
     """params.yaml of the repository with other values, keys as ``training.clips``; SQLite tracking in ``folder``."""
     values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
     for key, value in {"tracking.uri": f"sqlite:///{folder / 'mlflow.db'}", **changes}.items():
-        section, _, name = key.partition(".")
-        assert name in values[section], key
-        values[section][name] = value
+        *sections, name = key.split(".")
+        inner = values
+        for section in sections:
+            inner = inner[section]
+        assert name in inner, key
+        inner[name] = value
     with (folder / "params.yaml").open("w") as file:
         YAML(typ="safe", pure=True).dump(values, file)
 

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +54,10 @@ def ingest_into(folder: Path, raw: Path, *, encoding: str = "jpeg", address: str
     from pipelines import params
     from pipelines.ingest import ingest
     from pipelines.media.shard_writer import ShardsConfig
-    from pipelines.sources import SourceConfig
 
     defaults = params.load()
     values = defaults.as_dict()
-    source = SourceConfig(**{**values["source"], "name": "folder", "path": str(raw)})
+    source = replace(defaults.source, name="folder", path=str(raw))
     clips = type(defaults.clips)(**{**values["clips"], "resolution": resolution})
     shards = ShardsConfig(**{**values["shards"], "encoding": encoding, "megabytes": 8.0, "address": address})
     ingest(source, clips, shards, folder)

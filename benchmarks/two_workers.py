@@ -71,7 +71,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         changes = {
-            "source.toy_videos": 24,
+            "source.toy.videos": 24,
             "source.classes": False,
             "clips.resolution": options.resolution,
             "model.channel_max": options.channels,

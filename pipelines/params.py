@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
@@ -35,6 +35,17 @@ DEFAULT_PATH = "params.yaml"
 I3D_FRAMES = 10  # the shortest clip that I3D's pooling takes
 
 Section = TypeVar("Section")
+
+RENAMED_KEYS = {
+    "source.toy_videos": "source.toy.videos",
+    "source.toy_classes": "source.toy.classes",
+    "source.toy_seed": "source.toy.seed",
+    "source.split": "source.ucf101.split (or that of sky_timelapse, taichi_hd, kinetics_food)",
+    "source.split_list": "source.ucf101.split_list",
+    "source.labels": "source.folder.labels",
+    "source.layout": "source.frames.layout",
+}
+"""Keys of older parameter files, which are refused, and their present names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +187,11 @@ def _section(values: Any, name: str, kind: type[Section]) -> Section:
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     _check_names(values, names, place="", prefix=f"{name}.", kind="key")
     hints = get_type_hints(kind)
-    return kind(**{key: _typed(values[key], hints[key], f"{name}.{key}") for key in names})
+    return kind(**{key: _value(values[key], hints[key], f"{name}.{key}") for key in names})
+
+
+def _value(value: Any, kind: type, key: str) -> Any:
+    return _section(value, key, kind) if is_dataclass(kind) else _typed(value, kind, key)
 
 
 def _check_names(
@@ -185,6 +200,8 @@ def _check_names(
     unknown = [key for key in values if key not in (known or names)]
     missing = [name for name in names if name not in values]
     if unknown:
+        if (renamed := RENAMED_KEYS.get(f"{prefix}{unknown[0]}")) is not None:
+            raise UserError(f"{place}{prefix}{unknown[0]}: the key is now {renamed}; rename it")
         near = difflib.get_close_matches(str(unknown[0]), missing + names, n=1, cutoff=0.0)
         raise UserError(f"{place}{prefix}{unknown[0]}: unknown {kind}; nearest is {prefix}{near[0]}")
     if missing:

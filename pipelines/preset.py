@@ -17,7 +17,9 @@ from pipelines import params
 from pipelines.errors import run_stage
 
 FOLDER = Path(__file__).parent / "presets"
-KEY = re.compile(r"^  (?P<key>\w+): (?P<value>\"(?:[^\"\\]|\\.)*\"|[^#\n]*?)(?P<space>\s*)(?P<comment>#.*)?$")
+KEY = re.compile(
+    r"^(?P<indent>  (?:  )?)(?P<key>\w+): (?P<value>\"(?:[^\"\\]|\\.)*\"|[^#\n]*?)(?P<space>\s*)(?P<comment>#.*)?$"
+)
 COMMENT_COLUMN = 30
 PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*")
 NOT_TEXT = ("true", "false", "yes", "no", "on", "off", "null", "none", "y", "n")
@@ -45,17 +47,21 @@ def put(text: str, values: Values) -> str:
 
     ``UserError`` where a key of ``values`` is not in the text.
     """
-    section, found, lines = "", set(), []
+    section, group, found, lines = "", "", set(), []
     for line in text.splitlines():
         if head := re.match(r"(\w+):", line):
             section = head[1]
-        match = KEY.match(line)
-        if match and isinstance(values.get(section, {}).get(match["key"]), dict):
+        match, keys = KEY.match(line), values.get(section, {})
+        if match and len(match["indent"]) == 4:
+            keys = keys.get(group, {})
+        elif match:
+            group = match["key"]
+        if match and isinstance(keys.get(match["key"]), dict):
             found.add((section, match["key"]))
             match = None
-        if match and match["key"] in values.get(section, {}):
+        if match and match["key"] in keys:
             found.add((section, match["key"]))
-            start = f"  {match['key']}: {written(values[section][match['key']])}"
+            start = f"{match['indent']}{match['key']}: {written(keys[match['key']])}"
             line = f"{start:{COMMENT_COLUMN}}{match['comment']}" if match["comment"] else start
             if match["comment"] and len(start) >= COMMENT_COLUMN:
                 line = f"{start}  {match['comment']}"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from ruamel.yaml import YAML
@@ -30,9 +30,17 @@ WriteParams = Callable[..., Path]
 
 
 def source_config(**changes: Any) -> SourceConfig:
-    """The section ``source`` of the repository's params.yaml with some values changed; without classes unless asked for."""
+    """The section ``source`` of the repository's params.yaml with some values changed (of a sub-section: ``toy={...}``);
+    without classes unless asked for.
+    """
     values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["source"]
-    return SourceConfig(**{**values, "classes": False, "toy_classes": "", **changes})
+    values["classes"], values["toy"]["classes"] = False, ""
+    for key, value in changes.items():
+        values[key] = {**values[key], **value} if isinstance(value, dict) else value
+    kinds = get_type_hints(SourceConfig)
+    return SourceConfig(
+        **{key: kinds[key](**value) if isinstance(value, dict) else value for key, value in values.items()}
+    )
 
 
 def clips_config(**changes: Any) -> ClipsConfig:
@@ -66,11 +74,11 @@ def write_params(tmp_path: Path) -> WriteParams:
     def write(changes: dict[str, Any] | None = None, folder: Path | None = None) -> Path:
         values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
         for dotted, value in (changes or {}).items():
-            section, _, key = dotted.partition(".")
-            if key:
-                values.setdefault(section, {})[key] = value
-            else:
-                values[section] = value
+            *sections, key = dotted.split(".")
+            inner = values
+            for section in sections:
+                inner = inner.setdefault(section, {})
+            inner[key] = value
         path = (folder or tmp_path) / "params.yaml"
         with path.open("w") as file:
             YAML(typ="safe", pure=True).dump(values, file)

@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from digan.data.splits import TRAIN, VALIDATION
 from digan.errors import UserError
-from pipelines.sources import RawVideo, SourceConfig
-from pipelines.sources.listing import VIDEOS, check_classes, read_csv, root_of, video_files
+from pipelines.media.raw import RawVideo
+from pipelines.sources.config import CommonConfig
+from pipelines.sources.listing import VIDEOS, check_classes, class_folder, read_csv, root_of, video_files
 from pipelines.sources.place import Place, known_by
 
 SPLITS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": VALIDATION, "": None}
 
 
-def videos(config: SourceConfig) -> list[RawVideo]:
-    """Every file under ``source.path`` whose name ends like a video's; hidden files and folders are passed over.
+@dataclass(frozen=True, kw_only=True)
+class FolderConfig:
+    """The section ``source.folder``; ``labels`` is the path of a CSV of file,class[,split], or empty."""
 
-    With ``source.labels``, a CSV of file,class[,split], just the files that it lists, with its classes; a row without
-    a split goes by the hash of the name.
+    labels: str
+
+
+def videos(common: CommonConfig, config: FolderConfig) -> list[RawVideo]:
+    """Every file under ``source.path`` with the suffix of a video; hidden files and folders are passed over.
+
+    With ``labels``, only the files that the CSV lists, with its classes; without a split in its row, the hash of a
+    video's name decides.
     """
-    root = root_of(config, "a folder of videos")
+    root = root_of(common, "a folder of videos")
     if config.labels:
-        return check_classes(config, _labelled(config, root))
-    files = video_files(config, root)
+        return check_classes(common, _labeled(config.labels, root))
+    files = video_files(common, root)
     if not files:
         endings = ", ".join(sorted(VIDEOS))
         what = "is empty" if isinstance(root, Path) and not any(root.iterdir()) else "holds no videos"
-        raise UserError(f"source.path={config.path}: the folder {what}; put files in it that end in {endings}")
-    found = [
-        RawVideo(name=file.as_posix(), **known_by(root / file), category=file.parts[0] if len(file.parts) > 1 else None)
-        for file in files
-    ]
-    return check_classes(config, found)
+        raise UserError(f"source.path={common.path}: the folder {what}; put files in it that end in {endings}")
+    found = [RawVideo(name=file.as_posix(), **known_by(root / file), category=class_folder(file)) for file in files]
+    return check_classes(common, found)
 
 
-def _labelled(config: SourceConfig, root: Place) -> list[RawVideo]:
-    """What the CSV lists; its address is relative to the folder it is started from, or to ``source.path``."""
-    given = Path(config.labels).expanduser()
-    table = given if given.is_file() or given.is_absolute() else root / config.labels
+def _labeled(labels: str, root: Place) -> list[RawVideo]:
+    """The videos that the CSV lists; its path is relative to the working directory or to ``source.path``."""
+    given = Path(labels).expanduser()
+    table = given if given.is_file() or given.is_absolute() else root / labels
     if not table.is_file():
-        raise UserError(f"source.labels={config.labels}: no such file, here or in {root}; give the path of a CSV file")
+        raise UserError(f"source.folder.labels={labels}: no such file, here or in {root}; give the path of a CSV file")
     lines: dict[str, int] = {}
     found = []
     for line, row in read_csv(table, ("file", "class")):
@@ -47,7 +53,7 @@ def _labelled(config: SourceConfig, root: Place) -> list[RawVideo]:
         if not row["file"] or name.startswith("/") or ".." in name.split("/"):
             raise UserError(f"{table}, line {line}: file={row['file']}: must be a path inside {root}")
         if name in lines:
-            raise UserError(f"{table}, line {line}: {name} stands in line {lines[name]} already; keep one")
+            raise UserError(f"{table}, line {line}: {name} is in line {lines[name]} already; keep one")
         if not (root / name).is_file():
             raise UserError(f"{table}, line {line}: {name} is not in {root}; take the line out or add the file")
         split = row.get("split", "").lower()

@@ -11,11 +11,13 @@ choice of seventeen names out of Kinetics-600. To reproduce the paper's figures,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from digan.errors import UserError
-from pipelines.sources import RawVideo, SourceConfig
-from pipelines.sources.listing import list_of, no_class, read_csv, root_of, split_for, video_files
+from pipelines.media.raw import RawVideo
+from pipelines.sources.config import CommonConfig, check_part, split_for
+from pipelines.sources.listing import list_of, no_class, read_csv, root_of, video_files
 from pipelines.sources.place import Place, known_by
 
 FOOD = (
@@ -28,31 +30,41 @@ COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 LISTS = {"train": ("train.csv", "annotations/train.csv"), "test": ("val.csv", "validate.csv", "annotations/val.csv")}
 
 
-def videos(config: SourceConfig) -> list[RawVideo]:
-    """The listed videos of the wanted classes that are there; how many are not (YouTube loses some) is printed.
+@dataclass(frozen=True, kw_only=True)
+class KineticsFoodConfig:
+    """The section ``source.kinetics_food``."""
 
-    A YouTube video that stands in both lists is left to the validation list.
+    split: str
+
+    def __post_init__(self) -> None:
+        check_part("kinetics_food", self.split)
+
+
+def videos(common: CommonConfig, config: KineticsFoodConfig) -> list[RawVideo]:
+    """The listed videos of the wanted classes that exist; how many do not (YouTube loses some) is printed.
+
+    A YouTube video in both lists is kept in the validation list only.
     """
-    root = root_of(config, "a Kinetics-600 folder")
-    wanted = config.wanted_classes() or FOOD
+    root = root_of(common, "a Kinetics-600 folder")
+    wanted = common.wanted_classes() or FOOD
     listed: dict[str, tuple[str, str, str]] = {}  # stem: part, class, YouTube's id
     labels: set[str] = set()
     for part, names in LISTS.items():
-        path = list_of(config, root, names, "the lists of Kinetics-600")
+        path = list_of(common, root, names, "the lists of Kinetics-600")
         for line, row in read_csv(path, COLUMNS):
             labels.add(row["label"])
             if row["label"] in wanted:
                 listed[_stem(path, line, row)] = part, row["label"], row["youtube_id"]
     for name in wanted:
         if name not in labels:
-            raise no_class("source.only_classes", name, labels, f"the lists in {config.path}")
+            raise no_class("source.only_classes", name, labels, f"the lists in {common.path}")
     held = {identity for part, _, identity in listed.values() if part == "test"}
-    files = _files(config, root, set(listed))
+    files = _files(common, root, set(listed))
     chosen = {stem: row for stem, row in listed.items() if row[0] == "test" or row[2] not in held}
     there = [stem for stem in chosen if stem in files]
     if not there:
         raise UserError(
-            f"source.path={config.path}: none of {len(chosen)} listed videos is there, such as {min(chosen)}.mp4;"
+            f"source.path={common.path}: none of {len(chosen)} listed videos is there, such as {min(chosen)}.mp4;"
             " put them anywhere below it"
         )
     if len(there) < len(listed):
@@ -66,7 +78,7 @@ def videos(config: SourceConfig) -> list[RawVideo]:
             **known_by(root / files[stem]),
             category=chosen[stem][1],
             cut="apart",
-            split=split_for(config, chosen[stem][0]),
+            split=split_for(config.split, chosen[stem][0]),
         )
         for stem in there
     ]
@@ -84,10 +96,10 @@ def _stem(path: Place, line: int, row: dict[str, str]) -> str:
     return f"{row['youtube_id']}_{start:06d}_{end:06d}"
 
 
-def _files(config: SourceConfig, root: Place, wanted: set[str]) -> dict[str, Path]:
-    """Where the wanted videos lie, by stem."""
+def _files(common: CommonConfig, root: Place, wanted: set[str]) -> dict[str, Path]:
+    """The files of the wanted videos, by stem."""
     found: dict[str, Path] = {}
-    for file in video_files(config, root):
+    for file in video_files(common, root):
         if file.stem in wanted and (other := found.setdefault(file.stem, file)) != file:
-            raise UserError(f"source.path={config.path}: {other} and {file} are one video; keep one")
+            raise UserError(f"source.path={common.path}: {other} and {file} are one video; keep one")
     return found

@@ -1,4 +1,4 @@
-"""A folder on S3 that sources look at as they look at one on a disk: listed once, read where a list file is asked for."""
+"""A folder on S3 with the methods of ``pathlib.Path`` that sources use: listed once, list files read on demand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipelines.media.storage import Entry
 
 
 class Remote:
-    """An address below a listed s3:// folder, with those methods of ``pathlib.Path`` that sources use."""
+    """A path below a listed s3:// folder."""
 
     def __init__(self, root: str, name: PurePosixPath, listing: dict[PurePosixPath, Entry]) -> None:
         self._root, self._name, self._listing = root, name, listing
@@ -70,17 +70,17 @@ Place = Path | Remote
 
 
 def place_of(address: str) -> Place:
-    """A path, or an s3:// folder with its listing; ``UserError`` where nothing lies there."""
+    """A path, or an s3:// folder with its listing; ``UserError`` where no object has this prefix."""
     if not storage.is_remote(address):
         return Path(address).expanduser()
     listing = {PurePosixPath(entry.name): entry for entry in storage.entries(address)}
     if not listing:
-        raise UserError(f"source.path={address}: nothing lies there; correct the bucket or the prefix")
+        raise UserError(f"source.path={address}: no object has this prefix; correct the bucket or the prefix")
     return Remote(address, PurePosixPath(), listing)
 
 
 def known_by(place: Place) -> dict[str, Any]:
-    """What a ``RawVideo`` is told of its content here: on S3 the listing knows it, on a disk nothing is asked yet."""
+    """The fields of a ``RawVideo`` that say where it is and, on S3, its size and content tag; a disk is not read."""
     if isinstance(place, Remote):
         size, stamp = place.entry()
         return {"path": str(place), "bytes": size, "stamp": stamp}

@@ -1,7 +1,7 @@
 """The embedded data set: one smooth bright shape that moves over a plain background, in real H.264 files.
 
 What is in a video (shape, colour, size, background) and how it moves (path, speed, direction) is drawn independently
-(``source.toy_classes`` leaves but some pairs of colour and shape, and may add the way: ``coral_disc_left``) and lies as
+(``source.toy.classes`` leaves but some pairs of colour and shape, and may add the way: ``coral_disc_left``) and lies as
 JSON beside it. Shapes are signed distance functions, so edges are anti-aliased at any size. Equal seeds give equal files:
 pixels come from numpy, and x264 runs with one thread and fixed settings.
 Legend: T frames, S pixels of a side; positions in [-1, 1], x right, y down.
@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from digan.errors import UserError
-from pipelines.sources import RawVideo, SourceConfig, names_in
+from pipelines.media.raw import RawVideo
+from pipelines.sources.config import CommonConfig, split_names
 from pipelines.sources.listing import check_classes, no_class
 
 VERSION = 7  # goes up with every change of what is drawn
@@ -47,17 +49,28 @@ CLASSES = tuple(
 )
 
 
-def videos(config: SourceConfig) -> list[RawVideo]:
-    """Make the files under ``outputs/raw/toy`` unless they lie there already."""
-    classes = classes_in(config.toy_classes)
-    folder = CACHE / f"seed{config.toy_seed}"
-    names = [f"{number:06d}" for number in range(config.toy_videos)]
-    wanted = {
-        "version": VERSION,
-        "seed": config.toy_seed,
-        "videos": config.toy_videos,
-        "classes": list(classes),
-    }
+@dataclass(frozen=True, kw_only=True)
+class ToyConfig:
+    """The section ``source.toy``."""
+
+    videos: int
+    classes: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.videos <= 1_000_000:
+            raise UserError(f"source.toy.videos={self.videos}: must be from 2 to 1000000; try 320")
+        if self.seed < 0:
+            raise UserError(f"source.toy.seed={self.seed}: must not be negative; try 0")
+        classes_in(self.classes)
+
+
+def videos(common: CommonConfig, config: ToyConfig) -> list[RawVideo]:
+    """Make the files under ``outputs/raw/toy`` unless they exist already."""
+    folder = CACHE / f"seed{config.seed}"
+    names = [f"{number:06d}" for number in range(config.videos)]
+    classes = list(classes_in(config.classes))
+    wanted = {"version": VERSION, "seed": config.seed, "videos": config.videos, "classes": classes}
     index = folder / "index.json"
     labels: dict[str, Any] = {}
     if index.is_file():
@@ -72,15 +85,15 @@ def videos(config: SourceConfig) -> list[RawVideo]:
         )
         for name in names
     ]
-    return check_classes(config, found)
+    return check_classes(common, found)
 
 
 def classes_in(text: str) -> tuple[str, ...]:
-    """The classes that ``source.toy_classes`` names, where * stands for anything (``coral_disc_*``): each once, in order."""
+    """The classes that ``source.toy.classes`` names, where * stands for anything (``coral_disc_*``): each once, in order."""
     found: list[str] = []
-    for name in names_in(text):
+    for name in split_names(text):
         if not (fitting := [each for each in CLASSES if fnmatchcase(each, name)]):
-            raise no_class("source.toy_classes", name, CLASSES, "the toy")
+            raise no_class("source.toy.classes", name, CLASSES, "the toy")
         found += fitting
     return tuple(dict.fromkeys(found))
 

@@ -3,55 +3,70 @@
 Layout under ``source.path``, as the two archives unpack:
     UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi ...
     ucfTrainTestlist/classInd.txt, trainlist01.txt ... testlist03.txt
-The paper's two protocols: ``source.split: train`` (trained on trainlist01, testlist01 is val), ``both`` (train + test:
-trained on all, nothing is held out). Every window of a video is a clip.
+The paper's two protocols: ``split: train`` (trained on trainlist01, testlist01 is val) and ``both`` (trained on all
+videos, nothing is held out). Every window of a video is a clip.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from digan.errors import UserError
-from pipelines.sources import RawVideo, SourceConfig
-from pipelines.sources.listing import check_classes, list_of, part_of, root_of, split_for, video_files
+from pipelines.media.raw import RawVideo
+from pipelines.sources.config import CommonConfig, check_part, split_for
+from pipelines.sources.listing import check_classes, list_of, part_of, root_of, video_files
 from pipelines.sources.place import Place, known_by
 
 LISTS = "ucfTrainTestlist"
 SHOWN = 3
 
 
-def videos(config: SourceConfig) -> list[RawVideo]:
-    """What the two lists of number ``source.split_list`` name; every one of them must be there.
+@dataclass(frozen=True, kw_only=True)
+class Ucf101Config:
+    """The section ``source.ucf101``; ``split_list`` is the number of the official lists."""
 
-    Files of the folder that stand in neither list are left out, and their number is printed.
+    split: str
+    split_list: int
+
+    def __post_init__(self) -> None:
+        check_part("ucf101", self.split)
+        if not 1 <= self.split_list <= 3:
+            raise UserError(f"source.ucf101.split_list={self.split_list}: must be 1, 2 or 3; try 1")
+
+
+def videos(common: CommonConfig, config: Ucf101Config) -> list[RawVideo]:
+    """The videos that the two lists name; every one of them must exist.
+
+    Files in neither list are left out, and their number is printed.
     """
-    root = root_of(config, f"the folder that holds UCF-101 and {LISTS}")
-    folder = part_of(config, root, "UCF-101", "the class folders")
-    known = _classes(list_of(config, root, (f"{LISTS}/classInd.txt",), "the official lists"))
+    root = root_of(common, f"the folder that holds UCF-101 and {LISTS}")
+    folder = part_of(common, root, "UCF-101", "the class folders")
+    known = _classes(list_of(common, root, (f"{LISTS}/classInd.txt",), "the official lists"))
     listed: dict[str, str] = {}
     for part in ("train", "test"):
-        path = list_of(config, root, (f"{LISTS}/{part}list{config.split_list:02d}.txt",), "the official lists")
+        path = list_of(common, root, (f"{LISTS}/{part}list{config.split_list:02d}.txt",), "the official lists")
         for line, name in _names(path):
             if listed.setdefault(name, part) != part:
-                raise UserError(f"{path}, line {line}: {name} stands in the training list too; unpack the lists again")
+                raise UserError(f"{path}, line {line}: {name} is in the training list too; unpack the lists again")
             if name.split("/")[0] not in known:
                 raise UserError(f"{path}, line {line}: {name.split('/')[0]} is no class of classInd.txt")
     there = {
-        path.as_posix() for path in video_files(config, folder) if re.fullmatch(r"[^/]+/[^/]+\.avi", path.as_posix())
+        path.as_posix() for path in video_files(common, folder) if re.fullmatch(r"[^/]+/[^/]+\.avi", path.as_posix())
     }
     if missing := sorted(set(listed) - there):
         names = ", ".join(missing[:SHOWN])
         raise UserError(
-            f"source.path={config.path}: {len(missing)} of {len(listed)} listed videos are not in UCF-101, such as"
-            f" {names}; unpack the whole archive (a part of it: source.name=folder with source.labels)"
+            f"source.path={common.path}: {len(missing)} of {len(listed)} listed videos are not in UCF-101, such as"
+            f" {names}; unpack the whole archive (a part of it: source.name=folder with source.folder.labels)"
         )
     if strays := there - set(listed):
-        print(f"ucf101: {len(strays)} videos stand in no list and are left out, such as {min(strays)}", flush=True)
+        print(f"ucf101: {len(strays)} videos are in no list and are left out, such as {min(strays)}", flush=True)
     found = [
-        RawVideo(name=name, **known_by(folder / name), category=name.split("/")[0], split=split_for(config, part))
+        RawVideo(name=name, **known_by(folder / name), category=name.split("/")[0], split=split_for(config.split, part))
         for name, part in listed.items()
     ]
-    return check_classes(config, found)
+    return check_classes(common, found)
 
 
 def _names(path: Place) -> list[tuple[int, str]]:

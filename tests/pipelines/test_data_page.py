@@ -25,7 +25,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
         frames[..., 2] = np.repeat(np.arange(8) * 30, 32)
         Image.fromarray(frames).save(path)
     (folder / "raw/birds/<b>bad.png").write_bytes(b"no picture")
-    source = source_config(name="frames", layout="strips", path=str(folder / "raw"))
+    source = source_config(name="frames", frames={"layout": "strips"}, path=str(folder / "raw"))
     ingest(source, clips_config(resolution=32, frames=4, validation_share=0.3), shards_config(), folder / "shards")
     return data_page.write(folder / "shards", folder / "reports/data.html").read_text()
 

@@ -173,7 +173,7 @@ def test_long_stages_go_on_where_they_stopped() -> None:
 @pytest.mark.parametrize(
     ("key", "stages"),
     [
-        ("source.toy_seed", {"listing", "ingest"}),
+        ("source.toy.seed", {"listing", "ingest"}),
         ("training.r1_gamma", {"train"}),
         ("evaluation.truncation", {"evaluate"}),
         ("evaluation.videos", {"reference", "evaluate"}),

@@ -9,7 +9,8 @@ from pipelines.sources import RawVideo, open_source
 from tests.conftest import source_config
 
 
-def found(path: Path | str, classes: bool = False, **changes: object) -> list[RawVideo]:
+def found(path: Path | str, classes: bool = False, labels: str = "", only_classes: str = "") -> list[RawVideo]:
+    changes = {"folder": {"labels": labels}, "only_classes": only_classes}
     return open_source(source_config(name="folder", path=str(path), classes=classes, **changes))
 
 
@@ -23,7 +24,7 @@ def test_any_depth_and_the_first_level_as_classes(tmp_path: Path) -> None:
     ]  # fmt: skip
     (tmp_path / "loose.mov").touch()
     assert found(tmp_path)[-1].category is None
-    with pytest.raises(UserError, match=r"source\.classes=true: 1 videos lie in no class folder, such as loose\.mov"):
+    with pytest.raises(UserError, match=r"source\.classes=true: 1 videos are in no class folder, such as loose\.mov"):
         found(tmp_path, classes=True)
 
 
@@ -61,7 +62,7 @@ def test_a_csv_names_classes_and_splits(tmp_path: Path) -> None:
         ("file;class\n0.mp4;cat\n", r"labels\.csv, line 1: has no column file; the heading must be file,class"),
         ("", "line 1: has no column file"),
         ("file,class\n", "lists no videos"),
-        ("file,class\n0.mp4,cat\n./0.mp4,dog\n", r"line 3: 0\.mp4 stands in line 2 already"),
+        ("file,class\n0.mp4,cat\n./0.mp4,dog\n", r"line 3: 0\.mp4 is in line 2 already"),
         ("file,class\n9.mp4,cat\n", r"line 2: 9\.mp4 is not in"),
         ("file,class\n../0.mp4,cat\n", r"line 2: file=\.\./0\.mp4: must be a path inside"),
         ("file,class,split\n0.mp4,cat,tran\n", "line 2: split=tran: must be train, val, test or nothing"),
@@ -77,7 +78,7 @@ def test_a_wrong_csv_is_one_line(tmp_path: Path, text: str, message: str) -> Non
 
 def test_a_csv_that_is_missing_or_no_text_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "0.mp4").touch()
-    with pytest.raises(UserError, match=r"source\.labels=none\.csv: no such file"):
+    with pytest.raises(UserError, match=r"source\.folder\.labels=none\.csv: no such file"):
         found(tmp_path, labels="none.csv")
     (tmp_path / "labels.csv").write_bytes(b"file,class\n\xff\xfe,1\n")
     with pytest.raises(UserError, match="is not UTF-8"):

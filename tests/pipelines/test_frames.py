@@ -145,7 +145,7 @@ def test_ingest_of_frame_folders(tmp_path: Path) -> None:
 def test_ingest_of_strips(tmp_path: Path) -> None:
     for number in range(8):
         picture(tmp_path / f"raw/{'ab'[number % 2]}/{number}.jpg", 20 * number, size=(32 * 9, 32))
-    source = source_config(name="frames", layout="strips", path=str(tmp_path / "raw"))
+    source = source_config(name="frames", frames={"layout": "strips"}, path=str(tmp_path / "raw"))
     assert [each.name for each in open_source(source)][:2] == ["a/0.jpg", "a/2.jpg"]
     ingest(source, CLIPS, SHARDS, tmp_path / "out", processes=1)
     assert sum(count["clips"] for count in read_index(tmp_path / "out").counts.values()) == 8 * 2
@@ -163,7 +163,7 @@ def test_places_without_frames_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no png or jpg pictures"):
         open_source(source)
     folder(tmp_path, 2)
-    with pytest.raises(UserError, match="pictures lie in the folder itself; give the folder above it"):
+    with pytest.raises(UserError, match="the folder itself holds pictures; give the folder above it"):
         open_source(source)
-    with pytest.raises(UserError, match=r"source\.classes=true: 2 videos lie in no class folder"):
-        open_source(source_config(name="frames", path=str(tmp_path), layout="strips", classes=True))
+    with pytest.raises(UserError, match=r"source\.classes=true: 2 videos are in no class folder"):
+        open_source(source_config(name="frames", path=str(tmp_path), frames={"layout": "strips"}, classes=True))

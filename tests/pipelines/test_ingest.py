@@ -22,7 +22,7 @@ SHARDS = shards_config(encoding="png", jpeg_quality=95, megabytes=0.1)
 
 
 def toy(count: int = 16, classes: bool = False) -> SourceConfig:
-    return source_config(classes=classes, toy_videos=count)
+    return source_config(classes=classes, toy={"videos": count})
 
 
 def folder(path: Path | str) -> SourceConfig:
@@ -168,7 +168,7 @@ def test_classes_are_labels(place: Path, tmp_path: Path, monkeypatch: pytest.Mon
     ingest(toy(classes=True), CLIPS, SHARDS, tmp_path)
     index = read_index(tmp_path)
     assert set(index.classes) == {
-        toy_source.class_of(toy_source.draw_label(toy().toy_seed, number)) for number in range(16)
+        toy_source.class_of(toy_source.draw_label(toy().toy.seed, number)) for number in range(16)
     }
     for clip in read_clips(tmp_path, split="train", count=20, seed=0):
         assert clip.label is not None and clip.name.startswith(index.classes[clip.label] + "/")

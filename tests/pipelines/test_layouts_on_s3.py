@@ -44,7 +44,7 @@ def test_official_layouts_are_found_on_s3(s3_bucket: str, tmp_path: Path) -> Non
             (v.name, v.category, v.split, v.kind) for v in remote
         ]
         assert all(video.stamp and storage.is_remote(video.path) for video in remote)
-    with pytest.raises(UserError, match=r"^source\.path=s3://.*/nothing: nothing lies there"):
+    with pytest.raises(UserError, match=r"^source\.path=s3://.*/nothing: no object has this prefix"):
         open_source(source_config(name="ucf101", path=storage.join(s3_bucket, "nothing")))
     with pytest.raises(UserError, match="holds no folder UCF-101"):
         open_source(source_config(name="ucf101", path=storage.join(s3_bucket, "sky")))
@@ -53,10 +53,10 @@ def test_official_layouts_are_found_on_s3(s3_bucket: str, tmp_path: Path) -> Non
 LAYOUTS: dict[str, dict[str, object]] = {
     "kinetics_food": {},
     "taichi_hd": {},
-    "ucf101": {"split": "both"},
-    "sky_timelapse": {"split": "test"},
+    "ucf101": {"ucf101": {"split": "both"}},
+    "sky_timelapse": {"sky_timelapse": {"split": "test"}},
     "folder": {"classes": True},
-    "folder with a list": {"classes": True, "labels": "labels.csv"},
+    "folder with a list": {"classes": True, "folder": {"labels": "labels.csv"}},
     "frames": {"classes": True},
 }
 

@@ -40,7 +40,7 @@ def strips(root: Path, count: int = 24) -> None:
 def shards(tmp_path: Path, s3_bucket: str) -> str:
     """The address of shards on S3; the same set lies at ``tmp_path / "local"``, and its index at ``index``."""
     strips(tmp_path / "raw")
-    source = source_config(name="frames", layout="strips", path=str(tmp_path / "raw"), classes=True)
+    source = source_config(name="frames", frames={"layout": "strips"}, path=str(tmp_path / "raw"), classes=True)
     address = storage.join(s3_bucket, "set/of shards")
     ingest(source, CLIPS, shards_config(encoding="png", megabytes=0.05), tmp_path / "local")
     ingest(source, CLIPS, shards_config(encoding="png", megabytes=0.05, address=address), tmp_path / "index")
@@ -66,7 +66,9 @@ def test_ingest_from_and_to_s3_goes_on(
 ) -> None:
     for entry in storage.list_names(tmp_path / "raw"):
         storage.upload(tmp_path / "raw" / entry, storage.join(s3_bucket, "raw", entry))
-    source = source_config(name="frames", layout="strips", path=storage.join(s3_bucket, "raw"), classes=True)
+    source = source_config(
+        name="frames", frames={"layout": "strips"}, path=storage.join(s3_bucket, "raw"), classes=True
+    )
     config = shards_config(encoding="png", megabytes=0.05, address=storage.join(s3_bucket, "other"))
     write, calls = storage.write_bytes, iter(range(1000))
 
@@ -190,7 +192,7 @@ def test_dvc_pushes_and_pulls_to_the_store(s3_bucket: str, s3_server: S3Server, 
     first = tmp_path / "first"
     (first / "outputs").mkdir(parents=True)
     strips(tmp_path / "raw", 16)
-    source = source_config(name="frames", layout="strips", path=str(tmp_path / "raw"))
+    source = source_config(name="frames", frames={"layout": "strips"}, path=str(tmp_path / "raw"))
     ingest(source, CLIPS, shards_config(encoding="png", megabytes=0.05), first / "outputs/shards")
 
     def dvc(folder: Path, *words: str) -> None:

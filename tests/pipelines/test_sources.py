@@ -101,9 +101,9 @@ def test_ucf101_follows_the_official_lists(ucf: Path) -> None:
     first = {**dict.fromkeys(UCF["train"], "train"), **dict.fromkeys(UCF["test"], "val")}
     other = {name: {"train": "val", "val": "train"}[split] for name, split in first.items()}
     assert splits(found("ucf101", ucf)) == first
-    assert splits(found("ucf101", ucf, split_list=3)) == other
-    assert splits(found("ucf101", ucf, split="test")) == other
-    assert splits(found("ucf101", ucf, split="both")) == dict.fromkeys(first, "train")
+    assert splits(found("ucf101", ucf, ucf101={"split_list": 3})) == other
+    assert splits(found("ucf101", ucf, ucf101={"split": "test"})) == other
+    assert splits(found("ucf101", ucf, ucf101={"split": "both"})) == dict.fromkeys(first, "train")
     videos = found("ucf101", ucf, classes=True)
     assert {video.category for video in videos} == {"ApplyEyeMakeup", "HandstandPushups"}
     assert all(video.cut == "every" and video.kind == "video" and video.path.is_file() for video in videos)
@@ -112,15 +112,15 @@ def test_ucf101_follows_the_official_lists(ucf: Path) -> None:
 def test_ucf101_leaves_out_what_stands_in_no_list(ucf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     touch(ucf / "UCF-101", ["Archery/v_Archery_g01_c01.avi"])
     assert len(found("ucf101", ucf)) == 4
-    assert "1 videos stand in no list and are left out, such as Archery/v_Arch" in capsys.readouterr().out
+    assert "1 videos are in no list and are left out, such as Archery/v_Arch" in capsys.readouterr().out
 
 
 def test_ucf101_that_is_not_whole_is_one_line(ucf: Path) -> None:
-    assert "holds no file ucfTrainTestlist/trainlist02.txt" in complaint("ucf101", ucf, split_list=2)
+    assert "holds no file ucfTrainTestlist/trainlist02.txt" in complaint("ucf101", ucf, ucf101={"split_list": 2})
     (ucf / "UCF-101" / UCF["test"][0]).unlink()
     assert "1 of 4 listed videos are not in UCF-101, such as ApplyEyeMakeup/v_App" in complaint("ucf101", ucf)
     ucf_lists(ucf, 1, UCF["train"], UCF["train"][:1])
-    assert "testlist01.txt, line 1: ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi stands in the training" in complaint(
+    assert "testlist01.txt, line 1: ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi is in the training" in complaint(
         "ucf101", ucf
     )
     ucf_lists(ucf, 1, ["Knitting/v_Knitting_g01_c01.avi"], UCF["test"])
@@ -138,11 +138,11 @@ def test_ucf101_ingested_in_both_protocols(tmp_path: Path) -> None:
         write_video(tmp_path / "UCF-101" / name, "mpeg4")
     ucf_lists(tmp_path, 1, **UCF)
     for split, counts in (("train", {"train": 34, "val": 34}), ("both", {"train": 68, "val": 0})):
-        config = source_config(name="ucf101", path=str(tmp_path), split=split, classes=True)
+        config = source_config(name="ucf101", path=str(tmp_path), ucf101={"split": split}, classes=True)
         ingest(config, CLIPS, SHARDS, tmp_path / "out", processes=1)
         index = read_index(tmp_path / "out")
         assert {name: count["clips"] for name, count in index.counts.items()} == counts  # every window: 20 - 4 + 1
-        assert index.classes == ("ApplyEyeMakeup", "HandstandPushups") and index.origin["split"] == split
+        assert index.classes == ("ApplyEyeMakeup", "HandstandPushups") and index.origin["ucf101"]["split"] == split
     assert not list((tmp_path / "out/val").glob("*.tar"))  # nothing of the first protocol is left
     names = {clip.name.split("@")[0] for clip in read_clips(tmp_path / "out", split="train", count=68, seed=0)}
     assert names == {*UCF["train"], *UCF["test"]}
@@ -170,9 +170,12 @@ def test_sky_timelapse_in_windows_without_overlap(tmp_path: Path) -> None:
     videos = found("sky_timelapse", tmp_path / "sky")
     assert splits(videos) == {name: "train" if "train" in name else "val" for name in SKY}
     assert {(video.kind, video.cut, video.category) for video in videos} == {("frames", "apart", None)}
-    assert set(splits(found("sky_timelapse", tmp_path / "sky", split="both")).values()) == {"train"}
+    assert set(splits(found("sky_timelapse", tmp_path / "sky", sky_timelapse={"split": "both"})).values()) == {"train"}
     assert (
-        splits(found("sky_timelapse", tmp_path / "sky", split="test"))["sky_test/Zs7S3gKbnFE/Zs7S3gKbnFE_1"] == "train"
+        splits(found("sky_timelapse", tmp_path / "sky", sky_timelapse={"split": "test"}))[
+            "sky_test/Zs7S3gKbnFE/Zs7S3gKbnFE_1"
+        ]
+        == "train"
     )
     config = source_config(name="sky_timelapse", path=str(tmp_path / "sky"))
     ingest(config, CLIPS, SHARDS, tmp_path / "out", processes=1)
@@ -254,7 +257,7 @@ def test_kinetics_food_puts_no_youtube_video_in_two_splits(tmp_path: Path) -> No
         tmp_path, [*TRAIN, "making tea,zzzzzzzzzzz,5,15,train"], VAL, ("annotations/train.csv", "annotations/val.csv")
     )
     touch(tmp_path, ["zzzzzzzzzzz_000005_000015.mp4", "zzzzzzzzzzz_000100_000110.mp4", "-0abc_DEF12_000000_000010.mp4"])
-    videos = found("kinetics_food", tmp_path, only_classes="making tea,making pizza,making sushi", split="train")
+    videos = found("kinetics_food", tmp_path, only_classes="making tea,making pizza,making sushi")
     assert [(video.name.split("/")[0], video.split) for video in videos] == [
         ("making pizza", "val"), ("making sushi", "train"),
     ]  # fmt: skip

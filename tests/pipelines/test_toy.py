@@ -15,7 +15,7 @@ from tests.conftest import source_config
 
 
 def config(**changes: object) -> SourceConfig:
-    return source_config(**{"toy_videos": 12, "toy_seed": 3, **changes})
+    return source_config(toy={"videos": 12, "seed": 3, **changes})
 
 
 def made(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> dict[str, bytes]:
@@ -28,9 +28,9 @@ def test_equal_seeds_give_equal_files(tmp_path: Path, monkeypatch: pytest.Monkey
     first = made(tmp_path / "a", monkeypatch)
     assert len(first) == 12
     assert first == made(tmp_path / "b", monkeypatch)
-    fewer = made(tmp_path / "c", monkeypatch, toy_videos=6)
+    fewer = made(tmp_path / "c", monkeypatch, videos=6)
     assert fewer.items() < first.items()
-    other = made(tmp_path / "d", monkeypatch, toy_seed=4)
+    other = made(tmp_path / "d", monkeypatch, seed=4)
     assert not set(other.values()) & set(first.values())
 
 
@@ -97,27 +97,29 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch:
         open_source(config())
 
 
-@pytest.mark.parametrize(("key", "value"), [("toy_videos", 1), ("toy_seed", -1), ("name", "toys")])
+@pytest.mark.parametrize(("key", "value"), [("videos", 1), ("seed", -1)])
 def test_impossible_values_name_their_place(key: str, value: object) -> None:
-    with pytest.raises(UserError, match=rf"^source\.{key}={value}: "):
+    with pytest.raises(UserError, match=rf"^source\.toy\.{key}={value}: "):
         config(**{key: value})
 
 
 def test_only_some_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     name = open_source(config())[0].category
-    assert {each.category for each in open_source(config(only_classes=name))} == {name}
+    assert {each.category for each in open_source(source_config(toy={"videos": 12, "seed": 3}, only_classes=name))} == {
+        name
+    }
 
 
 def test_the_toy_makes_but_the_classes_asked_for_and_as_many_of_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found = open_source(config(toy_classes="sky_ring, coral_post"))
+    found = open_source(config(classes="sky_ring, coral_post"))
     assert Counter(each.category for each in found) == {"sky_ring": 6, "coral_post": 6}
     assert {each.category for each in open_source(config())} > {"sky_ring", "coral_post"}  # the others are made anew
-    with pytest.raises(UserError, match=r"^source\.toy_classes: coral_cube is no class of the toy; nearest is coral_"):
-        config(toy_classes="coral_cube")  # with the other parameters, before anything is started
+    with pytest.raises(UserError, match=r"^source\.toy\.classes: coral_cube is no class of the toy; nearest is coral_"):
+        config(classes="coral_cube")  # with the other parameters, before anything is started
 
 
 def test_a_full_disk_is_named_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,8 +158,8 @@ def test_a_star_names_several_classes() -> None:
         "sky_bar_up",
     )
     assert toy.classes_in("leaf_*_up, leaf_disc_up") == ("leaf_disc_up", "leaf_ring_up", "leaf_bar_up", "leaf_post_up")
-    with pytest.raises(UserError, match=r"^source\.toy_classes: sky_cube_\* is no class of the toy"):
-        config(toy_classes="sky_cube_*")
+    with pytest.raises(UserError, match=r"^source\.toy\.classes: sky_cube_\* is no class of the toy"):
+        config(classes="sky_cube_*")
 
 
 def test_a_way_changes_nothing_else_about_a_video() -> None:
