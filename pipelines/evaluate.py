@@ -20,18 +20,19 @@ from numpy.typing import NDArray
 from digan import checkpointing
 from digan.atomic import write_bytes
 from digan.errors import UserError
-from pipelines import reference
 from pipelines.errors import run_stage
-from pipelines.evaluation import class_names, embedding, gallery, nearest, report, tracked
+from pipelines.evaluation import class_names, embedding, gallery, nearest, reference_features, report, tracked
 from pipelines.evaluation.cache import Cache
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.figures import Figures, described, figures_of
-from pipelines.evaluation.reals import Reference
+from pipelines.evaluation.reference_features import Reference
 from pipelines.evaluation.snapshots import Embedder, Snapshot, curve, snapshots
 from pipelines.media import shards, write
 from pipelines.report import plots
 from pipelines.report.progress_display import ProgressDisplay
 
+SHARDS = Path("outputs/shards")
+REFERENCE = Path("outputs/reference")
 TRAIN = Path("outputs/train")
 EVALUATION = Path("outputs/evaluation")
 METRICS = Path("metrics/evaluation.json")
@@ -67,8 +68,8 @@ def measure(settings: Any, index: shards.ShardIndex, runner: embedding.Runner) -
     )
     frames = protocol.frames_of(index.frames)
     embedder = Embedder(config=config, frames=frames, available=index.frames, cache=Cache(config.cache), runner=runner)
-    detector, *companions = reference.all_detectors(config)
-    real = reference.require(config, detector)
+    detector, *companions = reference_features.all_detectors(config)
+    real = reference_features.require(REFERENCE, SHARDS, config, detector)
     rows = curve(found, embedder, detector, real.reals, min(quick.videos, len(real.reals)))
     best = found[min(range(len(rows)), key=lambda place: rows[place]["value"])]
 
@@ -82,7 +83,11 @@ def measure(settings: Any, index: shards.ShardIndex, runner: embedding.Runner) -
         ]
         untrained = embedder.features(first_snapshot, one, draw=0, videos=protocol.videos, progress=progress)
         first_draw = draws[0] if one is detector else first_draw
-        own = real if one is detector or one.measure != "frechet" else reference.require(config, one)
+        own = (
+            real
+            if one is detector or one.measure != "frechet"
+            else reference_features.require(REFERENCE, SHARDS, config, one)
+        )
         figures |= figures_of(one, own, draws, untrained, videos=protocol.videos, seed=config.seed)
     progress.finish()
     content: dict[str, Any] = {
@@ -154,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     settings = params.load()
     config = settings.evaluation
-    index = shards.read_index(reference.SHARDS)
+    index = shards.read_index(SHARDS)
     with embedding.runner(config, settings.cluster) as runner:
         measured = measure(settings, index, runner)
     content, metric, real = measured.content, measured.figures[measured.content["metric"]], measured.real
@@ -179,14 +184,10 @@ def show(measured: Measured, settings: Any, index: shards.ShardIndex) -> dict[st
     config, content = settings.evaluation, measured.content
     metric, protocol = measured.figures[content["metric"]], config.measured_by()
     rooms = gallery.Gallery(checkpointing.load_generator(BEST), config, index.frames, EVALUATION)
-    files, groups = gallery.write_pictures(
-        rooms, gallery.different_reals(reference.SHARDS, 12, config.seed), index.classes
-    )
+    files, groups = gallery.write_pictures(rooms, gallery.different_reals(SHARDS, 12, config.seed), index.classes)
     rows = min(protocol.videos, len(measured.real.reals))
     near = nearest.nearest(measured.real.reals[:rows], measured.fakes, measured.real.floor[:rows])
-    alike = nearest.clips_of(
-        reference.SHARDS, protocol, near.places[:6], videos=len(measured.real.reals), seed=config.seed
-    )
+    alike = nearest.clips_of(SHARDS, protocol, near.places[:6], videos=len(measured.real.reals), seed=config.seed)
     groups["nearest"] = [rooms.compared(alike)]
     title = f"{content['videos']} videos a draw, {content['frames']} frames, {index.resolution} pixels"
     plots.distance_plot(

@@ -16,7 +16,7 @@ from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.embedding import Runner
 from pipelines.evaluation.figures import described, figures_of
 from pipelines.evaluation.folders import Folder, Window
-from pipelines.evaluation.reals import Reference
+from pipelines.evaluation.reference_features import Reference
 from pipelines.report.progress_display import ProgressDisplay
 from pipelines.services.cluster import ClusterConfig
 from pipelines.services.gate import Figure

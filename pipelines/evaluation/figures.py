@@ -14,7 +14,7 @@ from digan.metrics.inception_score import inception_score
 from digan.metrics.measures import FRECHET, KERNEL, Measure
 from digan.metrics.spread import Extrapolation, Interval, bootstrap, extrapolate, mean_and_std
 from pipelines.detectors import Detector
-from pipelines.evaluation.reals import Reference
+from pipelines.evaluation.reference_features import Reference
 
 Array = NDArray[np.float64]
 EXTRAPOLATED = 64  # clips that an extrapolation needs at least

@@ -15,7 +15,7 @@ from digan import sampling
 from digan.models.generator import Generator
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.embedding import seeds_of
-from pipelines.evaluation.reals import video_of
+from pipelines.evaluation.reference_features import video_of
 from pipelines.media import shards, write
 from pipelines.report import pictures
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipelines.evaluation import reals
+from pipelines.evaluation import reference_features
 from pipelines.evaluation.protocols import Protocol
 
 Array = NDArray[np.float64]
@@ -57,7 +57,7 @@ def _nearest(real: Array, others: Array) -> tuple[Array, NDArray[np.int64]]:
 
 def clips_of(folder: Path, protocol: Protocol, places: Sequence[int], *, videos: int, seed: int) -> torch.Tensor:
     """The real clips at these places of the protocol's order, uint8 [B, T, 3, H, W]."""
-    part, _ = reals.parts_of(folder, protocol, videos)
+    part, _ = reference_features.parts_of(folder, protocol, videos)
     return torch.stack(
-        [next(iter(reals.clips(folder, protocol, part, [(0, place, 1)], seed))).frames for place in places]
+        [next(iter(reference_features.clips(folder, protocol, part, [(0, place, 1)], seed))).frames for place in places]
     )

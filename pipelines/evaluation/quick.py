@@ -28,7 +28,7 @@ def quick_measure(
 ) -> float:
     """Frechet distance of ``videos`` generated videos to the first as many of ``reals``; lower is better.
 
-    ``reals`` are features [N, D] of ``detector`` (``reference.require(config, detector).reals``), ``frames`` a clip's.
+    ``reals`` are features [N, D] of ``detector`` (the array ``Reference.reals``), ``frames`` a clip's.
     Deterministic: the same videos as the first draw of the stage `evaluate`. Takes about 0.04 s a video on two cores
     with the default detector at 32 pixels.
     """

@@ -12,9 +12,9 @@ from typing import Any
 from digan.atomic import write_bytes
 from digan.errors import UserError
 from digan.models.generator import Generator
-from pipelines import detectors, reference
+from pipelines import detectors
 from pipelines.detectors import Detector
-from pipelines.evaluation import embedding
+from pipelines.evaluation import embedding, reference_features
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.quick import quick_measure
 from pipelines.media.shards import read_index
@@ -31,9 +31,9 @@ def quick(config: EvaluationConfig, videos: int) -> EvaluationConfig:
 def prepare(config: EvaluationConfig, shards: Path, folder: Path) -> str:
     """Features of real clips for the quick measure in ``folder``, unless they are there; the value is the measure's name."""
     detector = _detector(config)
-    found = reference.read(folder, detector, reference.key_of(config, detector, read_index(shards).digest))
+    found = reference_features.read(folder, shards, config, detector)
     if found is None:
-        found = reference.build(folder, config, detector, shards, embedding.Process())
+        found = reference_features.build(folder, shards, config, detector, embedding.Process())
     if len(found.reals) < config.videos:
         raise UserError(
             f"tune.videos={config.videos}: evaluation.protocol={config.protocol} finds only {len(found.reals)} real clips; "
@@ -71,7 +71,7 @@ class Objective:
             return math.nan
         index = read_index(Path(self.shards))
         detector = _detector(self.config)
-        real = reference.read(Path(self.reference), detector, reference.key_of(self.config, detector, index.digest))
+        real = reference_features.read(Path(self.reference), Path(self.shards), self.config, detector)
         assert real is not None, f"{self.reference}: not prepared"
         return quick_measure(
             generator,

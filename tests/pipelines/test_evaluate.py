@@ -26,6 +26,7 @@ from digan.sampling import sample
 from digan.types import Clip
 from pipelines import detectors, evaluate, reference, register
 from pipelines.detectors import Detector
+from pipelines.evaluation import reference_features
 from pipelines.evaluation.embedding import seeds_of
 from pipelines.evaluation.quick import quick_measure
 from pipelines.media import shards
@@ -135,7 +136,7 @@ def test_every_snapshot_is_measured_and_the_best_one_chosen(
     evaluate.main()
     rows = list(csv.DictReader(Path("plots/evaluation_curve.csv").read_text().splitlines()))
     assert [int(row["clips_seen"]) for row in rows] == [1000, 2000, 3000]
-    real = reference.require(CONFIG, workplace.counting.detector())
+    real = reference_features.require(evaluate.REFERENCE, evaluate.SHARDS, CONFIG, workplace.counting.detector())
     for row in rows:
         generator = checkpointing.load_generator(Path(f"outputs/train/snapshots/{int(row['clips_seen']):010d}"))
         value = quick_measure(generator, real.reals, workplace.counting.detector(), frames=FRAMES, videos=4)

@@ -49,7 +49,7 @@ def test_squash_shows_all_of_a_wide_picture() -> None:
 def test_one_clip_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
-    from pipelines.evaluation import reals
+    from pipelines.evaluation import reference_features
     from pipelines.media import shards
 
     by_video = {f"v{i}": [(f"v{i}", start) for start in range(1 + 50 * (i == 0))] for i in range(12)}
@@ -63,14 +63,16 @@ def test_one_clip_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(shards, "clips_at", clips_at)
     protocol = replace(PROTOCOLS["stylegan-v"], videos=4)
-    part, floor = reals.parts_of(tmp_path, protocol, 4)
+    part, floor = reference_features.parts_of(tmp_path, protocol, 4)
     assert (part.start, part.count, floor.start, floor.count) == (0, 4, 4, 4)
     spans = [(0, 0, 3), (1, 3, 1)]
-    names = [clip.name for clip in reals.clips(tmp_path, protocol, part, spans, 0)]
-    others = [clip.name for clip in reals.clips(tmp_path, protocol, floor, spans, 0)]
+    names = [clip.name for clip in reference_features.clips(tmp_path, protocol, part, spans, 0)]
+    others = [clip.name for clip in reference_features.clips(tmp_path, protocol, floor, spans, 0)]
     videos = {name.split("@")[0] for name in names + others}
     assert len(names) == 4 and len(videos) == 8  # no video twice, however many clips it has
-    assert names == [clip.name for clip in reals.clips(tmp_path, protocol, part, spans, 0)]
-    assert reals.parts_of(tmp_path, replace(protocol, videos=2048), 2048)[0].count == 6  # all there are, in halves
+    assert names == [clip.name for clip in reference_features.clips(tmp_path, protocol, part, spans, 0)]
+    assert (
+        reference_features.parts_of(tmp_path, replace(protocol, videos=2048), 2048)[0].count == 6
+    )  # all there are, in halves
     with pytest.raises(UserError, match="takes its reals from what was held out, and nothing was"):
-        reals.parts_of(tmp_path, PROTOCOLS["digan-test"], 8)
+        reference_features.parts_of(tmp_path, PROTOCOLS["digan-test"], 8)

@@ -1,11 +1,14 @@
-"""Real clips of a protocol, and their features: once for each data, protocol and detector.
+"""Features of a protocol's real clips, made once for each data set, protocol and detector.
 
-``reals`` are what generated clips are compared with; ``floor`` is as many other real clips (of the other split, or of the
-same draw where there is none), so that the distance between both says how close to zero a figure can come.
+``reals`` are compared with generated clips. ``floor`` holds as many other real clips, of the other split or, where there is
+none, of the same draw: the distance between both shows how close to zero a figure can come.
 """
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,12 +19,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from digan.atomic import write_bytes
 from digan.errors import UserError
 from digan.seeding import generator_for
 from digan.types import Clip
+from pipelines import detectors
 from pipelines.detectors import Detector
 from pipelines.evaluation import embedding
 from pipelines.evaluation.cache import Cache, Chunk
+from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.embedding import RealChunk, Runner, Span, Work
 from pipelines.evaluation.protocols import Protocol
 from pipelines.media import shards
@@ -67,85 +73,126 @@ def parts_of(folder: Path, protocol: Protocol, videos: int) -> tuple[Part, Part]
     return Part(split=split, start=0, count=count), Part(split=split, start=count, count=count)
 
 
-def key_of(
-    protocol: Protocol, detector: Detector, data_digest: str, part: Part, *, seed: int, frames: int
-) -> dict[str, Any]:
-    """All that a clip's features depend on, and which clip is which."""
-    return {
-        "kind": "real",
-        "data_digest": data_digest,
-        "split": part.split,
-        "start": part.start,
-        "choice": protocol.choice,
-        "frames": frames,
-        "seed": seed,
-        "detector": detector.network,
-        "detector_digest": detector.digest,
-    }
+def all_detectors(config: EvaluationConfig) -> list[Detector]:
+    """The detector of ``config`` and its companions."""
+    return [detectors.load(config, config.measured_by().resize), *detectors.load_companions(config)]
 
 
-def reference(
-    folder: Path,
-    protocol: Protocol,
-    detector: Detector,
-    *,
-    videos: int,
-    seed: int,
-    batch_size: int,
-    cache: Cache,
-    runner: Runner,
-) -> Reference:
-    """Reals and floor of a protocol, out of the cache as far as they are there."""
-    index = shards.read_index(folder)
-    frames = protocol.frames_of(index.frames)
-    found: list[list[Chunk]] = []
-    chosen = parts_of(folder, protocol, videos)
-    progress = ProgressDisplay("reference", sum(part.count for part in chosen), unit="clips")
-    for part in chosen:
+def read(folder: Path, shards_folder: Path, config: EvaluationConfig, detector: Detector) -> Reference | None:
+    """The features in ``folder``; ``None`` where there are none, or those of other data, clips or detector."""
+    key = _reference_key(shards_folder, config, detector)
+    try:
+        index = json.loads((folder / f"{detector.network}.json").read_text())
+        with np.load(folder / f"{detector.network}.npz", allow_pickle=False) as file:
+            if index["key"] != key or json.loads(str(file["key"])) != key:
+                return None
+            return Reference(reals=file["reals"], floor=file["floor"], index=index)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def require(folder: Path, shards_folder: Path, config: EvaluationConfig, detector: Detector) -> Reference:
+    """The features in ``folder``; a ``UserError`` where the stage has not made them."""
+    found = read(folder, shards_folder, config, detector)
+    if found is None:
+        raise UserError(
+            f"{folder}: no features of this data, protocol, detector, count and seed; run python -m pipelines.reference"
+        )
+    return found
+
+
+def build(folder: Path, shards_folder: Path, config: EvaluationConfig, detector: Detector, runner: Runner) -> Reference:
+    """The features, embedded or read from the cache, and written to ``folder``; the JSON comes last and makes them valid."""
+    index = shards.read_index(shards_folder)
+    protocol = config.measured_by()
+    parts = _parts(shards_folder, config)
+    key = _reference_key(shards_folder, config, detector)
+    progress = ProgressDisplay("reference", sum(part.count for part in parts.values()), unit="clips")
+    blocks: dict[str, list[Chunk]] = {}
+    for name, part in parts.items():
         if part.count < 2:
             raise UserError(
-                f"{folder}: {part.count} clips of split {part.split} for evaluation.protocol={protocol.name}; it needs 2 or"
-                " more: add videos"
+                f"{shards_folder}: {part.count} clips of split {part.split} for evaluation.protocol={protocol.name}; it"
+                " needs 2 or more: add videos"
             )
-        key = key_of(protocol, detector, index.digest, part, seed=seed, frames=frames)
 
         def works(spans: list[Span], part: Part = part) -> Iterator[Work]:
-            stream = clips(folder, protocol, part, spans, seed)
+            stream = clips(shards_folder, protocol, part, spans, config.seed)
             for number, _, count in spans:
                 batch = [protocol.cut(clip) for clip in islice(stream, count)]
                 stacked, names = torch.stack([clip.frames for clip in batch]), tuple(clip.name for clip in batch)
-                yield Work(
-                    number=number,
-                    videos=count,
-                    make=RealChunk(videos=stacked, names=names, batch_size=batch_size),
-                )
+                make = RealChunk(videos=stacked, names=names, batch_size=config.batch_size)
+                yield Work(number=number, videos=count, make=make)
 
-        found.append(
-            embedding.embed(key, part.count, works, cache=cache, runner=runner, detector=detector, progress=progress)
+        blocks[name] = embedding.embed(
+            _clips_key(index, config, detector, part),
+            part.count,
+            works,
+            cache=Cache(config.cache),
+            runner=runner,
+            detector=detector,
+            progress=progress,
         )
     progress.finish()
     available = {split: sum(shard.clips for shard in listed) for split, listed in index.splits.items()}
-    described = [
-        _described(part.split, [name for chunk in chunks for name in chunk.names], available[part.split])
-        for part, chunks in zip(chosen, found, strict=True)
-    ]
     content = {
+        "key": key,
         "protocol": protocol.as_dict(),
-        "frames": frames,
+        "frames": protocol.frames_of(index.frames),
         "data_digest": index.digest,
         "detector": detector.network,
         "detector_digest": detector.digest,
         "weights_sha256": detector.weights_sha256,
-        "seed": seed,
-        "reals": described[0],
-        "floor": described[1],
+        "seed": config.seed,
+        **{
+            name: _described(
+                part.split, [clip for block in blocks[name] for clip in block.names], available[part.split]
+            )
+            for name, part in parts.items()
+        },
         "clips_available": available,
     }
-    return Reference(
-        reals=embedding.features(found[0]),
-        floor=embedding.features(found[1]),
-        index={**content, "notes": _notes(content)},
+    content["notes"] = _notes(content)
+    made = Reference(
+        reals=embedding.features(blocks["reals"]), floor=embedding.features(blocks["floor"]), index=content
     )
+    memory = io.BytesIO()
+    np.savez(memory, reals=made.reals, floor=made.floor, key=np.array(json.dumps(key)))
+    (folder / f"{detector.network}.json").unlink(missing_ok=True)
+    write_bytes(folder / f"{detector.network}.npz", memory.getvalue())
+    write_bytes(folder / f"{detector.network}.json", (json.dumps(made.index, indent=1) + "\n").encode())
+    return made
+
+
+def _parts(shards_folder: Path, config: EvaluationConfig) -> dict[str, Part]:
+    reals, floor = parts_of(
+        shards_folder, config.measured_by(), max(config.measured_by().videos, config.curve().videos)
+    )
+    return {"reals": reals, "floor": floor}
+
+
+def _clips_key(index: shards.ShardIndex, config: EvaluationConfig, detector: Detector, part: Part) -> dict[str, Any]:
+    """All that the features of a part's clips depend on, whatever their number."""
+    protocol = config.measured_by()
+    return {
+        "kind": "real",
+        "data_digest": index.digest,
+        "split": part.split,
+        "start": part.start,
+        "choice": protocol.choice,
+        "frames": protocol.frames_of(index.frames),
+        "seed": config.seed,
+        "detector": detector.network,
+        "detector_digest": detector.digest,
+    }
+
+
+def _reference_key(shards_folder: Path, config: EvaluationConfig, detector: Detector) -> dict[str, Any]:
+    index = shards.read_index(shards_folder)
+    return {
+        name: {**_clips_key(index, config, detector, part), "clips": part.count}
+        for name, part in _parts(shards_folder, config).items()
+    }
 
 
 def clips(folder: Path, protocol: Protocol, part: Part, spans: list[Span], seed: int) -> Iterator[Clip]:
