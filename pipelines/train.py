@@ -26,10 +26,18 @@ from pipelines.report.logbook import LOG, Logbook, curves, mend_log
 from pipelines.report.progress_display import ProgressDisplay, training_text
 from pipelines.report.text_format import duration, grouped
 from pipelines.services import mirror, origin, preflight, tracking
-from pipelines.services.channel import Channel, Fault, Measured, Notice, Report, Samples, Started
-from pipelines.services.cluster import connect, is_private
+from pipelines.services.cluster import connect
 from pipelines.services.provenance import run_tags
 from pipelines.services.worker import Assignment, train_worker
+from pipelines.services.worker_messages import (
+    ProgressReport,
+    SampleVideos,
+    TrialMeasured,
+    UserNotice,
+    WorkerFailed,
+    WorkerMessages,
+    WorkerStarted,
+)
 
 if TYPE_CHECKING:
     from digan.models.generator import Generator
@@ -46,15 +54,13 @@ class Trial:
     """A training as a trial of a sweep: measured at its checkpoints, where it waits until it may go on.
 
     ``objective`` runs in rank 0's process; ``on_started`` and ``on_measured`` here, and what they raise ends the training.
-    ``gpu_share`` is the part of a GPU that a worker gets; ``private`` says that the cluster is this machine alone, which a trial on a
-    cluster cannot see from its own environment; ``run_file`` names the run in MLflow.
+    ``gpu_share`` is the part of a GPU that a worker gets; ``run_file`` names the run in MLflow.
     """
 
     objective: Callable[[int, Generator], dict[str, float]]
-    on_started: Callable[[Started], object]
-    on_measured: Callable[[Measured], None]
+    on_started: Callable[[WorkerStarted], object]
+    on_measured: Callable[[TrialMeasured], None]
     gpu_share: float
-    private: bool
     run_file: Path
 
 
@@ -115,11 +121,7 @@ def train(params: Params, *, shards: Path, output: Path, trial: Trial | None = N
             with mirror.Books(output, home, line.message):
                 with _books(config, run_id, output, line) as book:
                     trainer, channel = _trainer(params, model, place, home or str(output), scratch, run_id, trial)
-                    try:
-                        _follow(trainer, channel, book, line, params.cluster.max_failures, trial)
-                    finally:
-                        trainer.stop()
-                        channel.close()
+                    _follow(trainer, channel, book, line, params.cluster.max_failures, trial)
                 if home:
                     mirror.fetch(home, output)
                 _write_index(output, now, book, run_id, params)
@@ -170,15 +172,11 @@ def _books(config: tracking.TrackingConfig, run_id: str, output: Path, line: Pro
 
 def _trainer(
     params: Params, model: ModelConfig, shards: str, output: str, scratch: Path, run_id: str, trial: Trial | None
-) -> tuple[Any, Channel]:
-    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig
+) -> tuple[Any, WorkerMessages]:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
 
-    from pipelines.services.trainer import LeanTrainer, LoneConfig
-
-    cluster, private = params.cluster, trial.private if trial else is_private(params.cluster)
-    channel = Channel(scratch if private else None)
-    lone = cluster.workers == 1
+    cluster, channel = params.cluster, WorkerMessages()
     assignment = Assignment(
         training=asdict(params.training),
         model=asdict(model),
@@ -192,9 +190,8 @@ def _trainer(
     resources = cluster.resources_per_worker
     if trial and "GPU" in resources:
         resources["GPU"] *= trial.gpu_share
-    trainer = LeanTrainer(
+    trainer = TorchTrainer(
         train_worker,
-        private=private,
         train_loop_config=assignment,
         scaling_config=ScalingConfig(
             num_workers=(cluster.min_workers, cluster.workers) if cluster.elastic else cluster.workers,
@@ -205,17 +202,15 @@ def _trainer(
             name=f"digan-{run_id[:8]}-{time.time_ns()}",
             storage_path=str(scratch),
             failure_config=FailureConfig(max_failures=cluster.max_failures),
-            # the controller's lines would be this driver's, which says itself what happens
-            logging_config=LoggingConfig(log_level="CRITICAL" if private else "INFO"),
             worker_runtime_env={"env_vars": cluster.worker_environment},
         ),
-        torch_config=(LoneConfig if lone else TorchConfig)(backend=cluster.backend, timeout_s=COLLECTIVE_TIMEOUT),
+        torch_config=TorchConfig(backend=cluster.backend, timeout_s=COLLECTIVE_TIMEOUT),
     )
     return trainer, channel
 
 
 def _follow(
-    trainer: Any, channel: Channel, book: Logbook, line: ProgressDisplay, max_failures: int, trial: Trial | None
+    trainer: Any, channel: WorkerMessages, book: Logbook, line: ProgressDisplay, max_failures: int, trial: Trial | None
 ) -> None:
     """Run ``trainer.fit`` in a thread and take the workers' messages until it ends."""
     ended: list[BaseException | None] = []
@@ -233,7 +228,7 @@ def _follow(
     while True:
         alive = thread.is_alive()  # asked before taking, so that last words are not missed
         for message in channel.take():
-            if isinstance(message, Started):
+            if isinstance(message, WorkerStarted):
                 starts += 1
                 book.begin()
                 if trial:
@@ -244,7 +239,7 @@ def _follow(
                         f"going on from the last checkpoint{shared}, restart {starts - 1} of at most {max_failures}"
                     )
                 workers = message.workers
-            elif isinstance(message, Measured):
+            elif isinstance(message, TrialMeasured):
                 if trial:
                     trial.on_measured(message)
                 channel.allow(message.clips_seen)
@@ -257,15 +252,17 @@ def _follow(
         raise TrainingFailedError(f"given up after {starts} starts (cluster.max_failures={max_failures})\n{ended[0]}")
 
 
-def _take(message: Report | Samples | Fault | Notice, book: Logbook, line: ProgressDisplay) -> None:
-    if isinstance(message, Report):
+def _take(
+    message: ProgressReport | SampleVideos | WorkerFailed | UserNotice, book: Logbook, line: ProgressDisplay
+) -> None:
+    if isinstance(message, ProgressReport):
         book.report(message)
         seen, total = message.clips_seen, message.clips_total
         text = training_text(seen, total, message.clips_per_second, message.seconds_left, message.metrics)
         line.show(text, share=seen / max(total, 1), last=seen >= total)
-    elif isinstance(message, Samples):
+    elif isinstance(message, SampleVideos):
         book.samples(message.clips_seen, message.videos)
-    elif isinstance(message, Notice):
+    elif isinstance(message, UserNotice):
         line.message(message.text)
     elif message.kind == "mistake":
         raise UserError(message.text)

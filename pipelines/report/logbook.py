@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.media.write import write_strip
-from pipelines.services.channel import Report
+from pipelines.services.worker_messages import ProgressReport
 
 LOG = "log.jsonl"
 SAMPLES = "samples"
@@ -50,7 +50,7 @@ class Logbook:
         if self._start is None:
             self._start = time.monotonic()
 
-    def report(self, report: Report) -> None:
+    def report(self, report: ProgressReport) -> None:
         """Write a point, unless an earlier launch or attempt came further."""
         if report.clips_seen <= self.clips_seen:
             return

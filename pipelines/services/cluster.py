@@ -22,29 +22,16 @@ ADDRESS = re.compile(r"auto|(ray://)?[^\s/:]+:\d+")
 # What Ray reads from the environment, for as long as the cluster is in use. Values that the user has set stay.
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",  # a lost worker is noticed within this many seconds (Ray: 2)
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # on a busy machine workers take a minute to import torch (Ray: 60)
-    "RAY_TRAIN_METRICS_ENABLED": "0",  # no Prometheus endpoint looks at them
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # workers stay in the folder where the driver runs
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` shall not ship an environment of its own
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # and Ray does not warn of it in every process
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` does not send an environment of its own
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray does not warn of this change in every process
 }
 # What a training worker on a CPU starts with: it trains in a thread, whose tensors shall lie in the one heap that keeps its
 # memory (digan.training.numerics.keep_freed_memory).
 CPU_WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
-# The same for a private cluster, whose processes share the cores with the training.
-PRIVATE_ENVIRONMENT = {
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody preempts this machine, and the watcher is a process of 113 MB
-    "RAY_enable_metrics_collection": "0",  # nobody looks at Ray's own figures, or at its lists of tasks
-    "RAY_task_events_report_interval_ms": "0",
-    "RAY_event_stats": "0",
-    "RAY_memory_monitor_refresh_ms": "1000",  # Ray: 250
-}
 # With a number of workers that may change: after a machine is lost Ray asks once more for as many as before, and for so long.
 ELASTIC_ENVIRONMENT = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60"}
-# What starts processes of a head node: they forward logs, ask for more machines, and take jobs and show a dashboard. Ray has no
-# switch for them; where a later one calls them otherwise, they run as usual.
-HELPERS = ("start_log_monitor", "start_monitor", "start_api_server")
 # Set in the driver, these would make every worker slower to start.
 UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPROFILEIMPORTTIME")
 
@@ -136,7 +123,7 @@ def connect(config: ClusterConfig) -> Iterator[Path]:
     import ray
 
     address = config.address or os.environ.get("RAY_ADDRESS", "")
-    wanted = ENVIRONMENT | ({} if address else PRIVATE_ENVIRONMENT) | (ELASTIC_ENVIRONMENT if config.elastic else {})
+    wanted = ENVIRONMENT | (ELASTIC_ENVIRONMENT if config.elastic else {})
     with _environment(wanted), _scratch() as folder:
         if ray.is_initialized():
             _check_capacity(config, ray.cluster_resources(), "the cluster in use")
@@ -170,34 +157,15 @@ def _start(config: ClusterConfig, address: str, folder: Path) -> None:
         return
     here: dict[str, float] = {"CPU": config.workers * config.cpus_per_worker, "GPU": _gpus_here()}
     _check_capacity(config, here, "this machine")
-    with without_helpers():
-        ray.init(
-            address="local",
-            num_cpus=int(here["CPU"]),
-            num_gpus=min(config.workers * config.gpus_per_worker, int(here["GPU"])),
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            _temp_dir=str(folder),
-            **quiet,
-        )
-
-
-@contextmanager
-def without_helpers() -> Iterator[None]:
-    """A cluster that is started within is for one program on this machine alone, and has no process that serves others."""
-    try:
-        from ray._private.node import Node
-    except ImportError:
-        yield
-        return
-    usual = {name: getattr(Node, name) for name in HELPERS if hasattr(Node, name)}
-    for name in usual:
-        setattr(Node, name, lambda self, **options: None)
-    try:
-        yield
-    finally:
-        for name, method in usual.items():
-            setattr(Node, name, method)
+    ray.init(
+        address="local",
+        num_cpus=int(here["CPU"]),
+        num_gpus=min(config.workers * config.gpus_per_worker, int(here["GPU"])),
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        _temp_dir=str(folder),
+        **quiet,
+    )
 
 
 def _code() -> dict[str, Any] | None:

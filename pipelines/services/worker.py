@@ -8,8 +8,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from pipelines.services.channel import Channel, Fault, Measured, Notice, Report, Samples, Started
 from pipelines.services.usage import Usage
+from pipelines.services.worker_messages import (
+    ProgressReport,
+    SampleVideos,
+    TrialMeasured,
+    UserNotice,
+    WorkerFailed,
+    WorkerMessages,
+    WorkerStarted,
+)
 
 if TYPE_CHECKING:
     from digan.models.generator import Generator
@@ -34,7 +42,7 @@ class Assignment(TypedDict):
     output: str
     threads: int
     environment: dict[str, str]
-    channel: Channel
+    channel: WorkerMessages
     objective: Callable[[int, Generator], dict[str, float]] | None
 
 
@@ -50,19 +58,23 @@ def train_worker(config: Assignment) -> None:
         raise
 
 
-def fault_of(error: Exception, rank: int) -> Fault:
+def fault_of(error: Exception, rank: int) -> WorkerFailed:
     """What kind of end this is. A restart mends a lost peer, device or connection; no mistake, full disk or bug."""
     from digan.errors import UserError
     from pipelines.errors import remedy_of
 
     if isinstance(error, UserError):
-        return Fault(kind="mistake", rank=rank, text=str(error))
+        return WorkerFailed(kind="mistake", rank=rank, text=str(error))
     if isinstance(error, OSError) and (remedy := remedy_of(error)) is not None:
-        return Fault(kind="mistake", rank=rank, text=f"{error.filename or error.filename2 or 'output'}: {remedy}")
+        return WorkerFailed(
+            kind="mistake", rank=rank, text=f"{error.filename or error.filename2 or 'output'}: {remedy}"
+        )
     if isinstance(error, RuntimeError | OSError | MemoryError):
         lines = str(error).strip().splitlines()
-        return Fault(kind="loss", rank=rank, text=f"{type(error).__name__}: {lines[0] if lines else 'no message'}")
-    return Fault(kind="bug", rank=rank, text="".join(traceback.format_exception(error)))
+        return WorkerFailed(
+            kind="loss", rank=rank, text=f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+        )
+    return WorkerFailed(kind="bug", rank=rank, text="".join(traceback.format_exception(error)))
 
 
 def _placement() -> str:
@@ -114,20 +126,20 @@ def _train(config: Assignment, rank: int, world: int) -> None:
         if rank == 0:
             values = asdict(progress)
             own = {"waiting": values.pop("waiting"), **usage.now()}
-            channel.send(Report(**{**values, "metrics": {**values["metrics"], **own}}))
+            channel.send(ProgressReport(**{**values, "metrics": {**values["metrics"], **own}}))
 
     def on_samples(clips_seen: int, videos_btchw: torch.Tensor) -> None:
         if rank == 0:
-            channel.send(Samples(clips_seen=clips_seen, videos=videos_btchw.cpu().numpy()))
+            channel.send(SampleVideos(clips_seen=clips_seen, videos=videos_btchw.cpu().numpy()))
 
     def on_checkpoint(clips_seen: int, average: Generator) -> None:
         assert config["objective"] is not None
         values = config["objective"](clips_seen, average)
-        channel.send(Measured(clips_seen=clips_seen, values=values))
+        channel.send(TrialMeasured(clips_seen=clips_seen, values=values))
         channel.wait_for(clips_seen, patience=VERDICT)
 
     if rank == 0:
-        channel.send(Started(workers=world, placement=_placement()))
+        channel.send(WorkerStarted(workers=world, placement=_placement()))
         if "initial_generator" not in home.names():
             files = checkpointing.generator_files(state.initial_generator(training, model))
             home.write("initial_generator", files)
@@ -142,7 +154,7 @@ def _train(config: Assignment, rank: int, world: int) -> None:
         device=ray.train.torch.get_device(),
         on_progress=on_progress,
         on_samples=on_samples,
-        on_notice=lambda text: channel.send(Notice(text=text)),
+        on_notice=lambda text: channel.send(UserNotice(text=text)),
         on_checkpoint=on_checkpoint if config["objective"] is not None else None,
     )
     if rank == 0:

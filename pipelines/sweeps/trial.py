@@ -21,7 +21,7 @@ from pipelines import train
 from pipelines.params import Params
 from pipelines.report.logbook import LOG, mend_log
 from pipelines.services import origin, tracking
-from pipelines.services.channel import Measured
+from pipelines.services.worker_messages import TrialMeasured
 from pipelines.sweeps import objective, runs
 from pipelines.sweeps.ray_side import CLIPS, NUMBER, OBJECTIVE, PLACEMENT
 from pipelines.sweeps.records import ADOPTED
@@ -92,7 +92,6 @@ def run(config: dict[str, Any], setting: Setting) -> None:
             on_started=lambda started: write_json(folder / PLACEMENT, {"id": started.placement}),
             on_measured=reporter.on_measured,
             gpu_share=setting.params.tune.gpu_share,
-            private=setting.private,
             run_file=folder / runs.RUN_FILE,
         )
         train.train(params, shards=Path(setting.shards), output=output, trial=watched)
@@ -123,7 +122,7 @@ class _Reporter:
         if measure[CLIPS] < self.length and kept:
             self._report(measure[CLIPS], measure)
 
-    def on_measured(self, message: Measured) -> None:
+    def on_measured(self, message: TrialMeasured) -> None:
         """A checkpoint was measured; the last one is told when the trial has ended."""
         values = {CLIPS: message.clips_seen, **message.values}
         if not math.isfinite(message.values["objective"]):
@@ -169,7 +168,7 @@ class _Reporter:
             time.sleep(PATIENCE)
             raise
 
-    def _track(self, message: Measured) -> None:
+    def _track(self, message: TrialMeasured) -> None:
         assert self.tracked is not None
         points = {f"{runs.QUICK}/{self.setting.metric}": message.values["objective"]}
         if self.setting.population:

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from pipelines.media.shard_index import Shard, ShardIndex, digest_of, index_to_json
 from pipelines.params import Params, load
-from pipelines.services.channel import Report
+from pipelines.services.worker_messages import ProgressReport
 from tests.conftest import ROOT
 
 FRAMES, RESOLUTION, CLIPS, BATCH = 4, 32, 240, 4
@@ -118,7 +118,7 @@ def log_of(output: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
 
 
-def report(clips: int) -> Report:
-    return Report(
+def report(clips: int) -> ProgressReport:
+    return ProgressReport(
         clips_seen=clips, clips_total=100, clips_per_second=10.0, seconds_left=9.0, metrics={"loss/generator": 0.5}
     )

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -72,128 +68,6 @@ def test_what_can_never_be_placed_is_refused_with_a_number_that_fits() -> None:
         cluster._check_capacity(replace(CONFIG, workers=4, gpus_per_worker=1), {"CPU": 64, "GPU": 2}, "the cluster")
 
 
-@pytest.mark.parametrize(
-    ("private", "left_out"),
-    [(True, {"DatasetsCallback", "PlacementGroupCleanerCallback"}), (False, {"DatasetsCallback"})],
-)
-def test_helpers_that_no_training_uses_are_not_started(private: bool, left_out: set[str]) -> None:
-    from ray.train.torch import TorchTrainer
-
-    from pipelines.services.trainer import LeanTrainer
-
-    usual = TorchTrainer(print)._create_default_callbacks()
-    lean = LeanTrainer(print, private=private)._create_default_callbacks()
-    assert {type(each).__name__ for each in usual} - {type(each).__name__ for each in lean} == left_out
-    assert len(usual) - len(lean) == len(left_out) - private  # a private one has a callback more, that ends the barrier
-
-
-def test_the_barrier_ends_as_soon_as_workers_train(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray
-
-    from pipelines.services.trainer import LeanTrainer
-
-    killed: list[object] = []
-    monkeypatch.setattr(ray, "kill", killed.append)
-    (own,) = [
-        each
-        for each in LeanTrainer(print, private=True)._create_default_callbacks()
-        if type(each).__name__ == "NoBarrierCallback"
-    ]
-    own.after_worker_group_training_start(
-        SimpleNamespace(get_worker_group_state=lambda: SimpleNamespace(sync_actor="barrier"))
-    )
-    assert killed == ["barrier"]
-
-
-def test_a_private_cluster_starts_without_processes_that_serve_others() -> None:
-    from ray._private.node import Node
-
-    usual = [getattr(Node, name) for name in cluster.HELPERS]  # a later Ray that calls them otherwise fails here
-    with cluster.without_helpers():
-        for name in cluster.HELPERS:
-            assert getattr(Node, name)(None) is None
-    assert [getattr(Node, name) for name in cluster.HELPERS] == usual
-
-
-@pytest.mark.parametrize("early", [True, False])
-def test_a_controller_ends_when_it_is_told_to_though_it_was_told_before_it_began(early: bool) -> None:
-    from pipelines.services.trainer import LeanTrainer
-
-    trainer, begun = LeanTrainer(print, private=True), threading.Event()
-
-    class Controller:
-        async def run(self) -> None:
-            begun.set()
-            await asyncio.sleep(60)
-
-    async def run() -> None:
-        with pytest.raises(asyncio.CancelledError):
-            await trainer._run(Controller())
-        trainer._ended.set()
-
-    if early:
-        trainer.stop()
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    if not early:
-        assert begun.wait(30)
-        trainer.stop()
-    thread.join(30)
-    assert not thread.is_alive() and trainer._ended.is_set()
-
-
-def test_a_lone_worker_has_no_process_group() -> None:
-    from ray.train.backend import Backend
-    from ray.train.torch import TorchConfig
-
-    from pipelines.services.trainer import LoneConfig
-
-    assert LoneConfig(backend="gloo", timeout_s=5).backend_cls is Backend is not TorchConfig().backend_cls
-    assert LoneConfig().train_func_context is TorchConfig().train_func_context
-
-
-@pytest.mark.parametrize("private", [True, False])
-@pytest.mark.parametrize("actor", ["a1", None])
-def test_the_controller_runs_here_where_it_may_and_asks_for_no_machines_where_none_can_come(
-    monkeypatch: pytest.MonkeyPatch, actor: str | None, private: bool
-) -> None:
-    import ray
-    from ray.train import ScalingConfig
-    from ray.train.torch import TorchTrainer
-    from ray.train.v2._internal.execution import controller
-    from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy, ResizeDecision
-
-    from pipelines.services.trainer import LeanTrainer
-
-    class Controller:
-        def __init__(self, **options: Any) -> None:
-            self.result = {"place": "here", **options}
-
-        async def run(self) -> None:
-            self.result["ran"] = True
-            if not actor:  # what Ray Train hands to workers
-                assert ray.runtime_context._runtime_context.current_actor is None
-
-        def get_result(self) -> dict[str, Any]:
-            return self.result
-
-    monkeypatch.setattr(controller, "TrainController", Controller)
-    monkeypatch.setattr(TorchTrainer, "_initialize_and_run_controller", lambda self, **options: options)
-    context = SimpleNamespace(get_actor_id=lambda: actor, worker="a driver")
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
-    scaling = ScalingConfig(num_workers=3)
-    trainer = LeanTrainer(print, private=private, scaling_config=scaling)
-    found = trainer._initialize_and_run_controller(scaling_policy=FixedScalingPolicy(scaling), other=2)
-    policy = found.pop("scaling_policy")
-    assert found == ({"place": "here", "ran": True, "other": 2} if actor or private else {"other": 2})
-    assert (type(policy) is FixedScalingPolicy) is not private
-    if private:  # it goes through a whole run with no cluster at all
-        policy.after_controller_start(SimpleNamespace(run_id="x"))
-        decision = policy.make_decision_for_non_running_worker_group()
-        assert isinstance(decision, ResizeDecision) and decision.num_workers == 3
-        asyncio.run(policy.before_controller_shutdown())
-
-
 def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
     with (
         pytest.raises(UserError, match=r"^cluster.address=127.0.0.1:1: no Ray cluster answers there"),
@@ -204,13 +78,13 @@ def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
 
 def test_the_environment_is_as_before_and_the_users_values_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "7")
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "7")
     monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
     before = dict(os.environ)
     with cluster._environment(cluster.ENVIRONMENT):
         assert "PYTHONDONTWRITEBYTECODE" not in os.environ
         assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
-        assert os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] == "7"
+        assert os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] == "7"
     assert dict(os.environ) == before
 
 

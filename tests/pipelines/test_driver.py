@@ -14,8 +14,8 @@ from digan.errors import UserError
 from pipelines import train
 from pipelines.report.logbook import Logbook
 from pipelines.report.progress_display import ProgressDisplay
-from pipelines.services.channel import Fault, Started
 from pipelines.services.worker import fault_of
+from pipelines.services.worker_messages import WorkerFailed, WorkerStarted
 from tests.pipelines.small_run import log_of, report
 
 
@@ -48,9 +48,11 @@ def follow(book: Logbook, messages: list[Any], fit: Callable[[], None]) -> str:
 
 
 def test_a_restart_is_told_and_what_is_done_again_is_written_once(book: Logbook, tmp_path: Path) -> None:
-    lost = Fault(kind="loss", rank=1, text="RuntimeError: connection closed")
+    lost = WorkerFailed(kind="loss", rank=1, text="RuntimeError: connection closed")
     told = follow(
-        book, [Started(workers=2), report(40), lost, Started(workers=2), report(20), report(60)], lambda: None
+        book,
+        [WorkerStarted(workers=2), report(40), lost, WorkerStarted(workers=2), report(20), report(60)],
+        lambda: None,
     )
     assert "worker 1 stopped" in told and "restart 1 of at most 3" in told
     assert [line["clips_seen"] for line in log_of(tmp_path)] == [40, 60]
@@ -58,12 +60,12 @@ def test_a_restart_is_told_and_what_is_done_again_is_written_once(book: Logbook,
 
 def test_a_users_mistake_in_a_worker_stays_one_line(book: Logbook) -> None:
     with pytest.raises(UserError, match=r"^shard is missing$"):
-        follow(book, [Fault(kind="mistake", rank=0, text="shard is missing")], lambda: None)
+        follow(book, [WorkerFailed(kind="mistake", rank=0, text="shard is missing")], lambda: None)
 
 
 def test_a_bug_in_a_worker_shows_its_traceback(book: Logbook) -> None:
     with pytest.raises(train.TrainingFailedError, match="worker 1:\nTraceback"):
-        follow(book, [Fault(kind="bug", rank=1, text="Traceback ...")], lambda: None)
+        follow(book, [WorkerFailed(kind="bug", rank=1, text="Traceback ...")], lambda: None)
 
 
 def test_the_end_of_ray_trains_patience_is_told(book: Logbook) -> None:
@@ -71,7 +73,7 @@ def test_the_end_of_ray_trains_patience_is_told(book: Logbook) -> None:
         raise RuntimeError("Training failed due to worker errors")
 
     with pytest.raises(train.TrainingFailedError, match="given up after 1 starts"):
-        follow(book, [Started(workers=2)], fit)
+        follow(book, [WorkerStarted(workers=2)], fit)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,149 @@
+"""Messages from training workers to the driver, which alone writes the log, sample pictures and MLflow.
+
+They travel through a Ray actor on the driver's node. ``ray.train.report`` with a ``UserCallback`` does not fit: every worker
+has to report equally often, a report waits for the controller's next poll, the callback runs in the controller's process and
+not in the driver's, and the last message of a worker that is about to fail would be lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+POLL_INTERVAL = 0.1  # seconds between two requests of a worker that waits for permission to continue
+REPLY_TIMEOUT = 30.0  # seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerStarted:
+    """Rank 0 of a worker group has started; ``workers`` is the size of the group, ``placement`` the id of its resources."""
+
+    workers: int
+    placement: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressReport:
+    """Progress of rank 0: the training loop's progress as plain values; ``metrics`` by name."""
+
+    clips_seen: int
+    clips_total: int
+    clips_per_second: float
+    seconds_left: float
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleVideos:
+    """Videos of the fixed seeds: uint8 [B, T, 3, H, W]."""
+
+    clips_seen: int
+    videos: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerFailed:
+    """What stopped a worker.
+
+    ``kind`` is ``mistake`` (the user's; ``text`` is the line to show), ``bug`` (``text`` is the traceback) or ``loss``
+    (a peer, device or connection was lost; Ray restarts the workers).
+    """
+
+    kind: str
+    rank: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialMeasured:
+    """Values of a sweep's objective at a checkpoint, by name; rank 0 waits there until the driver allows it to continue."""
+
+    clips_seen: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserNotice:
+    """A line for the user about something that training has handled by itself."""
+
+    text: str
+
+
+Message = WorkerStarted | ProgressReport | SampleVideos | WorkerFailed | TrialMeasured | UserNotice
+
+
+class MessageQueue:
+    """Keeps messages until the driver takes them; runs as a Ray actor."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+        self._allowed = -1
+
+    def put(self, message: Message) -> None:
+        """Append a message."""
+        self._messages.append(message)
+
+    def take(self) -> list[Message]:
+        """Return all messages and forget them."""
+        taken, self._messages = self._messages, []
+        return taken
+
+    def allow(self, clips_seen: int) -> None:
+        """Allow workers to train beyond this many clips."""
+        self._allowed = max(self._allowed, clips_seen)
+
+    def allowed(self) -> int:
+        """The largest number of clips that has been allowed; -1 if none has."""
+        return self._allowed
+
+
+class WorkerMessages:
+    """The driver creates it while Ray is connected and passes it to the workers as it is.
+
+    The actor ends with its last handle, at the latest with the driver's connection to Ray.
+    """
+
+    def __init__(self) -> None:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor = ray.remote(num_cpus=0, max_restarts=-1)(MessageQueue)
+        self._queue: Any = actor.options(scheduling_strategy=here).remote()
+
+    def send(self, message: Message, *, wait: float = 0.0) -> None:
+        """Send a message, and wait at most ``wait`` seconds until it has arrived. Never raises."""
+        import ray
+
+        with contextlib.suppress(Exception):
+            sent = self._queue.put.remote(message)
+            if wait:
+                ray.wait([sent], timeout=wait)
+
+    def take(self) -> list[Message]:
+        """All messages since the last call, in the order in which each worker sent them."""
+        import ray
+
+        try:
+            return ray.get(self._queue.take.remote(), timeout=REPLY_TIMEOUT)
+        except ray.exceptions.RayError:
+            return []  # the actor was lost; Ray restarts it, empty
+
+    def allow(self, clips_seen: int) -> None:
+        """Allow a worker that waits at this many clips to continue."""
+        self._queue.allow.remote(clips_seen)
+
+    def wait_for(self, clips_seen: int, *, patience: float) -> None:
+        """Wait in a worker until the driver allows it to continue, at most ``patience`` seconds."""
+        import ray
+
+        end = time.monotonic() + patience
+        with contextlib.suppress(ray.exceptions.RayError):
+            while time.monotonic() < end:
+                if ray.get(self._queue.allowed.remote(), timeout=REPLY_TIMEOUT) >= clips_seen:
+                    return
+                time.sleep(POLL_INTERVAL)
