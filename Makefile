@@ -56,6 +56,17 @@ BASE ?= 2b6f9dc
 same: $(STAMP) ## the numbers of a small line, here and at the commit BASE, digest by digest
 	@$(BIN)/python -m tests.same --base $(BASE)
 
+test-oldest: ## the everyday tests with Ray, MLflow and webdataset at their floors
+test-newest: ## the everyday tests with their newest releases in the range of pyproject.toml
+test-oldest test-newest: ENV = $(CURDIR)/$(@:test-%=.venv-%)
+test-oldest test-newest: $(STAMP)
+	@test -x $(ENV)/bin/python || $(PYTHON) -m venv $(ENV)
+	@$(BIN)/python tools/range_constraints.py $(@:test-%=%) > $(ENV)/constraints.txt
+	@$(ENV)/bin/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=25'
+	@$(ENV)/bin/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager -c $(ENV)/constraints.txt -e '.[dev]'
+	@$(ENV)/bin/python -m pip list --format freeze | grep -E '^(ray|mlflow|webdataset)=='
+	@PATH=$(ENV)/bin:$$PATH VIRTUAL_ENV=$(ENV) $(ENV)/bin/python -m pytest -m 'not slow and not cluster and not gpu' $(TESTS)
+
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
