@@ -1,6 +1,6 @@
-"""Videos that are stored as pictures: a folder of them, or one long picture with all frames side by side.
+"""Videos stored as pictures: a folder of them, or one long picture with all frames side by side.
 
-Frames come in the order of the numbers in their names: frame_2 before frame_10. What the numbers leave out is not noticed.
+Frames are in the order of the numbers in their names: frame_2 before frame_10. Gaps in the numbers are ignored.
 """
 
 from __future__ import annotations
@@ -11,23 +11,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from PIL import ImageFile, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from pipelines.media.video import Container, Decoded, Refused
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg"))
 MODES = frozenset(("1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr"))  # eight bits a channel or fewer
+SIGNATURES: dict[bytes, type[ImageFile.ImageFile]] = {
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    b"\xff\xd8\xff": JpegImageFile,
+}
 MOST_PIXELS = 2**28  # of a strip: 4096 frames of 256x256, 0.8 GB decoded
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file's name is that of a frame; hidden files are none."""
+    """Whether a file is a frame by its name; hidden files are not."""
     return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
 
 
 def numeric(name: str) -> tuple[list[str | int], str]:
     """A key to sort names by the numbers in them."""
     parts = re.split(r"([0-9]+)", name)
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
 
 
 def pictures_in(folder: Path) -> list[os.DirEntry[str]]:
@@ -38,7 +45,7 @@ def pictures_in(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def bytes_and_time(path: Path) -> tuple[int, int, int]:
-    """How many pictures a folder holds, their size together in bytes, and the newest time of change in ns."""
+    """How many pictures a folder holds, their total size in bytes, and the newest modification time in ns."""
     stats = [entry.stat() for entry in pictures_in(path)]
     return len(stats), sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
 
@@ -46,8 +53,8 @@ def bytes_and_time(path: Path) -> tuple[int, int, int]:
 def decode_folder(path: Path) -> Decoded:
     """The frames of a folder, one by one.
 
-    ``Refused``, here or while iterating, where there are none, one of them cannot be read, its size is not that of the
-    first, or two differ in their endings alone.
+    ``Refused``, here or while iterating, if there are none, if one cannot be read or differs from the first in size, or
+    if two differ in their suffixes only.
     """
     if not path.is_dir():
         raise Refused("is not a folder")
@@ -63,8 +70,8 @@ def decode_folder(path: Path) -> Decoded:
 
 
 def decode_strip(path: Path) -> Decoded:
-    """The square frames of one long picture, from left to right or from top to bottom; ``Refused`` where its long side
-    is no multiple of the short one.
+    """The square frames of one long picture, from left to right or from top to bottom; ``Refused`` unless its long side
+    is a multiple of the short one.
     """
     if not path.is_file():
         raise Refused("is not a file")
@@ -95,14 +102,9 @@ def _folder_frames(path: Path, names: list[str], first: np.ndarray) -> Iterator[
 
 
 def _read(path: Path) -> np.ndarray:
-    """uint8 [H, W, 3], turned as its EXIF says; ``Refused`` with the file's name and the reason."""
-    from PIL import Image, ImageOps
-
-    Image.MAX_IMAGE_PIXELS = None  # strips are large; the limit below takes its place
+    """uint8 [H, W, 3], rotated as its EXIF says; ``Refused`` with the file's name and the reason."""
     try:
-        if path.stat().st_size == 0:
-            raise Refused(f"{path.name}: the file is empty")
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
+        with _opened(path) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise Refused(f"{path.name}: is too large, {image.width}x{image.height} pixels")
             if image.mode not in MODES:
@@ -110,8 +112,20 @@ def _read(path: Path) -> np.ndarray:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except Refused:
         raise
-    except Image.UnidentifiedImageError as error:
-        raise Refused(f"{path.name}: is not a png or jpg picture") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ... on damaged files
         reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
         raise Refused(f"{path.name}: cannot be read: {reason[:120]}") from error
+
+
+def _opened(path: Path) -> ImageFile.ImageFile:
+    """The picture with its header read, opened by the class of its format: ``Image.open`` refuses pictures of more than
+    179 million pixels, and strips may have ``MOST_PIXELS``.
+    """
+    with path.open("rb") as file:
+        start = file.read(8)
+    if not start:
+        raise Refused(f"{path.name}: the file is empty")
+    for signature, kind in SIGNATURES.items():
+        if start.startswith(signature):
+            return kind(path)
+    raise Refused(f"{path.name}: is not a png or jpg picture")

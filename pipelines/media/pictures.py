@@ -12,7 +12,7 @@ from PIL import Image
 SUFFIX = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 LOSSLESS = frozenset(("png", "webp"))
 FORMATS = ("PNG", "WEBP", "JPEG")
-WEBP_EFFORT = 4  # of 0 to 6: more makes files some percent smaller and takes several times as long
+WEBP_EFFORT = 4  # of 0 to 6: a higher one saves some percent of the size and takes several times as long
 
 
 def encode(frame_hwc: np.ndarray, encoding: str, quality: int) -> bytes:
@@ -31,8 +31,8 @@ def encode(frame_hwc: np.ndarray, encoding: str, quality: int) -> bytes:
 
 
 def decode(data: bytes) -> np.ndarray:
-    """The bytes of a picture -> uint8 [H, W, 3]; ``ValueError`` where they are none."""
-    if data[:2] == b"\xff\xd8":  # three times as fast as Pillow, and the same library below: equal pixels
+    """The bytes of a picture -> uint8 [H, W, 3]; ``ValueError`` if they are not one."""
+    if data[:2] == b"\xff\xd8":  # three times as fast as Pillow and built on the same library, so pixels are equal
         return simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=False)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -43,7 +43,8 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def decode_into(data: bytes, target_hwc: np.ndarray) -> None:
-    """Decode a picture into a contiguous uint8 array of its size; ``ValueError`` where it is none or of another."""
+    """Decode a picture into a contiguous uint8 array of its size; ``ValueError`` if it is not a picture of that
+    size."""
     if data[:2] == b"\xff\xd8":
         if simplejpeg.decode_jpeg_header(data)[:2] != target_hwc.shape[:2]:
             raise ValueError("a picture of another size")
@@ -56,7 +57,7 @@ def decode_into(data: bytes, target_hwc: np.ndarray) -> None:
 
 
 def stack(pictures: Sequence[bytes], resolution: int) -> np.ndarray:
-    """Decode square pictures of ``resolution`` pixels into uint8 [N, R, R, 3]; ``ValueError`` where one is none."""
+    """Decode square pictures of ``resolution`` pixels into uint8 [N, R, R, 3]; ``ValueError`` if one is not."""
     found = np.empty((len(pictures), resolution, resolution, 3), np.uint8)
     for data, target in zip(pictures, found, strict=True):
         decode_into(data, target)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +120,33 @@ def test_a_strip_is_cut_into_squares(tmp_path: Path, across: bool) -> None:
     assert greys(decoded) == list(range(0, 70, 10))
     picture(tmp_path / "odd.png", 0, size=(100, 32))
     assert refusal(tmp_path / "odd.png", strip=True).startswith("is 100x32 pixels: the long side must be a multiple")
+
+
+def png_header(path: Path, width: int, height: int) -> None:
+    """A grey png of that size whose pixels are missing."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = [header, b"IDAT" + zlib.compress(b"")]
+    framed = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(framed))
+
+
+def test_a_strip_has_a_limit_of_its_own(tmp_path: Path) -> None:
+    """``Image.open`` refuses 179 million pixels and more; the limit here is 2 ** 28, and it is known before decoding."""
+    png_header(tmp_path / "long.png", 2**8, 2**20 + 2**8)
+    assert refusal(tmp_path / "long.png", strip=True) == "long.png: is too large, 256x1048832 pixels"
+    png_header(tmp_path / "cut.png", 2**8, 2**20)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(tmp_path / "cut.png")
+    assert refusal(tmp_path / "cut.png", strip=True) == "cut.png: cannot be read: image file is truncated"
+
+
+@pytest.mark.slow
+def test_a_strip_that_image_open_refuses_is_read(tmp_path: Path) -> None:
+    Image.new("1", (2**9 * 700, 2**9), 1).save(tmp_path / "v.png")  # 184 million pixels
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(tmp_path / "v.png")
+    decoded = frames.decode_strip(tmp_path / "v.png")
+    assert decoded.container.packets == 700 and (next(iter(decoded.frames)) == 255).all()
 
 
 def test_ingest_of_frame_folders(tmp_path: Path) -> None:
