@@ -68,7 +68,7 @@ def preset_command(arguments: argparse.Namespace) -> None:
 
     if arguments.name is None:
         for name in preset.names():
-            print(f"{name:16} {preset.find(name).read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+            print(f"{name:16} {preset.title(name)}")
         return
     diff = preset.apply(arguments.name, arguments.params, write=not arguments.show)
     if diff:

@@ -17,7 +17,7 @@ from digan.training.state import TrainingState
 from digan.training.step import train_step
 from digan.types import FramePair
 from pipelines.params import Params
-from pipelines.preset import written
+from pipelines.params_file import dump
 from pipelines.report.text_format import duration, grouped
 
 SIZES = 4  # bytes of a number
@@ -82,11 +82,8 @@ def counts(model: ModelConfig) -> dict[str, int]:
 def show(params: Params, model: ModelConfig) -> str:
     """The whole text; takes as long as six updates of a micro-batch."""
     training, cluster = params.training, params.cluster
-    lines = []
-    for section, values in params.as_dict().items():
-        lines += [f"{section}:", *(f"  {key}: {written(value)}" for key, value in values.items())]
     sizes = counts(model)
-    lines += ["", f"networks at {model.resolution}x{model.resolution}, {model.classes} classes:"]
+    lines = [dump(params.as_dict()), f"networks at {model.resolution}x{model.resolution}, {model.classes} classes:"]
     lines += [f"  {name:15} {grouped(count):>12} parameters" for name, count in sizes.items()]
     # values, gradients, two moments of Adam; the average has values alone
     state = SIZES * (sizes["generator"] * 5 + sizes["discriminator"] * 4)

@@ -14,16 +14,13 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import YAMLError
-
 from digan.data.clips import ClipsConfig
 from digan.errors import UserError
 from digan.models.config import ModelConfig
 from digan.training.config import MOTION_GROUP, TrainingConfig
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.media.shards import ShardsConfig
+from pipelines.params_file import read, shown
 from pipelines.services.cluster import ClusterConfig
 from pipelines.services.registry_config import RegistryConfig
 from pipelines.services.tracking import TrackingConfig
@@ -36,6 +33,7 @@ I3D_FRAMES = 10  # the shortest clip that I3D's pooling takes
 
 Section = TypeVar("Section")
 
+# Keys of older parameter files, which are refused, and their present names.
 RENAMED_KEYS = {
     "source.toy_videos": "source.toy.videos",
     "source.toy_classes": "source.toy.classes",
@@ -45,7 +43,6 @@ RENAMED_KEYS = {
     "source.labels": "source.folder.labels",
     "source.layout": "source.frames.layout",
 }
-"""Keys of older parameter files, which are refused, and their present names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,9 +140,13 @@ class Params:
 
 def load(path: str | Path = DEFAULT_PATH) -> Params:
     """Read and check the whole file; ``UserError`` with place, value and remedy where something is not right."""
-    values = read(path)
+    return compose(read(path), path)
+
+
+def compose(values: dict[str, Any], place: str | Path) -> Params:
+    """Check the values of a whole parameter file, which messages call ``place``."""
     hints = get_type_hints(Params)
-    _check_names(values, list(hints), place=f"{path}: ", prefix="", kind="section")
+    _check_names(values, list(hints), place=f"{place}: ", prefix="", kind="section")
     return Params(**{name: _section(values[name], name, kind) for name, kind in hints.items()})
 
 
@@ -160,30 +161,9 @@ def load_tracking(path: str | Path = DEFAULT_PATH) -> TrackingConfig:
     return _section(values["tracking"], "tracking", TrackingConfig)
 
 
-def read(path: str | Path) -> dict[str, Any]:
-    """The file's values, not yet checked beyond being valid YAML with sections; keys given twice are refused."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file in {Path.cwd()}; run from the folder that holds it") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: is a folder; it must be a YAML file") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from None
-    try:
-        values = YAML(typ="safe", pure=True).load(text)
-    except DuplicateKeyError as error:
-        raise UserError(f"{path}, {_line(error)}: a key is given twice ({_problem(error)}); keep one") from None
-    except YAMLError as error:
-        raise UserError(f"{path}, {_line(error)}: is not valid YAML ({_problem(error)})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: must hold sections such as `training:`, and holds {_shown(values)}")
-    return values
-
-
 def _section(values: Any, name: str, kind: type[Section]) -> Section:
     if not isinstance(values, dict):
-        raise UserError(f"{name}={_shown(values)}: must be a section with keys, one a line below `{name}:`")
+        raise UserError(f"{name}={shown(values)}: must be a section with keys, one a line below `{name}:`")
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     _check_names(values, names, place="", prefix=f"{name}.", kind="key")
     hints = get_type_hints(kind)
@@ -200,8 +180,9 @@ def _check_names(
     unknown = [key for key in values if key not in (known or names)]
     missing = [name for name in names if name not in values]
     if unknown:
-        if (renamed := RENAMED_KEYS.get(f"{prefix}{unknown[0]}")) is not None:
-            raise UserError(f"{place}{prefix}{unknown[0]}: the key is now {renamed}; rename it")
+        for key in unknown:
+            if renamed := RENAMED_KEYS.get(f"{prefix}{key}"):
+                raise UserError(f"{place}{prefix}{key}: the key is now {renamed}; rename it")
         near = difflib.get_close_matches(str(unknown[0]), missing + names, n=1, cutoff=0.0)
         raise UserError(f"{place}{prefix}{unknown[0]}: unknown {kind}; nearest is {prefix}{near[0]}")
     if missing:
@@ -222,7 +203,7 @@ def _typed(value: Any, kind: type, key: str) -> Any:
     if get_origin(kind) is Mapping and (value is None or isinstance(value, dict)):
         return value or {}
     if get_origin(kind) is Mapping:
-        raise UserError(f"{key}={_shown(value)}: must hold names, one a line below `{key.rpartition('.')[2]}:`")
+        raise UserError(f"{key}={shown(value)}: must hold names, one a line below `{key.rpartition('.')[2]}:`")
     wanted = {
         bool: "true or false",
         str: 'text; put it in quotes, "" for none',
@@ -230,7 +211,7 @@ def _typed(value: Any, kind: type, key: str) -> Any:
         float: "a number",
     }
     assert kind in wanted, f"{key}: no rule to read {kind}"
-    raise UserError(f"{key}={_shown(value)}: must be {wanted[kind]}; params.yaml says beside the key what it means")
+    raise UserError(f"{key}={shown(value)}: must be {wanted[kind]}; params.yaml says beside the key what it means")
 
 
 def _check_batch(training: TrainingConfig, workers: int) -> None:
@@ -243,22 +224,3 @@ def _check_batch(training: TrainingConfig, workers: int) -> None:
             f"cluster.workers={workers}: training.batch_size={training.batch_size} makes {training.micro_batches} "
             f"micro-batches of {training.micro_batch}, so only as many workers find work; {remedy}"
         )
-
-
-def _line(error: YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    return f"line {mark.line + 1}" if mark is not None else "line unknown"
-
-
-def _problem(error: YAMLError) -> str:
-    text = str(getattr(error, "problem", None) or error).strip().splitlines()
-    return text[0] if text else "no reason given"
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "(nothing)"
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = f'"{value}"' if isinstance(value, str) else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."

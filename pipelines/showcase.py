@@ -7,24 +7,23 @@ project's. `python -m pipelines.showcase`
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from digan.atomic import write_text
+from pipelines import preset
 from pipelines.errors import run_stage
 
 STAGES = ("ingest", "reference", "train", "evaluate", "register")
-PRESET = Path(__file__).parent / "presets" / "showcase.yaml"
 FOLDER = Path("outputs/showcase")
 
 
 def main() -> None:
     """Run the stages one after the other; the first that fails ends the line with its exit code."""
     project = Path.cwd()
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(PRESET, FOLDER / "params.yaml")
+    write_text(FOLDER / "params.yaml", preset.text("showcase"))
     environment = dict(os.environ)
     environment.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'mlflow.db'}")
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project), environment.get("PYTHONPATH")]))

@@ -33,7 +33,7 @@ print(len(names))
 """
 
 # Inside pipelines/: a room may use those named here. Stages and command line (files here) use all rooms.
-FOUNDATION = {"errors", "log_setup"}  # files of pipelines/ that any room may use
+FOUNDATION = {"errors", "log_setup", "params_file"}  # files of pipelines/ that any room may use
 ROOMS: dict[str, set[str]] = {
     "media": set(),
     "sources": {"media"},  # a source encodes and probes videos

@@ -5,18 +5,15 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from digan.errors import UserError
+from pipelines.params_file import set_values
 from pipelines.sweeps.records import SWEEP, Records, Trial, best_of
 
 OUTPUT = Path("outputs/tune")
-# A scalar as it stands in params.yaml: quoted or plain, up to its comment.
-SCALAR = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*'|[^#\n]*?(?=\s+#|\s*$)")
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +54,7 @@ def apply_command(arguments: argparse.Namespace) -> None:
     if not path.is_file():
         raise UserError(f"{path}: no such file; run from the folder that holds it")
     before = path.read_text(encoding="utf-8")
-    after = replaced(before, trial.values, str(path))
+    after = set_values(before, trial.values, path)
     last = f", {trial.last.value:.4g} at {trial.last.clips_seen} clips" if trial.last else ""
     print(f"trial {trial.number:03d} ({trial.state}{last}) of {arguments.sweep}")
     if trial.adoptions:
@@ -73,35 +70,6 @@ def apply_command(arguments: argparse.Namespace) -> None:
 
     write_bytes(path, after.encode())
     print(f"{path}: written")
-
-
-def replaced(text: str, values: Mapping[str, Any], place: str) -> str:
-    """``text`` with some values, by dotted name, replaced where they stand; everything else stays byte for byte."""
-    from ruamel.yaml import YAML
-
-    content, lines = YAML().load(text), text.splitlines(keepends=True)
-    for name, value in values.items():
-        section, _, key = name.partition(".")
-        if section not in content or key not in content[section]:
-            raise UserError(f"{place}: has no {name}, which the sweep varied")
-        number, column = content[section].lc.value(key)
-        line = lines[number]
-        old = SCALAR.match(line, column)
-        assert old is not None
-        new = json.dumps(value) if isinstance(value, str | bool) else repr(value)
-        rest = line[old.end() :]
-        gap = len(rest) - len(rest.lstrip(" "))
-        if "#" in rest and gap:  # the comment keeps its column where there is room
-            rest = " " * max(1, gap + len(old.group()) - len(new)) + rest.lstrip(" ")
-        lines[number] = line[:column] + new + rest
-    result = "".join(lines)
-    wanted = YAML(typ="safe", pure=True).load(text)
-    for name, value in values.items():
-        section, _, key = name.partition(".")
-        wanted[section][key] = value
-    if YAML(typ="safe", pure=True).load(result) != wanted:
-        raise UserError(f"{place}: cannot be changed in place; write these yourself: {dict(values)}")
-    return result
 
 
 def _records(folder: Path) -> Records:

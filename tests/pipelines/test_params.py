@@ -30,19 +30,16 @@ def test_repository_file_is_valid_and_whole() -> None:
     assert loaded.as_dict() == {name: dict(section) for name, section in params.read(ROOT / "params.yaml").items()}
 
 
-PRESETS = sorted((ROOT / "pipelines/presets").glob("*.yaml"))
-
-
-@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.name)
-def test_presets_are_valid_and_whole(path: Path) -> None:
-    assert params.load(path).as_dict().keys() == params.load(ROOT / "params.yaml").as_dict().keys()
-
-
-@pytest.mark.parametrize("path", [ROOT / "params.yaml", *PRESETS], ids=lambda path: path.name)
-def test_every_key_has_a_comment(path: Path) -> None:
-    lines = path.read_text().splitlines()
+def test_every_key_has_a_comment() -> None:
+    lines = (ROOT / "params.yaml").read_text().splitlines()
     bare = [line.split(":")[0].strip() for line in lines if line.startswith("  ") and "#" not in line]
     assert bare == []
+
+
+def test_renamed_key_is_refused_with_its_new_name(write_params: WriteParams, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(params.RENAMED_KEYS, "training.gamma", "training.r1_gamma")
+    path = write_params({"training.gamma": 2})
+    assert refusal(path) == "training.gamma: the key is now training.r1_gamma; rename it"
 
 
 def test_whole_numbers_are_numbers(write_params: WriteParams) -> None:

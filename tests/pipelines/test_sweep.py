@@ -10,8 +10,9 @@ import pytest
 
 from digan.errors import UserError
 from pipelines import params, tune
+from pipelines.params_file import set_values
 from pipelines.services import tracking
-from pipelines.sweeps import apply, outcome, page, runs
+from pipelines.sweeps import outcome, page, runs
 from pipelines.sweeps.records import FAILED, FINISHED, STOPPED, Records, Trial, changes, open_records
 from pipelines.sweeps.view import View
 from tests.conftest import ROOT, WriteParams
@@ -124,7 +125,7 @@ def test_each_change_of_a_trial_is_shown_once(records: Records, capsys: pytest.C
 def test_the_winner_goes_into_params_with_comments_and_order(records: Records, tmp_path: Path) -> None:
     before = (ROOT / "params.yaml").read_text()
     values = {"training.r1_gamma": 0.5, "training.augment": "color", "training.mirror": True, "model.channel_max": 16}
-    after = apply.replaced(before, values, "params.yaml")
+    after = set_values(before, values, "params.yaml")
     changed = [(a, b) for a, b in zip(before.splitlines(), after.splitlines(), strict=True) if a != b]
     assert len(changed) == 4
     assert all(a.partition("#")[2] == b.partition("#")[2] and a.index("#") == b.index("#") for a, b in changed)
@@ -132,8 +133,8 @@ def test_the_winner_goes_into_params_with_comments_and_order(records: Records, t
     loaded = params.load(tmp_path / "params.yaml")
     assert loaded.training.r1_gamma == 0.5 and loaded.training.augment == "color" and loaded.training.mirror
     assert loaded.model.channel_max == 16
-    with pytest.raises(UserError, match=r"has no training\.r2_gamma"):
-        apply.replaced(before, {"training.r2_gamma": 1.0}, "params.yaml")
+    with pytest.raises(UserError, match=r"has no key training\.r2_gamma"):
+        set_values(before, {"training.r2_gamma": 1.0}, "params.yaml")
 
 
 def test_apply_shows_the_diff_and_writes_only_when_told(

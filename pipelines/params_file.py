@@ -1,0 +1,102 @@
+"""Reading and editing params.yaml as YAML text; ``params`` checks what the values mean."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString, ScalarString
+
+from digan.errors import UserError
+
+PLAIN = re.compile(r"(?!(?:true|false|yes|no|on|off|null|none|y|n)$)[A-Za-z][A-Za-z0-9_./-]*", re.IGNORECASE)
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The file's values, not checked beyond being valid YAML with sections; keys given twice are refused."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file in {Path.cwd()}; run from the folder that holds it") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; it must be a YAML file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    values: dict[str, Any] = _parse(YAML(typ="safe", pure=True), text, path)
+    return values
+
+
+def set_values(text: str, values: Mapping[str, Any], place: str | Path) -> str:
+    """``text`` of a parameter file with ``values``, by dotted name, put in; comments, order and quotes stay.
+
+    ``UserError``, which names ``place``, where a name is no key of the file.
+    """
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 10**6
+    content = _parse(yaml, text, place)
+    for name, value in values.items():
+        *sections, key = name.split(".")
+        node: Any = content
+        for section in sections:
+            node = node.get(section) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or key not in node:
+            raise UserError(f"{place}: has no key {name}; every key is required, one a line")
+        if node[key] != value or isinstance(value, bool) != isinstance(node[key], bool):
+            node[key] = _styled(value, node[key])
+    stream = io.StringIO()
+    yaml.dump(content, stream)
+    return stream.getvalue()
+
+
+def dump(values: Mapping[str, Any]) -> str:
+    """``values`` as YAML text in block style."""
+    stream = io.StringIO()
+    YAML().dump(values, stream)
+    return stream.getvalue()
+
+
+def _styled(value: Any, old: Any) -> Any:
+    """``value`` in the quotes of the old one; without quotes only where no reader takes it for anything but text."""
+    if not isinstance(value, str):
+        return value
+    if isinstance(old, ScalarString):
+        return type(old)(value)
+    return value if PLAIN.fullmatch(value) else DoubleQuotedScalarString(value)
+
+
+def _parse(yaml: YAML, text: str, place: str | Path) -> Any:
+    try:
+        values = yaml.load(text)
+    except DuplicateKeyError as error:
+        raise UserError(f"{place}, {_line(error)}: a key is given twice ({_problem(error)}); keep one") from None
+    except YAMLError as error:
+        raise UserError(f"{place}, {_line(error)}: is not valid YAML ({_problem(error)})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{place}: must hold sections such as `training:`, and holds {shown(values)}")
+    return values
+
+
+def shown(value: Any) -> str:
+    """A value as a message quotes it."""
+    if value is None:
+        return "(nothing)"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _line(error: YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    return f"line {mark.line + 1}" if mark is not None else "line unknown"
+
+
+def _problem(error: YAMLError) -> str:
+    text = str(getattr(error, "problem", None) or error).strip().splitlines()
+    return text[0] if text else "no reason given"
