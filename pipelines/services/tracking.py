@@ -1,95 +1,27 @@
-"""MLflow: one run per training, opened by the driver, joined by id from anywhere, never with the same point twice.
+"""MLflow runs: one per training, opened by the driver, with at most one point per metric and step.
 
-Every function takes the ``TrackingConfig`` and a run id; there is no active run and no global state, so that a worker
-in another process or on another machine can log as well. Hand such a worker ``resolved(config)``: its folder is not the
-driver's.
+Every function takes the ``TrackingConfig`` and a run id. There is no active run, so a process on another machine can
+log to the same run; pass it ``resolved(config)``, since its working directory differs from the driver's.
 """
 
 from __future__ import annotations
 
 import getpass
 import json
-import logging
 import math
-import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from digan.atomic import write_json
-from digan.errors import UserError
+from pipelines.services.tracking_store import TrackingConfig, client, experiment_id, refusals, resolved
 
-DEFAULT_STORE = "mlflow.db"
-DEFAULT_ARTIFACTS = "mlartifacts"
-POINTS_A_REQUEST = 1000
-PARAMETERS_A_REQUEST = 100
-
-# (store, run, metric) -> the last step in the store; asked for once a process and metric.
+# MLflow's limits for one request.
+POINTS_PER_REQUEST = 1000
+PARAMETERS_PER_REQUEST = 100
+# (store, run, metric) -> the last step in the store, read once per process and metric.
 _last_steps: dict[tuple[str, str, str], int] = {}
-_clients: dict[str, Any] = {}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackingConfig:
-    """``uri`` of the MLflow store, empty for $MLFLOW_TRACKING_URI or else SQLite here; ``experiment`` holds the
-    runs.
-    """
-
-    uri: str
-    experiment: str
-
-    def __post_init__(self) -> None:
-        if not self.experiment.strip():
-            raise UserError('tracking.experiment="": must be a name; try digan')
-
-
-def resolved(config: TrackingConfig, folder: Path | None = None) -> TrackingConfig:
-    """The same configuration with the address in full: params.yaml, else $MLFLOW_TRACKING_URI, else SQLite in
-    ``folder``.
-    """
-    uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not uri:
-        uri = f"sqlite:///{_home(folder or Path.cwd()) / DEFAULT_STORE}"
-    elif uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
-        uri = f"sqlite:///{Path(uri.removeprefix('sqlite:///')).resolve()}"
-    return replace(config, uri=uri)
-
-
-def _home(folder: Path) -> Path:
-    """The folder itself, or the repository where ``folder`` is a copy that `dvc exp run --queue` works in and then
-    deletes.
-    """
-    whole = folder.resolve()
-    for parent in whole.parents:
-        if parent.parts[-3:] == (".dvc", "tmp", "exps"):
-            return parent.parents[2]
-    return whole
-
-
-def client(config: TrackingConfig) -> Any:
-    """The quiet ``MlflowClient`` of this configuration, one a process and address."""
-    uri = resolved(config).uri
-    if uri not in _clients:
-        with refusals(uri):
-            hush()
-            from mlflow import MlflowClient
-
-            _clients[uri] = MlflowClient(tracking_uri=uri, registry_uri=uri)
-    return _clients[uri]
-
-
-def hush() -> None:
-    """Silence MLflow's migrations and its usage telemetry, and give up on an unreachable server within seconds."""
-    for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
-        os.environ.setdefault(name, "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    for name in ("alembic", "mlflow", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def open_run(
@@ -100,13 +32,11 @@ def open_run(
     *,
     fresh: bool = False,
 ) -> str:
-    """The id of the run that ``run_file`` names, taken up again, or of a new one, which the file (if any) names from
-    now on.
+    """Open the run that ``run_file`` names again, or start one and name it in ``run_file`` (if any); return its id.
 
-    ``params`` may be nested; names become those of params.yaml (``training.r1_gamma``). MLflow's parameters cannot be
-    changed: where a resumed run has another value the old one stays and a tag ``changed.<name>`` tells the new one.
-    ``fresh`` starts a new run in any case (the training starts over). Errors: ``UserError`` where the store cannot be
-    reached.
+    Nested ``params`` are logged under their names in params.yaml (``training.r1_gamma``). MLflow's parameters are
+    final: a resumed run keeps the old value and gets the new one as the tag ``changed.<name>``. ``fresh`` always starts
+    a new run. Errors: ``UserError`` if the store cannot be used.
     """
     config = resolved(config)
     mlflow = client(config)
@@ -114,34 +44,27 @@ def open_run(
         experiment = experiment_id(config)
         run_id = None if fresh or run_file is None else _known_run(config, run_file)
         if run_id is None:
-            run_id = mlflow.create_run(
-                experiment, run_name=tags.get("dvc.exp_name") or None, tags=user_tags()
-            ).info.run_id
+            name = tags.get("dvc.exp_name") or None
+            run_id = mlflow.create_run(experiment, run_name=name, tags=user_tags()).info.run_id
         else:
             mlflow.update_run(run_id, status="RUNNING")
         _log_params(mlflow, run_id, flatten(params))
-        for key, value in tags.items():
-            mlflow.set_tag(run_id, key, value)
+        set_tags(config, run_id, tags)
     if run_file is not None:
         write_json(run_file, {"run_id": run_id, "experiment_id": experiment, "tracking_uri": config.uri})
     return run_id
 
 
 def log_metrics(config: TrackingConfig, run_id: str, metrics: Mapping[str, float], step: int) -> None:
-    """One point a metric at ``step`` (clips seen). A point at or before the last one in the store is left out.
+    """Log one point per metric at ``step`` (clips seen), unless the store has a point at this step or a later one.
 
-    So a run that goes on from an older checkpoint repeats no step: what it computes again was logged the first time.
+    A run resumed from an older checkpoint therefore logs no step twice.
     """
     config = resolved(config)
-    mlflow = client(config)
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    points = [Metric(k, float(v), now, step) for k, v in metrics.items() if step > _last_step(config, run_id, k)]
-    for start in range(0, len(points), POINTS_A_REQUEST):
-        mlflow.log_batch(run_id, metrics=points[start : start + POINTS_A_REQUEST])
-    for point in points:
-        _last_steps[config.uri, run_id, point.key] = step
+    new = {key: value for key, value in metrics.items() if step > _last_step(config, run_id, key)}
+    _log_points(client(config), run_id, [(key, value, step) for key, value in new.items()])
+    for key in new:
+        _last_steps[config.uri, run_id, key] = step
 
 
 def log_evaluation(
@@ -153,31 +76,22 @@ def log_evaluation(
     step: int = 0,
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Figures of an evaluation at ``step``, and the file or folder ``artifacts`` under ``evaluation/``.
+    """Log an evaluation at ``step``, and the file or folder ``artifacts`` under ``evaluation/``.
 
-    An evaluation may be repeated with other settings: its newest figure is the one shown; an equal one is not logged
-    again.
+    A repeated evaluation may log a new value at the same step; a value equal to the newest one is not logged again.
     """
     mlflow = client(config)
-    from mlflow.entities import Metric
-
     present = mlflow.get_run(run_id).data.metrics
-    now = int(time.time() * 1000)
-    points = [Metric(k, float(v), now, step) for k, v in metrics.items() if not _same(present.get(k), float(v))]
-    if points:
-        mlflow.log_batch(run_id, metrics=points)
-    for key, value in (tags or {}).items():
-        mlflow.set_tag(run_id, key, value)
+    _log_points(mlflow, run_id, [(k, v, step) for k, v in metrics.items() if not _same(present.get(k), float(v))])
+    set_tags(config, run_id, tags or {})
     if artifacts is not None:
         log_artifact(config, run_id, artifacts, "evaluation")
 
 
 def log_artifact(config: TrackingConfig, run_id: str, path: Path, folder: str | None = None) -> None:
-    """Put a file, or what lies in a folder, into the run under ``folder``; equal names are replaced."""
-    if Path(path).is_dir():
-        client(config).log_artifacts(run_id, str(path), folder)
-    else:
-        client(config).log_artifact(run_id, str(path), folder)
+    """Upload a file, or the content of a folder, to ``folder`` of the run, replacing equal names."""
+    upload = client(config).log_artifacts if Path(path).is_dir() else client(config).log_artifact
+    upload(run_id, str(path), folder)
 
 
 def set_tags(config: TrackingConfig, run_id: str, tags: Mapping[str, str]) -> None:
@@ -187,12 +101,12 @@ def set_tags(config: TrackingConfig, run_id: str, tags: Mapping[str, str]) -> No
 
 
 def finish_run(config: TrackingConfig, run_id: str, status: str = "FINISHED") -> None:
-    """End the run as ``FINISHED``, ``FAILED`` or ``KILLED`` (interrupted; it may be taken up again)."""
+    """Set a run's status: ``FINISHED``, ``FAILED`` or ``KILLED`` (interrupted; it may be resumed)."""
     client(config).set_terminated(run_id, status=status)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested values under the dotted names of params.yaml, as text; an empty text stays empty."""
+    """Return nested values as text under the dotted names of params.yaml."""
     flat: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -202,72 +116,26 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-@contextmanager
-def refusals(uri: str) -> Iterator[None]:
-    """Turn 'this store cannot be used' of MLflow and its libraries into one line; other errors pass."""
-    try:
-        yield
-    except Exception as error:
-        text = " ".join(str(error).split())
-        reachable = not any(
-            word in text for word in ("Max retries", "Connection refused", "ConnectionError", "API request to")
-        )
-        readable = not any(word in text for word in ("unable to open database", "readonly database", "not a database"))
-        usable = not any(
-            word in text for word in ("Could not find a registered artifact", "unsupported URI", "No module named")
-        )
-        if reachable and readable and usable:
-            raise
-        cause = text if len(text) < 160 else text[:157] + "..."
-        raise UserError(
-            f"tracking.uri={uri}: this MLflow store cannot be used ({cause}); start the server, or mend tracking.uri "
-            f"or $MLFLOW_TRACKING_URI, or leave both empty for SQLite in this folder"
-        ) from error
-
-
-def experiment_id(config: TrackingConfig) -> str:
-    """The experiment's id; it is made where there is none yet."""
-    mlflow = client(config)
-    found = mlflow.get_experiment_by_name(config.experiment)
-    if found is None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return mlflow.create_experiment(config.experiment, artifact_location=_artifact_root(config))
-        except MlflowException:  # another process was quicker
-            found = mlflow.get_experiment_by_name(config.experiment)
-            if found is None:
-                raise
-    if found.lifecycle_stage != "active":
-        raise UserError(
-            f"tracking.experiment={config.experiment}: was deleted in MLflow; restore it with "
-            f"`mlflow experiments restore --experiment-id {found.experiment_id}`, or take another name"
-        )
-    return found.experiment_id
-
-
-def _artifact_root(config: TrackingConfig) -> str | None:
-    """A folder beside a SQLite store; a server has its own root."""
-    if not config.uri.startswith("sqlite:///"):
-        return None
-    return (Path(config.uri.removeprefix("sqlite:///")).parent / DEFAULT_ARTIFACTS).as_uri()
-
-
 def _known_run(config: TrackingConfig, run_file: Path) -> str | None:
+    """Return the id in ``run_file`` if the store has an active run of this id."""
+    try:
+        run_id = str(json.loads(run_file.read_text())["run_id"])
+    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+        return None
+    run = find_run(config, run_id)
+    return run_id if run is not None and run.info.lifecycle_stage == "active" else None
+
+
+def find_run(config: TrackingConfig, run_id: str) -> Any | None:
+    """Return MLflow's ``Run``, or ``None`` if the store has no such run."""
     from mlflow.exceptions import MlflowException
 
     try:
-        written = json.loads(run_file.read_text())
-        run_id = str(written["run_id"])
-    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
-        return None
-    try:
-        run = client(config).get_run(run_id)
+        return client(config).get_run(run_id)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         return None
-    return run_id if run.info.lifecycle_stage == "active" else None
 
 
 def _log_params(mlflow: Any, run_id: str, flat: Mapping[str, str]) -> None:
@@ -275,11 +143,21 @@ def _log_params(mlflow: Any, run_id: str, flat: Mapping[str, str]) -> None:
 
     present = mlflow.get_run(run_id).data.params
     new = [Param(key, value) for key, value in flat.items() if key not in present]
-    for start in range(0, len(new), PARAMETERS_A_REQUEST):
-        mlflow.log_batch(run_id, params=new[start : start + PARAMETERS_A_REQUEST])
+    for start in range(0, len(new), PARAMETERS_PER_REQUEST):
+        mlflow.log_batch(run_id, params=new[start : start + PARAMETERS_PER_REQUEST])
     for key, value in flat.items():
-        if key in present and present[key] != value:
+        if present.get(key, value) != value:
             mlflow.set_tag(run_id, f"changed.{key}", value)
+
+
+def _log_points(mlflow: Any, run_id: str, points: Sequence[tuple[str, float, int]]) -> None:
+    """Log points (metric, value, step) with the present time."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    metrics = [Metric(key, float(value), now, step) for key, value, step in points]
+    for start in range(0, len(metrics), POINTS_PER_REQUEST):
+        mlflow.log_batch(run_id, metrics=metrics[start : start + POINTS_PER_REQUEST])
 
 
 def _last_step(config: TrackingConfig, run_id: str, metric: str) -> int:
@@ -295,7 +173,7 @@ def _same(old: float | None, new: float) -> bool:
 
 
 def user_tags() -> dict[str, str]:
-    """Who starts a run, under MLflow's own names."""
+    """Return who starts a run, under MLflow's own tag names."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

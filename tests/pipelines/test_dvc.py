@@ -37,6 +37,7 @@ NO_RESULT = {
     "pipelines.services.provenance": "tags",
     "pipelines.services.tasks": "where the chunks are made",
     "pipelines.services.tracking": "MLflow",
+    "pipelines.services.tracking_store": "MLflow",
     "pipelines.services.usage": "figures of the machine",
 }
 # Listed, but what they import is not followed.

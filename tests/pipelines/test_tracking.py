@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
+from mlflow.exceptions import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE, MlflowException
 
 from digan.errors import UserError
 from pipelines.services import provenance, tracking
-from pipelines.services.tracking import TrackingConfig
+from pipelines.services.tracking_store import TrackingConfig, refusals
 
 
 @pytest.fixture
@@ -98,19 +103,90 @@ def test_many_points_and_not_a_number(config: TrackingConfig, tmp_path: Path) ->
     assert len(metrics) == 1201 and metrics["m1199"] == 1199 and metrics["bad"] != metrics["bad"]
 
 
-def test_an_unreachable_server_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class NoMlflow(http.server.BaseHTTPRequestHandler):
+    """A web server that answers every request with a page."""
+
+    status = 200
+
+    def do_GET(self) -> None:
+        body = b"<html>hello</html>"
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(params=[200, 404, 403, 503])
+def other_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    handler = type("Handler", (NoMlflow,), {"status": request.param})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def assert_store_is_refused(uri: str, folder: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        tracking.open_run(TrackingConfig(uri=uri, experiment="x"), {}, {}, folder / "run.json")
+    line = str(caught.value)
+    assert line.startswith(f"tracking.uri={uri}: this MLflow store cannot be used (") and "\n" not in line
+    assert "start the server" in line and not (folder / "run.json").exists()
+
+
+def test_unreachable_server_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    config = TrackingConfig(uri="http://127.0.0.1:9", experiment="x")
-    with pytest.raises(UserError, match=r"tracking\.uri=http://127\.0\.0\.1:9: .*start the server"):
-        tracking.open_run(config, {}, {}, tmp_path / "run.json")
-    assert not (tmp_path / "run.json").exists()
+    assert_store_is_refused("http://127.0.0.1:9", tmp_path)
 
 
-def test_a_store_that_is_no_store_is_one_line(tmp_path: Path) -> None:
+def test_server_that_is_not_mlflow_is_refused(
+    other_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert_store_is_refused(other_server, tmp_path)
+
+
+def test_file_that_is_no_database_and_unknown_scheme_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.db").write_text("this is text, not a database " * 100)
-    for uri in (f"sqlite:///{tmp_path}/x.db", "ftp://x"):
-        with pytest.raises(UserError, match=r"tracking\.uri="):
-            tracking.open_run(TrackingConfig(uri=uri, experiment="x"), {}, {}, tmp_path / "run.json")
+    for uri in (f"sqlite:///{tmp_path}/x.db", f"sqlite:///{tmp_path}", "ftp://x"):
+        assert_store_is_refused(uri, tmp_path)
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MlflowException("database is locked", error_code=TEMPORARILY_UNAVAILABLE),
+        requests.exceptions.Timeout("no answer"),
+        caused(MlflowException("API request failed"), requests.exceptions.ConnectionError("no route")),
+    ],
+)
+def test_store_that_fails_later_is_refused(error: Exception) -> None:
+    with pytest.raises(UserError, match=r"tracking\.uri=here: this MLflow store cannot be used"), refusals("here"):
+        raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MlflowException("Max retries, Connection refused, unable to open database"),  # the text does not count
+        MlflowException("bad name", error_code=INVALID_PARAMETER_VALUE),
+        FileNotFoundError("weights.pt"),
+        UserError("another line"),
+    ],
+)
+def test_other_errors_pass_unchanged(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, refusals("here"):
+        raise error
+    assert caught.value is error
 
 
 def test_opening_a_store_says_nothing(tmp_path: Path) -> None:
