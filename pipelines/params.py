@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_origin, get_type_hints
 
 from digan.data.clips import ClipsConfig
 from digan.errors import UserError
@@ -27,6 +27,9 @@ from pipelines.services.tracking import TrackingConfig
 from pipelines.sources import SourceConfig
 from pipelines.sweeps import space
 from pipelines.sweeps.config import TuneConfig
+
+if TYPE_CHECKING:
+    from pipelines.training_driver import TrainingJob
 
 DEFAULT_PATH = "params.yaml"
 I3D_FRAMES = 10  # the shortest clip that I3D's pooling takes
@@ -132,6 +135,19 @@ class Params:
             section, _, key = name.partition(".")
             sections.setdefault(section, {})[key] = value
         return replace(self, **{name: replace(getattr(self, name), **part) for name, part in sections.items()})
+
+    def training_job(self) -> TrainingJob:
+        """What ``training_driver.train`` needs of it."""
+        from pipelines.training_driver import TrainingJob
+
+        return TrainingJob(
+            clips=self.clips,
+            model=self.model.config(resolution=self.clips.resolution, classes=0),
+            training=self.training,
+            cluster=self.cluster,
+            tracking=self.tracking,
+            settings={name: section for name, section in self.as_dict().items() if name != "tune"},
+        )
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """The values as they stand in the file, section by section."""

@@ -1,7 +1,8 @@
-"""Ray: the machines that training runs on, a small private cluster on this one or a cluster that is there already."""
+"""The Ray cluster that training runs on: a private one on this machine, or an existing one."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -32,6 +33,9 @@ ENVIRONMENT = {
 CPU_WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 # With a number of workers that may change: after a machine is lost Ray asks once more for as many as before, and for so long.
 ELASTIC_ENVIRONMENT = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60"}
+CODE_SENT = "DIGAN_CODE_SENT"  # in Ray's runtime environment: this project's driver has sent the code, not a Ray job
+CHECKOUT = Path(__file__).resolve().parents[2]
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 # Set in the driver, these would make every worker slower to start.
 UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPROFILEIMPORTTIME")
 
@@ -114,11 +118,12 @@ def is_private(config: ClusterConfig) -> bool:
 
 
 @contextmanager
-def connect(config: ClusterConfig) -> Iterator[Path]:
-    """Ray, ready for this configuration; the value is a folder for Ray's own files, which goes when the block ends.
+def connect(config: ClusterConfig, *, dashboard: bool = False) -> Iterator[Path]:
+    """Connect to the configured Ray cluster; the value is a folder for Ray's own files, removed when the block ends.
 
-    A connection that is already open (a test's, a tuning driver's) is used and left open. Errors: ``UserError`` where
-    there is no cluster at the address or it can never place the workers.
+    ``dashboard`` starts Ray's dashboard with a private cluster; Ray Train needs it to free the resources of killed trainings.
+    A connection that is already open (a test's, a sweep's) is used and left open. Errors: ``UserError`` where there is no
+    cluster at the address or it can never place the workers.
     """
     import ray
 
@@ -131,57 +136,87 @@ def connect(config: ClusterConfig) -> Iterator[Path]:
             return
         try:
             with _own_signals():
-                _start(config, address, folder)
+                if address:
+                    _join(address)
+                    _check_capacity(config, ray.cluster_resources(), f"the cluster at {address}")
+                else:
+                    _start(config, folder, dashboard)
             yield folder
         finally:
             ray.shutdown()
 
 
-def _start(config: ClusterConfig, address: str, folder: Path) -> None:
-    import logging
-
+def _start(config: ClusterConfig, folder: Path, dashboard: bool) -> None:
+    """Start a private cluster on this machine."""
     import ray
 
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address:
-        try:
-            _knock(address)
-            ray.init(address=address, runtime_env=_code(), **quiet)
-        except (OSError, RuntimeError, ValueError) as error:
-            cause = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-            raise UserError(
-                f"cluster.address={address}: no Ray cluster answers there ({cause}); start one with `ray start "
-                '--head`, or set cluster.address="" to train on this machine alone'
-            ) from error
-        _check_capacity(config, ray.cluster_resources(), f"the cluster at {address}")
-        return
     here: dict[str, float] = {"CPU": config.workers * config.cpus_per_worker, "GPU": _gpus_here()}
     _check_capacity(config, here, "this machine")
     ray.init(
         address="local",
         num_cpus=int(here["CPU"]),
         num_gpus=min(config.workers * config.gpus_per_worker, int(here["GPU"])),
-        include_dashboard=False,
+        include_dashboard=dashboard,
         object_store_memory=OBJECT_STORE_BYTES,
         _temp_dir=str(folder),
-        **quiet,
+        **QUIET,
     )
 
 
-def _code() -> dict[str, Any] | None:
-    """The project's code for machines that do not have it, without data; nothing where a Ray job has brought it already,
-    or where the project is installed rather than checked out.
+def _join(address: str) -> None:
+    """Connect to the cluster at ``address``, with this project's code where its machines do not have it.
+
+    A Ray job has brought the code: Ray gives its driver's connection the job's runtime environment, and refuses a second one.
     """
-    root = Path(__file__).resolve().parents[2]
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ or not (root / "params.yaml").exists():
+    import ray
+
+    code = _code()
+    try:
+        _knock(address)
+        if not address.startswith("ray://"):
+            ray.init(address=address, **QUIET)
+            if code is None or ray.get_runtime_context().runtime_env.get("working_dir"):
+                return
+            ray.shutdown()
+        ray.init(address=address, runtime_env=code, **QUIET)
+    except (OSError, RuntimeError, ValueError) as error:
+        cause = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        raise UserError(
+            f"cluster.address={address}: no Ray cluster answers there ({cause}); start one with `ray start "
+            '--head`, or set cluster.address="" to train on this machine alone'
+        ) from error
+
+
+def job_folder() -> Path | None:
+    """The folder that Ray deletes with the job in which this process runs; ``None`` outside of a job with a working directory."""
+    import ray
+
+    environment = ray.get_runtime_context().runtime_env
+    if not environment.get("working_dir") or CODE_SENT in environment.get("env_vars", {}):
         return None
-    others = sorted(path.name for path in root.iterdir() if path.name not in ("digan", "pipelines"))
-    return {"working_dir": str(root), "excludes": [f"/{name}" for name in others]}
+    return CHECKOUT if _is_checkout() else Path.cwd()
+
+
+def _is_checkout() -> bool:
+    """Whether this code runs from a checkout; otherwise it is installed."""
+    return (CHECKOUT / "params.yaml").exists()
+
+
+def _code() -> dict[str, Any] | None:
+    """The runtime environment with the project's code and without data; ``None`` where it is installed."""
+    if not _is_checkout():
+        return None
+    others = sorted(path.name for path in CHECKOUT.iterdir() if path.name not in ("digan", "pipelines"))
+    return {
+        "working_dir": str(CHECKOUT),
+        "excludes": [f"/{name}" for name in others],
+        "env_vars": {CODE_SENT: "1"},
+    }
 
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Afterwards SIGTERM is this process's own again: Ray, while it starts, sets a handler that ends with code 15 and no word."""
+    """Restore this process's handler of SIGTERM at the end: Ray sets one while it starts, which exits with 15 and no message."""
     import signal
     import threading
 
@@ -192,7 +227,7 @@ def _own_signals() -> Iterator[None]:
 
 
 def _knock(address: str) -> None:
-    """Raise ``OSError`` where nobody listens: Ray itself would try again for many minutes."""
+    """Raise ``OSError`` where nothing listens: Ray itself would retry for many minutes."""
     import socket
 
     host, _, port = address.removeprefix("ray://").partition(":")
@@ -201,7 +236,7 @@ def _knock(address: str) -> None:
 
 
 def _check_capacity(config: ClusterConfig, found: dict[str, float], where: str) -> None:
-    """Refuse what Ray would wait for without end."""
+    """Refuse a request that Ray would wait for forever."""
     if config.elastic:
         config = replace(config, workers=config.min_workers)
     for kind, each, key in (("CPU", config.cpus_per_worker, "cpus"), ("GPU", config.gpus_per_worker, "gpus")):
@@ -223,7 +258,7 @@ def _gpus_here() -> int:
 
 @contextmanager
 def _environment(wanted: dict[str, str]) -> Iterator[None]:
-    """This process's environment as Ray shall see and pass it on; afterwards as it was."""
+    """Set the variables that Ray reads and passes on, unless the user has set them; restored at the end."""
     before = {name: os.environ.get(name) for name in (*wanted, *UNWANTED)}
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
@@ -241,7 +276,7 @@ def _environment(wanted: dict[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """A private folder with a short path. Folders that killed drivers have left behind go first."""
+    """A private folder with a short path. Folders that killed drivers have left behind are removed first."""
     parent = Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
     for old in parent.glob(f"{SOCKET_FOLDER}*"):
         pid = old.name.removeprefix(SOCKET_FOLDER).partition("-")[0]

@@ -12,19 +12,13 @@ from pathlib import Path
 from digan.errors import UserError
 from pipelines.media import storage
 
-JOB_FOLDER = "/runtime_resources/working_dir_files/"  # where Ray unpacks a job's working directory
 REACH_SECONDS = 300
 PASSED_ON = ("AWS_", "DIGAN_CACHE")  # beginnings of variables that workers need as the driver has them
 
 
-def in_job_folder(folder: Path) -> bool:
-    """Whether this folder goes with the Ray job that runs in it."""
-    return JOB_FOLDER in f"{folder.absolute()}/"
-
-
-def check_driver(uri: str, home: str, folder: Path) -> None:
-    """Refuse a driver whose books would be lost: a job's own folder with SQLite or without storage."""
-    if not in_job_folder(folder):
+def check_driver(uri: str, home: str, folder: Path, job_folder: Path | None) -> None:
+    """Refuse a driver whose log and checkpoints would be deleted with its Ray job: in its folder, with SQLite or without storage."""
+    if job_folder is None or not folder.resolve().is_relative_to(job_folder):
         return
     if uri.startswith("sqlite:"):
         raise UserError(

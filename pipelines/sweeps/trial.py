@@ -17,13 +17,13 @@ from typing import Any
 
 from digan.atomic import write_json
 from digan.errors import UserError
-from pipelines import train
+from pipelines import training_driver
 from pipelines.params import Params
 from pipelines.report.logbook import LOG, mend_log
 from pipelines.services import origin, tracking
 from pipelines.services.worker_messages import TrialMeasured
 from pipelines.sweeps import objective, runs
-from pipelines.sweeps.ray_side import CLIPS, NUMBER, OBJECTIVE, PLACEMENT
+from pipelines.sweeps.ray_side import CLIPS, NUMBER, OBJECTIVE
 from pipelines.sweeps.records import ADOPTED
 
 PATIENCE = 60.0  # seconds that a trial waits until a dying predecessor has let go of its folder
@@ -82,23 +82,24 @@ def run(config: dict[str, Any], setting: Setting) -> None:
         reporter.open(tracked, run_id, adopted)
         for measure in objective.measured(folder / objective.MEASURES)[-1:]:
             reporter.replay(measure)
-        watched = train.Trial(
+        hooks = training_driver.TrialHooks(
             objective=objective.Objective(
                 config=objective.quick(params.evaluation, setting.params.tune.videos),
                 shards=setting.shards,
                 reference=setting.reference,
                 folder=str(folder / objective.MEASURES),
             ),
-            on_started=lambda started: write_json(folder / PLACEMENT, {"id": started.placement}),
             on_measured=reporter.on_measured,
             gpu_share=setting.params.tune.gpu_share,
             run_file=folder / runs.RUN_FILE,
         )
-        train.train(params, shards=Path(setting.shards), output=output, trial=watched)
+        training_driver.train(params.training_job(), shards=Path(setting.shards), output=output, trial=hooks)
         reporter.whole()
-    except (UserError, TrialFailedError, train.TrainingFailedError) as error:
+    except (UserError, TrialFailedError, training_driver.TrainingAbortedError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        reporter.failed(lines[0] if not isinstance(error, train.TrainingFailedError) else f"{lines[0]}: {lines[-1]}")
+        reporter.failed(
+            lines[0] if not isinstance(error, training_driver.TrainingAbortedError) else f"{lines[0]}: {lines[-1]}"
+        )
 
 
 class _Reporter:

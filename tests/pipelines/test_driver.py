@@ -1,79 +1,81 @@
-"""What the driver of a training makes of its workers' messages."""
+"""How the driver of a training handles its workers' messages."""
 
 from __future__ import annotations
 
 import io
-import queue
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from digan.errors import UserError
-from pipelines import train
+from pipelines import training_driver
 from pipelines.report.logbook import Logbook
 from pipelines.report.progress_display import ProgressDisplay
 from pipelines.services.worker import fault_of
-from pipelines.services.worker_messages import WorkerFailed, WorkerStarted
+from pipelines.services.worker_messages import Message, MessageQueue, TrialMeasured, WorkerFailed, WorkerStarted
+from pipelines.training_driver import MessageHandler, TrainingAbortedError, TrialHooks
 from tests.pipelines.small_run import log_of, report
 
 
-class FakeTrainer:
-    def __init__(self, fit: Callable[[], None]) -> None:
-        self.fit = fit
-
-
-class FakeChannel:
-    def __init__(self) -> None:
-        self.messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def take(self) -> list[Any]:
-        return [self.messages.get() for _ in range(self.messages.qsize())]
-
-
 @pytest.fixture
-def book(tmp_path: Path) -> Iterator[Logbook]:
-    book = Logbook(tmp_path, track=lambda metrics, clips: None, track_file=lambda path: None, warn=lambda line: None)
-    yield book
-    book.close()
+def log(tmp_path: Path) -> Iterator[Logbook]:
+    log = Logbook(tmp_path, track=lambda metrics, clips: None, track_file=lambda path: None, warn=lambda line: None)
+    yield log
+    log.close()
 
 
-def follow(book: Logbook, messages: list[Any], fit: Callable[[], None]) -> str:
-    channel, stream = FakeChannel(), io.StringIO()
+def run(
+    log: Logbook, messages: list[Message], fit: Callable[[], object] = lambda: None, trial: TrialHooks | None = None
+) -> tuple[str, MessageQueue]:
+    """What the driver displays, and the queue afterwards."""
+    queue, stream = MessageQueue(), io.StringIO()
     for message in messages:
-        channel.messages.put(message)
-    train._follow(FakeTrainer(fit), channel, book, ProgressDisplay("train", stream=stream), 3, None)  # type: ignore[arg-type]
-    return stream.getvalue()
+        queue.put(message)
+    handler = MessageHandler(log, ProgressDisplay("train", stream=stream), 3, trial)
+    training_driver._run(fit, queue, handler)  # type: ignore[arg-type]
+    return stream.getvalue(), queue
 
 
-def test_a_restart_is_told_and_what_is_done_again_is_written_once(book: Logbook, tmp_path: Path) -> None:
+def test_restart_is_shown_and_repeated_reports_are_logged_once(log: Logbook, tmp_path: Path) -> None:
     lost = WorkerFailed(kind="loss", rank=1, text="RuntimeError: connection closed")
-    told = follow(
-        book,
-        [WorkerStarted(workers=2), report(40), lost, WorkerStarted(workers=2), report(20), report(60)],
-        lambda: None,
-    )
-    assert "worker 1 stopped" in told and "restart 1 of at most 3" in told
+    shown, _ = run(log, [WorkerStarted(workers=2), report(40), lost, WorkerStarted(workers=1), report(20), report(60)])
+    assert "worker 1 stopped" in shown
+    assert "resuming from the latest checkpoint with 1 workers, restart 1 of at most 3" in shown
     assert [line["clips_seen"] for line in log_of(tmp_path)] == [40, 60]
 
 
-def test_a_users_mistake_in_a_worker_stays_one_line(book: Logbook) -> None:
+def test_users_mistake_in_a_worker_stays_one_line(log: Logbook) -> None:
     with pytest.raises(UserError, match=r"^shard is missing$"):
-        follow(book, [WorkerFailed(kind="mistake", rank=0, text="shard is missing")], lambda: None)
+        run(log, [WorkerFailed(kind="mistake", rank=0, text="shard is missing")])
 
 
-def test_a_bug_in_a_worker_shows_its_traceback(book: Logbook) -> None:
-    with pytest.raises(train.TrainingFailedError, match="worker 1:\nTraceback"):
-        follow(book, [WorkerFailed(kind="bug", rank=1, text="Traceback ...")], lambda: None)
+def test_bug_in_a_worker_shows_its_traceback(log: Logbook) -> None:
+    with pytest.raises(TrainingAbortedError, match="worker 1:\nTraceback"):
+        run(log, [WorkerFailed(kind="bug", rank=1, text="Traceback ...")])
 
 
-def test_the_end_of_ray_trains_patience_is_told(book: Logbook) -> None:
+def test_failed_training_says_how_often_it_was_started(log: Logbook) -> None:
+    from ray.train import TrainingFailedError
+
     def fit() -> None:
-        raise RuntimeError("Training failed due to worker errors")
+        raise TrainingFailedError("a worker died")
 
-    with pytest.raises(train.TrainingFailedError, match="given up after 1 starts"):
-        follow(book, [WorkerStarted(workers=2)], fit)
+    with pytest.raises(TrainingAbortedError, match=r"gave up after 1 starts \(cluster.max_failures=3\)\na worker died"):
+        run(log, [WorkerStarted(workers=2)], fit)
+
+
+def test_error_of_the_driver_itself_passes_unchanged(log: Logbook) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(log, [WorkerStarted(workers=2)], lambda: 1 / 0)
+
+
+def test_measured_trial_continues_after_the_hook(log: Logbook, tmp_path: Path) -> None:
+    measured = TrialMeasured(clips_seen=40, values={"objective": 1.0})
+    seen: list[TrialMeasured] = []
+    hooks = TrialHooks(objective=lambda clips, _: {}, on_measured=seen.append, gpu_share=1.0, run_file=tmp_path)
+    _, queue = run(log, [WorkerStarted(workers=1), measured], trial=hooks)
+    assert (seen, queue.allowed()) == ([measured], 40)
 
 
 @pytest.mark.parametrize(

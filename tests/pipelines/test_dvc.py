@@ -28,6 +28,7 @@ NO_RESULT = {
     "pipelines.report.progress_display": "the progress line",
     "pipelines.report.data_page": "a page for people",
     "pipelines.report.text_format": "numbers as text",
+    "pipelines.services.worker_group": "how Ray Train is called",
     "pipelines.services.worker_messages": "messages from workers to the driver",
     "pipelines.services.stores": "where checkpoints lie",
     "pipelines.services.preflight": "refusals before the start",

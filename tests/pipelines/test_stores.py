@@ -97,7 +97,7 @@ def test_a_run_at_home_on_s3_is_taken_up_by_another_machine(
     train.train(first, shards=tmp_path / "first/shards", output=tmp_path / "first/train")  # type: ignore[arg-type]
     second = params_for(tmp_path / "second", 240, home)
     train.train(second, shards=tmp_path / "second/shards", output=tmp_path / "second/train")  # type: ignore[arg-type]
-    assert "going on from the last checkpoint; the log ends at 120 clips" in capsys.readouterr().out
+    assert "resuming from the latest checkpoint (log ends at 120 clips)" in capsys.readouterr().out
     load_generator(tmp_path / "second/train/snapshots/0000000240")
     whole = params_for(tmp_path / "whole", 240, "")
     train.train(whole, shards=tmp_path / "first/shards", output=tmp_path / "whole/train")  # type: ignore[arg-type]
@@ -112,10 +112,11 @@ def test_a_run_at_home_on_s3_is_taken_up_by_another_machine(
     ],
 )
 def test_a_job_that_would_lose_its_books_is_refused(uri: str, home: str, said: str) -> None:
-    folder = Path("/tmp/r/session/runtime_resources/working_dir_files/_ray_pkg_1/outputs/train")
+    job_folder = Path("/tmp/r/session/runtime_resources/working_dir_files/_ray_pkg_1")
     with pytest.raises(UserError, match=said):
-        preflight.check_driver(uri, home, folder)
-    preflight.check_driver(uri, home, Path("/home/me/digan/outputs/train"))  # no job
+        preflight.check_driver(uri, home, job_folder / "outputs/train", job_folder)
+    preflight.check_driver(uri, home, Path("/mnt/shared/outputs/train"), job_folder)
+    preflight.check_driver(uri, home, job_folder / "outputs/train", None)  # no job
 
 
 def test_a_machine_says_what_it_does_not_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
