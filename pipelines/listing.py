@@ -14,14 +14,14 @@ from pathlib import Path
 from digan.errors import UserError
 from pipelines.media import storage
 from pipelines.media.plan import sizes_of
-from pipelines.sources import NO_PATH, SourceConfig, open_source
+from pipelines.sources import SourceConfig, open_source
 
 OUT = Path("outputs/listing.json")
 
 
 def describe(source: SourceConfig) -> str:
     """The listing as JSON; of a source that makes its own videos just its name, since code and parameters decide the rest."""
-    if source.name in NO_PATH:
+    if source.chosen.makes_videos:
         return json.dumps({"source": source.name}) + "\n"
     videos = open_source(source)
     digest = hashlib.sha256()

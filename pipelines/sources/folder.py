@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from digan.data.splits import TRAIN, VALIDATION
 from digan.errors import UserError
 from pipelines.media.raw import RawVideo
-from pipelines.sources.config import CommonConfig
+from pipelines.sources.config import CommonConfig, RawSource
 from pipelines.sources.listing import VIDEOS, check_classes, class_folder, read_csv, root_of, video_files
 from pipelines.sources.place import Place, known_by
 
@@ -16,28 +16,28 @@ SPLITS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": V
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderConfig:
+class FolderConfig(RawSource):
     """The section ``source.folder``; ``labels`` is the path of a CSV of file,class[,split], or empty."""
 
+    name = "folder"
     labels: str
 
+    def list_videos(self, common: CommonConfig) -> list[RawVideo]:
+        """Every file under ``source.path`` with the suffix of a video; hidden files and folders are passed over.
 
-def videos(common: CommonConfig, config: FolderConfig) -> list[RawVideo]:
-    """Every file under ``source.path`` with the suffix of a video; hidden files and folders are passed over.
-
-    With ``labels``, only the files that the CSV lists, with its classes; without a split in its row, the hash of a
-    video's name decides.
-    """
-    root = root_of(common, "a folder of videos")
-    if config.labels:
-        return check_classes(common, _labeled(config.labels, root))
-    files = video_files(common, root)
-    if not files:
-        endings = ", ".join(sorted(VIDEOS))
-        what = "is empty" if isinstance(root, Path) and not any(root.iterdir()) else "holds no videos"
-        raise UserError(f"source.path={common.path}: the folder {what}; put files in it that end in {endings}")
-    found = [RawVideo(name=file.as_posix(), **known_by(root / file), category=class_folder(file)) for file in files]
-    return check_classes(common, found)
+        With ``labels``, only the files that the CSV lists, with its classes; without a split in its row, the hash of a
+        video's name decides.
+        """
+        root = root_of(common, "a folder of videos")
+        if self.labels:
+            return check_classes(common, _labeled(self.labels, root))
+        files = video_files(common, root)
+        if not files:
+            endings = ", ".join(sorted(VIDEOS))
+            what = "is empty" if isinstance(root, Path) and not any(root.iterdir()) else "holds no videos"
+            raise UserError(f"source.path={common.path}: the folder {what}; put files in it that end in {endings}")
+        found = [RawVideo(name=file.as_posix(), **known_by(root / file), category=class_folder(file)) for file in files]
+        return check_classes(common, found)
 
 
 def _labeled(labels: str, root: Place) -> list[RawVideo]:

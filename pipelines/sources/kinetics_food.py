@@ -16,7 +16,7 @@ from pathlib import Path
 
 from digan.errors import UserError
 from pipelines.media.raw import RawVideo
-from pipelines.sources.config import CommonConfig, check_part, split_for
+from pipelines.sources.config import CommonConfig, OfficialSplit
 from pipelines.sources.listing import list_of, no_class, read_csv, root_of, video_files
 from pipelines.sources.place import Place, known_by
 
@@ -31,57 +31,54 @@ LISTS = {"train": ("train.csv", "annotations/train.csv"), "test": ("val.csv", "v
 
 
 @dataclass(frozen=True, kw_only=True)
-class KineticsFoodConfig:
+class KineticsFoodConfig(OfficialSplit):
     """The section ``source.kinetics_food``."""
 
-    split: str
+    name = "kinetics_food"
 
-    def __post_init__(self) -> None:
-        check_part("kinetics_food", self.split)
+    def list_videos(self, common: CommonConfig) -> list[RawVideo]:
+        """The listed videos of the wanted classes that exist; how many do not (YouTube loses some) is printed.
 
-
-def videos(common: CommonConfig, config: KineticsFoodConfig) -> list[RawVideo]:
-    """The listed videos of the wanted classes that exist; how many do not (YouTube loses some) is printed.
-
-    A YouTube video in both lists is kept in the validation list only.
-    """
-    root = root_of(common, "a Kinetics-600 folder")
-    wanted = common.wanted_classes() or FOOD
-    listed: dict[str, tuple[str, str, str]] = {}  # stem: part, class, YouTube's id
-    labels: set[str] = set()
-    for part, names in LISTS.items():
-        path = list_of(common, root, names, "the lists of Kinetics-600")
-        for line, row in read_csv(path, COLUMNS):
-            labels.add(row["label"])
-            if row["label"] in wanted:
-                listed[_stem(path, line, row)] = part, row["label"], row["youtube_id"]
-    for name in wanted:
-        if name not in labels:
-            raise no_class("source.only_classes", name, labels, f"the lists in {common.path}")
-    held = {identity for part, _, identity in listed.values() if part == "test"}
-    files = _files(common, root, set(listed))
-    chosen = {stem: row for stem, row in listed.items() if row[0] == "test" or row[2] not in held}
-    there = [stem for stem in chosen if stem in files]
-    if not there:
-        raise UserError(
-            f"source.path={common.path}: none of {len(chosen)} listed videos is there, such as {min(chosen)}.mp4;"
-            " put them anywhere below it"
-        )
-    if len(there) < len(listed):
-        twice, lost = len(listed) - len(chosen), len(chosen) - len(there)
-        print(
-            f"kinetics_food: {lost} of {len(listed)} listed videos are not there; {twice} are in both lists", flush=True
-        )
-    return [
-        RawVideo(
-            name=f"{chosen[stem][1]}/{stem}{files[stem].suffix}",
-            **known_by(root / files[stem]),
-            category=chosen[stem][1],
-            cut="apart",
-            split=split_for(config.split, chosen[stem][0]),
-        )
-        for stem in there
-    ]
+        A YouTube video in both lists is kept in the validation list only.
+        """
+        root = root_of(common, "a Kinetics-600 folder")
+        wanted = common.wanted_classes() or FOOD
+        listed: dict[str, tuple[str, str, str]] = {}  # stem: part, class, YouTube's id
+        labels: set[str] = set()
+        for part, names in LISTS.items():
+            path = list_of(common, root, names, "the lists of Kinetics-600")
+            for line, row in read_csv(path, COLUMNS):
+                labels.add(row["label"])
+                if row["label"] in wanted:
+                    listed[_stem(path, line, row)] = part, row["label"], row["youtube_id"]
+        for name in wanted:
+            if name not in labels:
+                raise no_class("source.only_classes", name, labels, f"the lists in {common.path}")
+        held = {identity for part, _, identity in listed.values() if part == "test"}
+        files = _files(common, root, set(listed))
+        chosen = {stem: row for stem, row in listed.items() if row[0] == "test" or row[2] not in held}
+        there = [stem for stem in chosen if stem in files]
+        if not there:
+            raise UserError(
+                f"source.path={common.path}: none of {len(chosen)} listed videos is there, such as {min(chosen)}.mp4;"
+                " put them anywhere below it"
+            )
+        if len(there) < len(listed):
+            twice, lost = len(listed) - len(chosen), len(chosen) - len(there)
+            print(
+                f"kinetics_food: {lost} of {len(listed)} listed videos are not there; {twice} are in both lists",
+                flush=True,
+            )
+        return [
+            RawVideo(
+                name=f"{chosen[stem][1]}/{stem}{files[stem].suffix}",
+                **known_by(root / files[stem]),
+                category=chosen[stem][1],
+                cut="apart",
+                split=self.split_of(chosen[stem][0]),
+            )
+            for stem in there
+        ]
 
 
 def _stem(path: Place, line: int, row: dict[str, str]) -> str:

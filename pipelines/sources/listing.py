@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import difflib
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from digan.errors import UserError
 from pipelines.media.frames import is_picture, numeric
 from pipelines.media.raw import RawVideo
-from pipelines.sources.config import CommonConfig, split_for
+from pipelines.sources.config import CommonConfig, OfficialSplit
 from pipelines.sources.place import Place, Remote, known_by, place_of
 
 VIDEOS = frozenset(
@@ -106,29 +107,37 @@ def read_csv(path: Place, columns: Sequence[str]) -> Iterator[tuple[int, dict[st
         raise UserError(f"{path}: is not a CSV file ({error}); write it again") from None
 
 
-def official_frames(
-    common: CommonConfig, trained_on: str, parts: Mapping[str, str], cut: Literal["apart", "phases"]
-) -> list[RawVideo]:
-    """The folders of frames of a data set with two parts; ``parts`` maps ``train`` and ``test`` to their folders."""
-    root = root_of(common, f"the folder that holds {' and '.join(parts.values())}")
-    found = []
-    for part, name in parts.items():
-        folder = part_of(common, root, name, "a folder of frames for each video")
-        videos = [video for video in frame_folders(common, folder) if video.parts]
-        if not videos:
-            raise UserError(f"source.path={common.path}: {name} holds no folders of png or jpg frames; unpack it again")
-        found += [
-            RawVideo(
-                name=f"{name}/{video.as_posix()}",
-                **known_by(folder / video),
-                category=None,
-                kind="frames",
-                cut=cut,
-                split=split_for(trained_on, part),
-            )
-            for video in videos
-        ]
-    return found
+@dataclass(frozen=True, kw_only=True)
+class OfficialFrames(OfficialSplit):
+    """A data set of folders of frames, without classes; ``folders`` maps the parts to the folders that hold them."""
+
+    folders: ClassVar[tuple[tuple[str, str], ...]]
+    cut: ClassVar[Literal["apart", "phases"]]
+    has_classes = False
+
+    def list_videos(self, common: CommonConfig) -> list[RawVideo]:
+        """Every folder of frames in both parts."""
+        root = root_of(common, f"the folder that holds {' and '.join(name for _, name in self.folders)}")
+        found = []
+        for part, name in self.folders:
+            folder = part_of(common, root, name, "a folder of frames for each video")
+            videos = [video for video in frame_folders(common, folder) if video.parts]
+            if not videos:
+                raise UserError(
+                    f"source.path={common.path}: {name} holds no folders of png or jpg frames; unpack it again"
+                )
+            found += [
+                RawVideo(
+                    name=f"{name}/{video.as_posix()}",
+                    **known_by(folder / video),
+                    category=None,
+                    kind="frames",
+                    cut=self.cut,
+                    split=self.split_of(part),
+                )
+                for video in videos
+            ]
+        return found
 
 
 def check_classes(common: CommonConfig, found: list[RawVideo]) -> list[RawVideo]:

@@ -6,25 +6,12 @@ Layout under ``source.path``:
 Each CLIP is a video here. Clips are successive windows without overlap.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-from pipelines.media.raw import RawVideo
-from pipelines.sources.config import CommonConfig, check_part
-from pipelines.sources.listing import official_frames
+from pipelines.sources.listing import OfficialFrames
 
 
-@dataclass(frozen=True, kw_only=True)
-class SkyTimelapseConfig:
+class SkyTimelapseConfig(OfficialFrames):
     """The section ``source.sky_timelapse``."""
 
-    split: str
-
-    def __post_init__(self) -> None:
-        check_part("sky_timelapse", self.split)
-
-
-def videos(common: CommonConfig, config: SkyTimelapseConfig) -> list[RawVideo]:
-    """Every folder of frames in both parts; the part named by ``split`` is train, the other val."""
-    return official_frames(common, config.split, {"train": "sky_train", "test": "sky_test"}, cut="apart")
+    name = "sky_timelapse"
+    folders = (("train", "sky_train"), ("test", "sky_test"))
+    cut = "apart"

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from digan import atomic
 from digan.errors import UserError
 from pipelines.media.raw import RawVideo
-from pipelines.sources.config import CommonConfig, split_names
+from pipelines.sources.config import CommonConfig, RawSource, split_names
 from pipelines.sources.listing import check_classes, no_class
 
 VERSION = 7  # goes up with every change of what is drawn
@@ -50,9 +49,11 @@ CLASSES = tuple(
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToyConfig:
+class ToyConfig(RawSource):
     """The section ``source.toy``."""
 
+    name = "toy"
+    makes_videos = True
     videos: int
     classes: str
     seed: int
@@ -64,28 +65,29 @@ class ToyConfig:
             raise UserError(f"source.toy.seed={self.seed}: must not be negative; try 0")
         classes_in(self.classes)
 
-
-def videos(common: CommonConfig, config: ToyConfig) -> list[RawVideo]:
-    """Make the files under ``outputs/raw/toy`` unless they exist already."""
-    folder = CACHE / f"seed{config.seed}"
-    names = [f"{number:06d}" for number in range(config.videos)]
-    classes = list(classes_in(config.classes))
-    wanted = {"version": VERSION, "seed": config.seed, "videos": config.videos, "classes": classes}
-    index = folder / "index.json"
-    labels: dict[str, Any] = {}
-    if index.is_file():
-        found = json.loads(index.read_text())
-        sound = found["made"] == wanted and all((folder / f"{name}.mp4").is_file() for name in names)
-        labels = found["labels"] if sound else {}
-    if not labels:
-        labels = _make(folder, names, wanted)
-    found = [
-        RawVideo(
-            name=f"{class_of(labels[name])}/{name}.mp4", path=folder / f"{name}.mp4", category=class_of(labels[name])
-        )
-        for name in names
-    ]
-    return check_classes(common, found)
+    def list_videos(self, common: CommonConfig) -> list[RawVideo]:
+        """Make the files under ``outputs/raw/toy`` unless they exist already."""
+        folder = CACHE / f"seed{self.seed}"
+        names = [f"{number:06d}" for number in range(self.videos)]
+        classes = list(classes_in(self.classes))
+        wanted = {"version": VERSION, "seed": self.seed, "videos": self.videos, "classes": classes}
+        index = folder / "index.json"
+        labels: dict[str, Any] = {}
+        if index.is_file():
+            found = json.loads(index.read_text())
+            sound = found["made"] == wanted and all((folder / f"{name}.mp4").is_file() for name in names)
+            labels = found["labels"] if sound else {}
+        if not labels:
+            labels = _make(folder, names, wanted)
+        found = [
+            RawVideo(
+                name=f"{class_of(labels[name])}/{name}.mp4",
+                path=folder / f"{name}.mp4",
+                category=class_of(labels[name]),
+            )
+            for name in names
+        ]
+        return check_classes(common, found)
 
 
 def classes_in(text: str) -> tuple[str, ...]:
@@ -99,33 +101,24 @@ def classes_in(text: str) -> tuple[str, ...]:
 
 
 def _make(folder: Path, names: list[str], wanted: dict[str, Any]) -> dict[str, Any]:
-    """Write all files into a folder under a temporary name and give it its name at the end."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise UserError(f"{folder.parent}: cannot be written ({error.strerror}); change its permissions") from error
+    """Write all files and their index, or none; returns the labels by name."""
     print(f"toy: making {len(names)} videos in {folder}", flush=True)
     labels = {}
-    began = shown = time.monotonic()
     try:
-        for number, name in enumerate(names):
-            label = draw_label(wanted["seed"], number, wanted["classes"])
-            write_video(work / f"{name}.mp4", render(label))
-            (work / f"{name}.json").write_text(json.dumps(label, indent=1, sort_keys=True) + "\n")
-            labels[name] = label
-            if (now := time.monotonic()) - shown > PROGRESS_SECONDS:
-                shown, rate = now, (number + 1) / (now - began)
-                left = (len(names) - number - 1) / rate
-                print(f"toy: {number + 1} of {len(names)}, {rate:.0f} videos/s, {left:.0f} s left", flush=True)
-        (work / "index.json").write_text(json.dumps({"made": wanted, "labels": labels}, sort_keys=True))
-        if folder.exists():
-            shutil.rmtree(folder)
-        work.replace(folder)
+        with atomic.replacing(folder) as part:
+            part.mkdir()
+            start = shown = time.monotonic()
+            for number, name in enumerate(names, 1):
+                labels[name] = label = draw_label(wanted["seed"], number - 1, wanted["classes"])
+                write_video(part / f"{name}.mp4", render(label))
+                (part / f"{name}.json").write_text(json.dumps(label, indent=1, sort_keys=True) + "\n")
+                if (now := time.monotonic()) - shown > PROGRESS_SECONDS:
+                    shown, rate = now, number / (now - start)
+                    left = (len(names) - number) / rate
+                    print(f"toy: {number} of {len(names)}, {rate:.0f} videos/s, {left:.0f} s left", flush=True)
+            (part / "index.json").write_text(json.dumps({"made": wanted, "labels": labels}, sort_keys=True))
     except OSError as error:  # PyAV's own error, on a full disk, names no file
         raise OSError(error.errno, error.strerror, str(folder)) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return labels
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from digan.errors import UserError
 from pipelines.media.raw import RawVideo
-from pipelines.sources.config import CommonConfig, check_part, split_for
+from pipelines.sources.config import CommonConfig, OfficialSplit
 from pipelines.sources.listing import check_classes, list_of, part_of, root_of, video_files
 from pipelines.sources.place import Place, known_by
 
@@ -23,50 +23,51 @@ SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ucf101Config:
+class Ucf101Config(OfficialSplit):
     """The section ``source.ucf101``; ``split_list`` is the number of the official lists."""
 
-    split: str
+    name = "ucf101"
     split_list: int
 
     def __post_init__(self) -> None:
-        check_part("ucf101", self.split)
+        super().__post_init__()
         if not 1 <= self.split_list <= 3:
             raise UserError(f"source.ucf101.split_list={self.split_list}: must be 1, 2 or 3; try 1")
 
+    def list_videos(self, common: CommonConfig) -> list[RawVideo]:
+        """The videos that the two lists name; every one of them must exist.
 
-def videos(common: CommonConfig, config: Ucf101Config) -> list[RawVideo]:
-    """The videos that the two lists name; every one of them must exist.
-
-    Files in neither list are left out, and their number is printed.
-    """
-    root = root_of(common, f"the folder that holds UCF-101 and {LISTS}")
-    folder = part_of(common, root, "UCF-101", "the class folders")
-    known = _classes(list_of(common, root, (f"{LISTS}/classInd.txt",), "the official lists"))
-    listed: dict[str, str] = {}
-    for part in ("train", "test"):
-        path = list_of(common, root, (f"{LISTS}/{part}list{config.split_list:02d}.txt",), "the official lists")
-        for line, name in _names(path):
-            if listed.setdefault(name, part) != part:
-                raise UserError(f"{path}, line {line}: {name} is in the training list too; unpack the lists again")
-            if name.split("/")[0] not in known:
-                raise UserError(f"{path}, line {line}: {name.split('/')[0]} is no class of classInd.txt")
-    there = {
-        path.as_posix() for path in video_files(common, folder) if re.fullmatch(r"[^/]+/[^/]+\.avi", path.as_posix())
-    }
-    if missing := sorted(set(listed) - there):
-        names = ", ".join(missing[:SHOWN])
-        raise UserError(
-            f"source.path={common.path}: {len(missing)} of {len(listed)} listed videos are not in UCF-101, such as"
-            f" {names}; unpack the whole archive (a part of it: source.name=folder with source.folder.labels)"
-        )
-    if strays := there - set(listed):
-        print(f"ucf101: {len(strays)} videos are in no list and are left out, such as {min(strays)}", flush=True)
-    found = [
-        RawVideo(name=name, **known_by(folder / name), category=name.split("/")[0], split=split_for(config.split, part))
-        for name, part in listed.items()
-    ]
-    return check_classes(common, found)
+        Files in neither list are left out, and their number is printed.
+        """
+        root = root_of(common, f"the folder that holds UCF-101 and {LISTS}")
+        folder = part_of(common, root, "UCF-101", "the class folders")
+        known = _classes(list_of(common, root, (f"{LISTS}/classInd.txt",), "the official lists"))
+        listed: dict[str, str] = {}
+        for part in ("train", "test"):
+            path = list_of(common, root, (f"{LISTS}/{part}list{self.split_list:02d}.txt",), "the official lists")
+            for line, name in _names(path):
+                if listed.setdefault(name, part) != part:
+                    raise UserError(f"{path}, line {line}: {name} is in the training list too; unpack the lists again")
+                if name.split("/")[0] not in known:
+                    raise UserError(f"{path}, line {line}: {name.split('/')[0]} is no class of classInd.txt")
+        there = {
+            path.as_posix()
+            for path in video_files(common, folder)
+            if re.fullmatch(r"[^/]+/[^/]+\.avi", path.as_posix())
+        }
+        if missing := sorted(set(listed) - there):
+            names = ", ".join(missing[:SHOWN])
+            raise UserError(
+                f"source.path={common.path}: {len(missing)} of {len(listed)} listed videos are not in UCF-101, such as"
+                f" {names}; unpack the whole archive (a part of it: source.name=folder with source.folder.labels)"
+            )
+        if strays := there - set(listed):
+            print(f"ucf101: {len(strays)} videos are in no list and are left out, such as {min(strays)}", flush=True)
+        found = [
+            RawVideo(name=name, **known_by(folder / name), category=name.split("/")[0], split=self.split_of(part))
+            for name, part in listed.items()
+        ]
+        return check_classes(common, found)
 
 
 def _names(path: Place) -> list[tuple[int, str]]:

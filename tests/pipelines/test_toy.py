@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from digan.errors import UserError
+from pipelines import errors
 from pipelines.media import video
 from pipelines.sources import SourceConfig, open_source, toy
 from tests.conftest import source_config
@@ -90,11 +91,12 @@ def test_shapes_have_soft_edges_and_fill_their_radius(shape: str) -> None:
     )  # a distance, so that one pixel is one pixel everywhere
 
 
-def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "outputs").write_text("a file where the folder has to be")
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(OSError, match="outputs/raw/toy/seed3") as caught:
         open_source(config())
+    assert errors.remedy_of(caught.value) is not None
 
 
 @pytest.mark.parametrize(("key", "value"), [("videos", 1), ("seed", -1)])
