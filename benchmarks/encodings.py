@@ -52,7 +52,7 @@ def main() -> None:
     from pipelines import detectors, params
     from pipelines.media import pictures
 
-    detector = detectors.load(params.load().evaluation)
+    detector = detectors.load(params.load().evaluation.detectors())
     with tempfile.TemporaryDirectory(prefix="digan-encodings-") as name:
         folder = arguments.clips
         if not folder.is_dir():

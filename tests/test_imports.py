@@ -38,7 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "media": set(),
     "sources": {"media"},  # a source encodes and probes videos
     "services": {"media"},  # a worker reads shards; the registry writes files
-    "detectors": {"media", "evaluation"},  # weights lie on S3; the section evaluation names the detector
+    "detectors": {"media"},  # weights are read from S3 too
     "evaluation": {"detectors", "media", "services", "report"},  # embeds on Ray, shows progress, logs to MLflow
     "report": {"media", "services"},  # the logbook writes strips and takes a channel's reports
     # Trials are whole trainings, measured as the stage evaluate does.

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from digan.metrics.networks import i3d
 from pipelines.detectors import weights
+from pipelines.detectors.networks import LoadedNetwork
 
 TRANSFORMER_FRAMES = 16
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -43,10 +44,8 @@ class Scripted:
 
     def __call__(self, videos: torch.Tensor) -> torch.Tensor:
         self.load()
-        moved = videos.to("cuda" if torch.cuda.is_available() else "cpu")
-        return {"squash": self._squash, "crop": self._crop, "frames": self._frames, "transformer": self._transformer}[
-            self.kind
-        ](moved)
+        runs = {"squash": self._squash, "crop": self._crop, "frames": self._frames, "transformer": self._transformer}
+        return runs[self.kind](videos.to("cuda" if torch.cuda.is_available() else "cpu"))
 
     def _squash(self, videos: torch.Tensor) -> torch.Tensor:
         x = videos.transpose(1, 2).float()
@@ -66,26 +65,25 @@ class Scripted:
         return functional.adaptive_avg_pool1d(found.transpose(1, 2), 1)[..., 0] if found.ndim == 3 else found
 
 
-def i3d_torchscript(data: bytes, place: str, resize: str) -> dict[str, Any]:
-    """The fields of the detector. The file scales 0..255 to [-1, 1] itself, and squashes to 224 where it resizes itself."""
-    said = f"i3d_torchscript-1: {resize}; rescale, resize and features by the file"
-    return _fields("i3d_torchscript", "fvd", said, Scripted(data, place, resize))
+def load_i3d(data: bytes, place: str, resize: str) -> LoadedNetwork:
+    """I3D of the StyleGAN-V line, which scales 0..255 to [-1, 1] itself; with ``squash`` it also resizes to 224 itself."""
+    return _loaded("i3d_torchscript", f"{resize}; rescale, resize and features by the file", data, place, resize)
 
 
-def companion(name: str, data: bytes, place: str) -> dict[str, Any]:
-    """The fields of ``inception_frames`` (features of each frame) or ``video_transformer``."""
-    if name == "inception_frames":
-        said = "inception_frames-1: uint8 frames, resized by the file"
-        return _fields(name, "fid_frames", said, Scripted(data, place, "frames"))
-    said = "video_transformer-1: 16 evenly spread frames, short side 224, centre crop, ImageNet's mean and deviation"
-    return _fields(name, "frechet_video_transformer", said, Scripted(data, place, "transformer"))
+def load_inception_frames(data: bytes, place: str, resize: str) -> LoadedNetwork:
+    """The Inception network of the StyleGAN line, on each frame."""
+    return _loaded("inception_frames", "uint8 frames, resized by the file", data, place, "frames")
 
 
-def _fields(network: str, metric: str, preprocessing: str, scripted: Scripted) -> dict[str, Any]:
-    return {
-        "network": network,
-        "metric_name": metric,
-        "digest": weights.digest_of_bytes(network, preprocessing, scripted.data),
-        "weights_sha256": hashlib.sha256(scripted.data).hexdigest(),
-        "embed": scripted.load(),
-    }
+def load_video_transformer(data: bytes, place: str, resize: str) -> LoadedNetwork:
+    """Any traced video transformer that takes [B, 3, 16, 224, 224]."""
+    said = "16 evenly spread frames, short side 224, centre crop, ImageNet's mean and deviation"
+    return _loaded("video_transformer", said, data, place, "transformer")
+
+
+def _loaded(name: str, preprocessing: str, data: bytes, place: str, kind: str) -> LoadedNetwork:
+    return LoadedNetwork(
+        embed=Scripted(data, place, kind).load(),
+        digest=weights.digest_of_bytes(name, f"{name}-1: {preprocessing}", data),
+        weights_sha256=hashlib.sha256(data).hexdigest(),
+    )

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from digan.errors import UserError
-from pipelines.evaluation.config import DETECTORS, EvaluationConfig
+from pipelines.detectors.table import DETECTORS
+from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.protocols import PROTOCOLS
 
 CACHE = "~/.cache/digan/features"

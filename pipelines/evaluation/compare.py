@@ -34,7 +34,7 @@ def evaluate_folders(
     """
     protocol = config.measured_by()
     frames = frames or protocol.frames or DEFAULT_FRAMES
-    detector = detectors.load(config, protocol.resize)
+    detector = detectors.load(config.detectors(), protocol.resize)
     if frames < detector.min_frames:
         raise UserError(f"--frames {frames}: {detector.network} needs {detector.min_frames} or more")
     reals, fakes = Folder(real, "--real", frames), Folder(fake, "--fake", frames)

@@ -75,7 +75,8 @@ def parts_of(folder: Path, protocol: Protocol, videos: int) -> tuple[Part, Part]
 
 def all_detectors(config: EvaluationConfig) -> list[Detector]:
     """The detector of ``config`` and its companions."""
-    return [detectors.load(config, config.measured_by().resize), *detectors.load_companions(config)]
+    main = detectors.load(config.detectors(), config.measured_by().resize)
+    return [main, *detectors.load_companions(config.detectors())]
 
 
 def read(folder: Path, shards_folder: Path, config: EvaluationConfig, detector: Detector) -> Reference | None:

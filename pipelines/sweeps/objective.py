@@ -93,5 +93,5 @@ def measured(folder: Path) -> list[dict[str, Any]]:
 
 def _detector(config: EvaluationConfig) -> Detector:
     if config not in _detectors:
-        _detectors[config] = detectors.load(config, config.measured_by().resize)
+        _detectors[config] = detectors.load(config.detectors(), config.measured_by().resize)
     return _detectors[config]

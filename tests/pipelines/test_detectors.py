@@ -15,7 +15,8 @@ from digan.metrics.networks import i3d
 from pipelines import detectors
 from tests.conftest import evaluation_config
 
-CONFIG = evaluation_config(videos=8, draws=2, batch_size=4)
+EVALUATION = evaluation_config(videos=8, draws=2, batch_size=4)
+CONFIG = EVALUATION.detectors()
 
 
 @pytest.fixture(scope="module")
@@ -112,4 +113,4 @@ def test_unusable_weights(make: object, message: str, tmp_path: Path) -> None:
 )
 def test_impossible_settings(change: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        replace(CONFIG, **change)  # type: ignore[arg-type]
+        replace(EVALUATION, **change)  # type: ignore[arg-type]

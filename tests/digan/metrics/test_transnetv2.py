@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from digan.metrics.networks import transnetv2
-from pipelines.detectors import transnetv2_state
+from pipelines.detectors.networks import transnetv2_state
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,9 @@ def clips(frames: int = 16) -> torch.Tensor:
 
 def test_i3d_as_torchscript(tmp_path: Path) -> None:
     sha256 = save(LikeI3D(), tmp_path / "i3d.pt")
-    config = evaluation_config(detector="i3d_torchscript", weights=str(tmp_path / "i3d.pt"), weights_sha256=sha256)
+    config = evaluation_config(
+        detector="i3d_torchscript", weights=str(tmp_path / "i3d.pt"), weights_sha256=sha256
+    ).detectors()
     squash, crop = detectors.load(config, "squash"), detectors.load(config, "crop")
     assert squash.metric_name == crop.metric_name == "fvd" and squash.digest != crop.digest
     x = clips()
@@ -67,16 +69,17 @@ def test_torchscript_runs_only_where_it_is_named(tmp_path: Path) -> None:
     sha256 = save(LikeI3D(), tmp_path / "i3d.pt")
     weights = str(tmp_path / "i3d.pt")
     with pytest.raises(UserError, match=r"is TorchScript, which carries code; .* evaluation\.detector=i3d_torchscript"):
-        detectors.load(evaluation_config(detector="i3d", weights=weights))
+        detectors.load(evaluation_config(detector="i3d", weights=weights).detectors())
     with pytest.raises(UserError, match=f"weights_sha256 must name it; this file's is {sha256}"):
-        detectors.load(evaluation_config(detector="i3d_torchscript", weights=weights))
+        detectors.load(evaluation_config(detector="i3d_torchscript", weights=weights).detectors())
     with pytest.raises(UserError, match=r"SHA-256 is .*, evaluation\.weights_sha256 says 0000"):
-        detectors.load(evaluation_config(detector="i3d_torchscript", weights=weights, weights_sha256="0" * 64))
+        wrong = evaluation_config(detector="i3d_torchscript", weights=weights, weights_sha256="0" * 64)
+        detectors.load(wrong.detectors())
     torch.save(i3d.untrained(0).state_dict(), tmp_path / "state.pt")
     sha256 = hashlib.sha256((tmp_path / "state.pt").read_bytes()).hexdigest()
     config = evaluation_config(detector="i3d_torchscript", weights=str(tmp_path / "state.pt"), weights_sha256=sha256)
     with pytest.raises(UserError, match="is not TorchScript; a state dict goes with"):
-        detectors.load(config)
+        detectors.load(config.detectors())
 
 
 def test_companions(tmp_path: Path) -> None:
@@ -84,7 +87,7 @@ def test_companions(tmp_path: Path) -> None:
     save(LikeTransformer(), tmp_path / "transformer.pt")
     torch.save(c3d.C3D(classes=5, width=1).state_dict(), tmp_path / "c3d.pt")
     listed = f"c3d={tmp_path}/c3d.pt, inception_frames={tmp_path}/frames.pt,video_transformer={tmp_path}/transformer.pt"
-    found = detectors.load_companions(evaluation_config(companions=listed))
+    found = detectors.load_companions(evaluation_config(companions=listed).detectors())
     names = [one.metric_name for one in found]
     assert names == ["inception_score", "fid_frames", "frechet_video_transformer"]
     shapes = [one.features(clips()).shape for one in found]
@@ -110,4 +113,4 @@ def test_companions(tmp_path: Path) -> None:
 def test_weights_that_are_not_c3d(make: object, message: str, tmp_path: Path) -> None:
     make(tmp_path / "c3d.pt")  # type: ignore[operator]
     with pytest.raises(UserError, match=message):
-        detectors.load_companions(evaluation_config(companions=f"c3d={tmp_path}/c3d.pt"))
+        detectors.load_companions(evaluation_config(companions=f"c3d={tmp_path}/c3d.pt").detectors())
