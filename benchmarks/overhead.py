@@ -30,9 +30,9 @@ import torch
 
 from benchmarks.line import ROOT, stage, write_params
 from digan.training.background import Ahead
+from digan.training.loop import train_step
 from digan.training.numerics import set_numerics
 from digan.training.state import TrainingState
-from digan.training.step import train_step
 from pipelines import params as parameters
 from pipelines.media.shards import PairReader, read_index
 

@@ -23,9 +23,9 @@ from digan.models.discriminator import Discriminator, minibatch_deviation
 from digan.ops.layers import LRELU_GAIN, lrelu
 from digan.seeding import generator_for
 from digan.times import draw_time_pairs
+from digan.training.loop import train_step
 from digan.training.micro import MicroBatch
 from digan.training.state import TrainingState
-from digan.training.step import train_step
 from digan.types import FramePair, Scores
 from tests.digan.plain_synthesis import plain_synthesis
 

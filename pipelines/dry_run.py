@@ -12,9 +12,9 @@ from digan.models.config import ModelConfig
 from digan.seeding import generator_for
 from digan.times import draw_time_pairs
 from digan.training.config import TrainingConfig
+from digan.training.loop import train_step
 from digan.training.numerics import set_numerics
 from digan.training.state import TrainingState
-from digan.training.step import train_step
 from digan.types import FramePair
 from pipelines.params import Params
 from pipelines.params_file import dump

@@ -8,9 +8,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import shutil
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +17,10 @@ import torch
 
 from digan.atomic import is_part
 from digan.checkpointing import write_folder
+from digan.models.config import ModelConfig
 from digan.training.state import TrainingState
+
+logger = logging.getLogger(__name__)
 
 STATE = "state.pt"
 MANIFEST = "manifest.json"
@@ -69,29 +71,15 @@ class FolderStore:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Frozen:
-    """A state at one moment, copied to the CPU, so that it can be written while the training goes on."""
-
-    clips_seen: int
-    model: dict[str, Any]
-    distance: float | None
-    tensors: dict[str, Any]
-
-
 def name_of(clips_seen: int) -> str:
     """The checkpoint's name after ``clips_seen`` clips."""
     return f"{clips_seen:010d}"
 
 
-def freeze(state: TrainingState, *, distance: float | None = None) -> Frozen:
-    """The state now; ``distance`` (lower is better) decides which checkpoint is kept as the best."""
-    return Frozen(
-        clips_seen=state.clips_seen,
-        model=state.model.to_json(),
-        distance=distance,
-        tensors=_copied(state.state_dict()),
-    )
+def capture(state: TrainingState) -> dict[str, Any]:
+    """A copy of ``state.state_dict()`` on the CPU, to be written while the training continues."""
+    copied: dict[str, Any] = _copied(state.state_dict())
+    return copied
 
 
 def _copied(value: Any) -> Any:
@@ -104,25 +92,21 @@ def _copied(value: Any) -> Any:
     return value
 
 
-def write(frozen: Frozen, store: Store, *, keep: int) -> str:
-    """Writes a checkpoint and removes all but the newest ``keep`` and the best; returns its name."""
+def write(captured: dict[str, Any], store: Store, *, model: ModelConfig, keep: int) -> str:
+    """Write what ``capture`` returned, remove all but the newest ``keep`` checkpoints, and return the new one's name."""
     memory = io.BytesIO()
-    torch.save(frozen.tensors, memory)
+    torch.save(captured, memory)
     data = memory.getvalue()
     manifest = {
         "format": FORMAT,
-        "clips_seen": frozen.clips_seen,
-        "model": frozen.model,
-        "distance": frozen.distance,
+        "clips_seen": captured["clips_seen"],
+        "model": model.to_json(),
         "sha256": {STATE: hashlib.sha256(data).hexdigest()},
     }
-    name = name_of(frozen.clips_seen)
+    name = name_of(captured["clips_seen"])
     store.write(name, {STATE: data, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()})
-    found = listed(store)
-    best = best_of(store)
-    for old in found[keep:]:
-        if old != best:
-            store.remove(old)
+    for old in listed(store)[keep:]:
+        store.remove(old)
     return name
 
 
@@ -131,21 +115,8 @@ def listed(store: Store) -> list[str]:
     return sorted((name for name in store.names() if name.isdigit()), key=int, reverse=True)
 
 
-def best_of(store: Store) -> str | None:
-    """The checkpoint with the lowest distance; the newest of equals; ``None`` where none has one."""
-    found: dict[str, float] = {}
-    for name in listed(store):
-        try:
-            distance = json.loads(store.read(name, MANIFEST))["distance"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        if isinstance(distance, float):
-            found[name] = distance
-    return min(found, key=found.__getitem__) if found else None
-
-
 def read(store: Store, name: str) -> dict[str, Any]:
-    """What ``freeze`` took, after its checksum has been compared; ``ValueError`` says what is wrong with a damaged one."""
+    """What ``capture`` returned, its checksum verified; ``ValueError`` says why a checkpoint is damaged."""
     try:
         manifest = json.loads(store.read(name, MANIFEST))
         if manifest["format"] != FORMAT:
@@ -159,12 +130,12 @@ def read(store: Store, name: str) -> dict[str, Any]:
 
 
 def newest(store: Store, *, before: int | None = None) -> tuple[str, dict[str, Any]] | None:
-    """Name and content of the newest whole checkpoint, of at most ``before`` clips; damaged ones are named on stderr."""
+    """Name and content of the newest whole checkpoint, of at most ``before`` clips; damaged ones are skipped with a warning."""
     for name in listed(store):
         if before is not None and int(name) > before:
             continue
         try:
             return name, read(store, name)
         except ValueError as reason:
-            print(f"checkpoint {name} in {store} is damaged ({reason}); using the one before it", file=sys.stderr)
+            logger.warning("checkpoint %s in %s is damaged (%s); using the one before it", name, store, reason)
     return None

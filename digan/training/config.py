@@ -14,7 +14,11 @@ MOTION_GROUP = 4  # samples over which the discriminator takes its minibatch dev
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How the networks are trained; units and sources stand beside each key in params.yaml."""
+    """How the networks are trained; params.yaml gives each key's unit and source.
+
+    ``r1_interval`` and ``generator_interval`` also scale the Adam rate and betas of D and G by k / (k + 1), whether or not the
+    penalty that they space is on.
+    """
 
     seed: int
     clips: int

@@ -22,8 +22,6 @@ from digan.types import Scores
 
 ADAM_BETAS = (0.0, 0.99)
 ADAM_EPSILON = 1e-8
-THUMBNAIL = 8  # pixels; what thumbnails.py keeps of the real pairs is part of the state
-THUMBNAIL_FEATURES = 2 * 3 * THUMBNAIL * THUMBNAIL
 MEASURED = 16  # places behind the gradients for statistics, averaged over workers in the same all-reduce
 
 
@@ -54,7 +52,6 @@ class TrainingState:
         self.generator_optimizer = _adam(self.flat_generator, training.generator_lr, training.generator_interval)
         self.discriminator_optimizer = _adam(self.flat_discriminator, training.discriminator_lr, training.r1_interval)
         self.path_length_mean = torch.zeros((), device=device)
-        self.real_moments = torch.zeros(1 + 2 * THUMBNAIL_FEATURES, dtype=torch.float64, device=device)
         self.clips_seen = 0
         self.rollbacks = 0  # how often this run has gone back to an older checkpoint
         self.low_since = -1  # clips seen when the discriminator's loss became too low; -1: it is not
@@ -88,14 +85,13 @@ class TrainingState:
             "generator_optimizer": self.generator_optimizer.state_dict(),
             "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
             "path_length_mean": self.path_length_mean,
-            "real_moments": self.real_moments,
             "clips_seen": self.clips_seen,
             "rollbacks": self.rollbacks,
             "low_since": self.low_since,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave; rates and decays are this run's, moments the saved ones."""
+        """Load what ``state_dict`` returned; Adam's rates and betas stay this run's. Unknown keys, as older versions saved, are ignored."""
         self.generator.load_state_dict(state["generator"])
         self.average.load_state_dict(state["average"])
         self.discriminator.load_state_dict(state["discriminator"])
@@ -104,6 +100,5 @@ class TrainingState:
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state[name]["state"], "param_groups": groups})
         self.path_length_mean = state["path_length_mean"].to(self.device)
-        self.real_moments = state["real_moments"].to(self.device)
         for name in ("clips_seen", "rollbacks", "low_since"):
             setattr(self, name, int(state[name]))

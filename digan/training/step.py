@@ -1,7 +1,7 @@
-"""One update of everything: generator, discriminators, now and then a penalty, then the averages (spec 'Training').
+"""The phases of one update (DIGAN, Section 3.2 and the training details in its appendix); ``loop.train_step`` gives their order.
 
-Gradients of the micro-batches of all workers are added up in flat buffers; one all-reduce a network sums them, with what is measured
-riding along behind them.
+Every phase adds up the gradients of this worker's micro-batches in a flat buffer, averages them over all workers by one all-reduce,
+which also carries the phase's metrics, and takes one Adam step.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 
 from digan.models.config import CODE_DIM
-from digan.training import thumbnails
 from digan.training.ema import ema_decay
 from digan.training.flat import FlatParameters
 from digan.training.losses import (
@@ -53,19 +52,27 @@ def _frozen(network: torch.nn.Module) -> Iterator[None]:
         network.requires_grad_(True)
 
 
-class _Update:
-    """One update by this worker's micro-batches."""
+class Update:
+    """One update by this worker's micro-batches; ``pairs`` has the real ones, one ``FramePair`` for each.
 
-    def __init__(self, state: TrainingState, micros: list[MicroBatch], world: int) -> None:
-        self.state, self.micros, self.world = state, micros, world
+    ``metrics`` gathers what the phases measure, averaged over all micro-batches.
+    """
+
+    def __init__(self, state: TrainingState, pairs: Sequence[FramePair], *, rank: int, world: int) -> None:
+        numbers = numbers_of(rank, world, state.training.micro_batches)
+        assert [pair.frames.shape[0] for pair in pairs] == [state.training.micro_batch] * len(numbers), (rank, world)
+        self.state, self.world = state, world
+        self.micros = [MicroBatch(state, pair, number) for number, pair in zip(numbers, pairs, strict=True)]
         self.metrics: dict[str, torch.Tensor] = {}
 
     def average(self, flat: FlatParameters, name: str | None = None) -> None:
+        """Average gradients and metrics over all micro-batches; the gradients' norm is a metric under ``name``."""
         flat.average(self.state.training.micro_batches, self.world)
         if name is not None:
             self.metrics[f"gradients/{name}"] = torch.linalg.vector_norm(flat.gradients)
 
     def update_generator(self) -> None:
+        """Non-saturating logistic loss of fresh fakes (Goodfellow et al., 2014), and the running mean of w."""
         state, flat = self.state, self.state.flat_generator
         flat.clear()
         for micro in self.micros:
@@ -81,10 +88,9 @@ class _Update:
         state.generator_optimizer.step()
         self.metrics["loss/generator"] = flat.extra[CODE_DIM].clone()
 
-    def penalise_path_lengths(self) -> None:
+    def penalize_path_lengths(self) -> None:
+        """Path length regularization (StyleGAN2, Section 3.2), weighted by the interval; float32, never compiled."""
         state, flat, weight = self.state, self.state.flat_generator, self.state.training.path_length_weight
-        if weight == 0 or state.step % state.training.generator_interval:
-            return
         flat.clear()
         for micro in self.micros:
             generator = micro.draws("path_length")
@@ -102,6 +108,7 @@ class _Update:
         self.metrics["loss/path_length"] = flat.extra[CODE_DIM + 1].clone()
 
     def update_discriminator(self) -> None:
+        """Logistic loss of both discriminators on fakes, real pairs and, with ``mismatch_weight``, real pairs at a wrong dt."""
         state, flat = self.state, self.state.flat_discriminator
         flat.clear()
         for micro in self.micros:
@@ -117,18 +124,14 @@ class _Update:
             logits = [scores.detach() for scores in (fake.image, fake.motion, real.image, real.motion)]
             measured = [loss.detach(), *(x.mean() for x in logits), *(x.sign().mean() for x in logits)]
             flat.extra[: len(measured)] += torch.stack(measured)
-            with torch.no_grad():
-                thumbnails.follow(state.real_moments, thumbnails.features(micro.pair.frames))
         self.average(flat, "discriminator")
         state.discriminator_optimizer.step()
         self.metrics |= dict(zip(OF_DISCRIMINATOR, flat.extra.clone(), strict=False))
 
-    def penalise_real_gradients(self) -> None:
-        """Lazy R1: its own update every ``r1_interval`` steps, its gradient times that interval; always in float32, never compiled."""
+    def penalize_real_gradients(self) -> None:
+        """Lazy R1 (Mescheder et al., 2018; StyleGAN2, Section 3.1), weighted by the interval; float32, never compiled."""
         state, flat = self.state, self.state.flat_discriminator
         gamma, interval = state.training.r1_gamma, state.training.r1_interval
-        if gamma == 0 or state.step % interval:
-            return
         flat.clear()
         for micro in self.micros:
             images, motions = (x.detach().requires_grad_() for x in micro.inputs(micro.pair, micro.draws("r1")))
@@ -141,6 +144,7 @@ class _Update:
         self.metrics["loss/r1"] = flat.extra[0].clone()
 
     def update_average(self) -> None:
+        """Move the EMA generator towards the trained one (ema.py)."""
         state, training = self.state, self.state.training
         decay = ema_decay(
             batch=training.batch_size,
@@ -156,18 +160,3 @@ class _Update:
 def numbers_of(rank: int, world: int, micro_batches: int) -> range:
     """The micro-batches of one worker; workers may have different counts, and one with none would idle."""
     return range(rank, micro_batches, world)
-
-
-def train_step(state: TrainingState, pairs: Sequence[FramePair], *, rank: int = 0, world: int = 1) -> StepMetrics:
-    """One update from this worker's real pairs: one [micro_batch, 2, 3, H, W] for each of ``numbers_of(rank, ...)``."""
-    numbers = numbers_of(rank, world, state.training.micro_batches)
-    assert [pair.frames.shape[0] for pair in pairs] == [state.training.micro_batch] * len(numbers), (rank, world)
-    micros = [MicroBatch(state, pair, number) for number, pair in zip(numbers, pairs, strict=True)]
-    update = _Update(state, micros, world)
-    update.update_generator()
-    update.penalise_path_lengths()
-    update.update_discriminator()
-    update.penalise_real_gradients()
-    update.update_average()
-    state.clips_seen += state.training.batch_size
-    return StepMetrics(values=update.metrics)

@@ -144,18 +144,20 @@ def _train(config: Assignment, rank: int, world: int) -> None:
             files = checkpointing.generator_files(state.initial_generator(training, model))
             home.write("initial_generator", files)
     generator = loop.train(
-        training=training,
-        model=model,
-        reader=reader,
-        checkpoints=store_at(storage.join(config["output"], "checkpoints")),
-        snapshot_store=store_at(storage.join(config["output"], "snapshots")),
-        rank=rank,
-        world=world,
-        device=ray.train.torch.get_device(),
-        on_progress=on_progress,
-        on_samples=on_samples,
-        on_notice=lambda text: channel.send(UserNotice(text=text)),
-        on_checkpoint=on_checkpoint if config["objective"] is not None else None,
+        loop.TrainingSpec(training=training, model=model, reader=reader),
+        loop.TrainingPlacement(
+            rank=rank,
+            world_size=world,
+            device=ray.train.torch.get_device(),
+            checkpoints=store_at(storage.join(config["output"], "checkpoints")),
+            snapshots=store_at(storage.join(config["output"], "snapshots")),
+        ),
+        loop.TrainingHooks(
+            on_progress=on_progress,
+            on_samples=on_samples,
+            on_notice=lambda text: channel.send(UserNotice(text=text)),
+            on_checkpoint=on_checkpoint if config["objective"] is not None else None,
+        ),
     )
     if rank == 0:
         home.write("generator", checkpointing.generator_files(generator))

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import multiprocessing
 
+from digan.training.loop import train_step
 from digan.training.state import TrainingState
-from digan.training.step import numbers_of, train_step
+from digan.training.step import numbers_of
 from digan.types import FramePair
 from tests.digan.test_training import CPU, MODEL, TRAINING, batch
 

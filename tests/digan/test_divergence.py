@@ -44,7 +44,7 @@ def test_a_nan_is_left_behind_with_another_seed_and_resuming_stays_exact(tmp_pat
     notices: list[str] = []
     whole = run(tmp_path / "a", training, reader=poisoned, notices=notices)
     assert torch.isfinite(whole).all()
-    assert len(notices) == 1 and "back to 16 clips with another seed" in notices[0]
+    assert len(notices) == 1 and "rolled back to 16 clips with another seed" in notices[0]
     last = checkpoint.newest(FolderStore(tmp_path / "a"))
     assert last is not None and last[1]["rollbacks"] == 1
     # stopped after the return and taken up again: the same bits
@@ -59,7 +59,7 @@ def test_what_no_seed_mends_ends(tmp_path: Path) -> None:
             pair.frames[:] = torch.nan
             yield [pair]
 
-    with pytest.raises(DivergedError, match="3 returns did not help"):
+    with pytest.raises(DivergedError, match="3 rollbacks did not recover it"):
         run(tmp_path, replace(TRAINING, on_divergence="rollback"), reader=always)
 
 

@@ -20,8 +20,8 @@ from digan.training import checkpoint, loop
 from digan.training.augment import STEPS, augment
 from digan.training.config import TrainingConfig
 from digan.training.ema import ema_decay
+from digan.training.loop import train_step
 from digan.training.state import TrainingState, initial_generator
-from digan.training.step import train_step
 from digan.types import FramePair
 
 MODEL = ModelConfig(resolution=32, channel_base=32768, channel_max=4, mapping_layers=2, modulation_rank=2, classes=0)
@@ -77,7 +77,7 @@ def beside(folder: Path) -> Path:
 
 
 def run(
-    folder: Path | checkpoint.Store,
+    folder: Path,
     training: TrainingConfig = TRAINING,
     *,
     reader: loop.Reader = reader,
@@ -85,17 +85,19 @@ def run(
     notices: list[str] | None = None,
 ) -> torch.Tensor:
     generator = loop.train(
-        training=training,
-        model=MODEL,
-        reader=reader,
-        checkpoints=folder,
-        snapshot_store=beside(folder) if isinstance(folder, Path) else folder,
-        rank=0,
-        world=1,
-        device=CPU,
-        on_progress=lambda progress: said.append(progress) if said is not None else None,
-        on_samples=lambda clips, videos: None,
-        on_notice=lambda text: notices.append(text) if notices is not None else None,
+        loop.TrainingSpec(training=training, model=MODEL, reader=reader),
+        loop.TrainingPlacement(
+            rank=0,
+            world_size=1,
+            device=CPU,
+            checkpoints=checkpoint.FolderStore(folder),
+            snapshots=checkpoint.FolderStore(beside(folder)),
+        ),
+        loop.TrainingHooks(
+            on_progress=lambda progress: said.append(progress) if said is not None else None,
+            on_samples=lambda clips, videos: None,
+            on_notice=lambda text: notices.append(text) if notices is not None else None,
+        ),
     )
     return torch.cat([value.flatten() for value in generator.state_dict().values()])
 

@@ -66,7 +66,7 @@ def test_a_sweep_from_end_to_end(tmp_path: Path) -> None:
     finish(tmp_path)
     records = Records(tmp_path / "outputs/tune")
     assert {n: t.state for n, t in records.trials.items()} == {0: FINISHED, 1: FAILED}
-    assert records.trials[1].reason.startswith("training went wrong at")
+    assert records.trials[1].reason.startswith("training diverged at")
     assert [m.clips_seen for m in records.trials[0].measures] == [80, 120]
     assert_tracked_once(tmp_path, 2)
     run = records.trials[0].run_id
