@@ -23,9 +23,9 @@ from digan.sampling import draw_latents, render
 from digan.seeding import generator_for
 from digan.times import draw_time_pairs, frame_times
 from digan.training.config import TrainingConfig
+from digan.training.loop import train_step
 from digan.training.numerics import set_numerics
 from digan.training.state import TrainingState
-from digan.training.step import train_step
 from digan.types import FramePair, Latents
 
 PRECISIONS = ("fp32", "tf32", "bf16")

@@ -26,7 +26,7 @@ def alone(connection: Connection, resolution: int, channels: int, precision: str
     import torch
 
     from benchmarks.train_step import Step
-    from digan.training.step import train_step
+    from digan.training.loop import train_step
 
     torch.set_num_threads(1)
     step = Step(resolution, channels, precision)
