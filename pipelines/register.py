@@ -1,8 +1,7 @@
-"""Stage `register`: the trained generator becomes a version of the registered model, and `champion` if it is the better
-one.
+"""Stage `register`: make the trained generator a version of the registered model, `champion` if it is the better one.
 
-The rule stands in ``services/gate.py``. The same weights never make a second version: the one that is there gets the
-newest figures and is judged again.
+``services/gate.py`` decides. Weights that are registered already get no second version; their version gets the newest
+figures and is decided again.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from digan.atomic import write_bytes
+from digan.atomic import write_json
 from digan.errors import UserError
 from pipelines import params
 from pipelines.errors import run_stage
 from pipelines.services.card import model_card
 from pipelines.services.gate import Figure
 from pipelines.services.origin import weights_digest
-from pipelines.services.registry import publish
+from pipelines.services.registry import RegistrationRequest, publish
 
 METRICS = Path("metrics/evaluation.json")
 GENERATOR = Path("outputs/evaluation/generator")  # the best snapshot, which the figures are of
@@ -30,7 +29,7 @@ RESULT = Path("outputs/register/result.json")
 
 
 def read_json(path: Path, stage: str) -> Any:
-    """The content of a file that ``stage`` has written."""
+    """Return the content of a file that ``stage`` writes."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
@@ -40,38 +39,36 @@ def read_json(path: Path, stage: str) -> Any:
 
 
 def read_figure(path: Path) -> Figure:
-    """The figure to judge by, from the metrics file of the stage `evaluate`."""
+    """Return the figure that decides, from the metrics file of the stage `evaluate`."""
     content = read_json(path, "evaluate")
     protocol = "{protocol_text}, truncation {truncation}, seed {seed}"
     return Figure.read(content, protocol, place=str(path), remedy="run `dvc repro -f evaluate`")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read params.yaml and the figures, register, write and print the result."""
+    """Read params.yaml and the figures, register the generator, write and print the result."""
     config = params.load()
-    figure = read_figure(METRICS)
-    run_id = str(read_json(RUN_FILE, "train")["run_id"])
+    figure, metrics = read_figure(METRICS), read_json(METRICS, "evaluate")
     try:
         digest = weights_digest(GENERATOR)
     except FileNotFoundError as error:
         raise UserError(f"{error.filename}: missing; run `dvc repro evaluate` first") from None
     index = json.loads(INDEX.read_text()) if INDEX.is_file() else {}
-    published = publish(
-        config.tracking,
-        name=config.registry.model,
+    name = config.registry.model
+    request = RegistrationRequest(
+        name=name,
         generator=GENERATOR,
         resolution=config.clips.resolution,
         weights_digest=digest,
         figure=figure,
-        run_id=run_id,
         margin=config.registry.margin,
-        card=model_card(config.registry.model, read_json(METRICS, "evaluate"), index, config.as_dict(), digest),
+        run_id=str(read_json(RUN_FILE, "train")["run_id"]),
+        card=model_card(name, metrics, index, config.as_dict(), digest),
     )
-    write_bytes(RESULT, (json.dumps(asdict(published), indent=2) + "\n").encode())
-    what = "registered" if published.created else "already registered"
-    print(
-        f"{what}: models:/{published.model}/{published.version} as @{published.alias}: {published.reason}", flush=True
-    )
+    result = publish(config.tracking, request)
+    write_json(RESULT, asdict(result))
+    what = "registered" if result.created else "already registered"
+    print(f"{what}: models:/{result.model}/{result.version} as @{result.alias}: {result.reason}", flush=True)
 
 
 if __name__ == "__main__":

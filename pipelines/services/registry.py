@@ -1,6 +1,4 @@
-"""The MLflow registry: a generator becomes a version, once, with tags that say what it is and the alias that it has
-earned.
-"""
+"""The MLflow registry: a generator becomes a version, once, with tags that describe it and the alias it has earned."""
 
 from __future__ import annotations
 
@@ -14,18 +12,38 @@ from typing import Any
 
 from pipelines.services.gate import CHALLENGER, CHAMPION, Figure, Verdict, judge
 from pipelines.services.provenance import git_tags
-from pipelines.services.tracking import TrackingConfig, client, finish_run, open_run, refusals, resolved
+from pipelines.services.tracking import find_run, finish_run, open_run
+from pipelines.services.tracking_store import TrackingConfig, client, refusals, resolved
 
 WEIGHTS_TAG = "weights.digest"
 DECIDED_TAG = "decided_at"  # seconds since 1970
-RACE_SECONDS = 600  # who was judged within so many seconds may be judging still
+RACE_SECONDS = 600  # a version decided within so many seconds may still be changing the alias
 ALIAS_TRIES = 20
+# MLflow's codes where its database refuses one of two that write an alias at once, or is locked.
+WRITTEN_AT_ONCE = ("BAD_REQUEST", "TEMPORARILY_UNAVAILABLE")
 CARD = "MODEL_CARD.md"
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegistrationRequest:
+    """A generator's folder to register under ``name``, and what decides its alias: ``figure`` and ``margin``.
+
+    ``run_id`` is the training's run. ``card`` is the model card in Markdown; ``{verdict}`` in it becomes the verdict.
+    """
+
+    name: str
+    generator: Path
+    resolution: int
+    weights_digest: str
+    figure: Figure
+    margin: float
+    run_id: str
+    card: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Published:
-    """The outcome; ``created`` is false where the same weights were registered before."""
+    """The result; ``created`` is false if the same weights were registered before."""
 
     model: str
     version: int
@@ -40,40 +58,28 @@ class Published:
     run_id: str
 
 
-def publish(
-    tracking: TrackingConfig,
-    *,
-    name: str,
-    generator: Path,
-    resolution: int,
-    weights_digest: str,
-    figure: Figure,
-    run_id: str,
-    margin: float,
-    card: str,
-) -> Published:
-    """Register the generator's folder under ``name`` unless these weights are there already, judge it and set its
-    alias. ``card`` is the model card, in Markdown; ``{verdict}`` in it becomes the verdict.
-    """
+def publish(tracking: TrackingConfig, request: RegistrationRequest) -> Published:
+    """Register the generator, unless a version has its weights already, and decide the version's alias anew."""
     tracking = resolved(tracking)
     mlflow = client(tracking)
+    name, figure = request.name, request.figure
     with refusals(tracking.uri):
         _ensure_model(mlflow, name)
-        version = _version_of(mlflow, name, weights_digest)
+        run_id = _run_for(tracking, request.run_id, name)
+        version = _version_of(mlflow, name, request.weights_digest)
         created = version is None
-        run_id = _run_for(tracking, run_id, name)
-        tags = {**figure.tags(), WEIGHTS_TAG: weights_digest, "run_id": run_id, **git_tags(Path.cwd())}
         if version is None:
-            logged = _log_model(tracking, generator, resolution=resolution, run_id=run_id, card=card)
+            tags = {**figure.tags(), WEIGHTS_TAG: request.weights_digest, "run_id": run_id, **git_tags(Path.cwd())}
+            logged = _log_model(mlflow, request, run_id)
             version = mlflow.create_model_version(
                 name, source=logged.artifact_location, run_id=run_id, tags=tags, model_id=logged.model_id
             ).version
         else:
             for key, value in figure.tags().items():
                 mlflow.set_model_version_tag(name, version, key, value)
-        verdict = _judge(mlflow, name, str(version), figure, margin)
+        verdict = _settle_alias(mlflow, name, str(version), figure, request.margin)
         mlflow.set_model_version_tag(name, version, "verdict", verdict.reason)
-        mlflow.update_model_version(name, str(version), description=card.replace("{verdict}", verdict.reason))
+        mlflow.update_model_version(name, str(version), description=request.card.replace("{verdict}", verdict.reason))
         mlflow.set_tag(run_id, "registered", f"{name}/{version}")
     return Published(
         model=name,
@@ -85,29 +91,27 @@ def publish(
         value=figure.value,
         data_digest=figure.data,
         detector_digest=figure.detector,
-        weights_digest=weights_digest,
+        weights_digest=request.weights_digest,
         run_id=run_id,
     )
 
 
-def _judge(mlflow: Any, name: str, version: str, figure: Figure, margin: float) -> Verdict:
-    """Decide and set the alias; a version that is the champion stays it.
+def _settle_alias(mlflow: Any, name: str, version: str, figure: Figure, margin: float) -> Verdict:
+    """Decide and set the alias of ``version``; the champion stays champion.
 
-    The registry has no way to set an alias only if nobody else has. So whoever has set it looks again at all that have
-    been judged lately, and sets it again until it stands where the rule, applied to them in the order of their numbers,
-    puts it: whoever comes last has seen all of them.
+    The registry cannot set an alias on condition that nobody else has. Each process therefore checks again, after it
+    has set the alias, all versions decided recently, until the alias is where the rule puts it when applied in the
+    order of version numbers. The last process sees all versions.
     """
-    holder = _champion(mlflow, name)
-    if holder == version:
+    base = _champion(mlflow, name)
+    if base == version:
         return Verdict(alias=CHAMPION, reason=f"is the champion already, {figure.metric} {figure.value:.4g}")
-    base = holder
-    verdict = _settle(mlflow, name, version, figure, base, margin)
+    verdict = _apply_rule(mlflow, name, version, figure, base, margin)
     mlflow.set_model_version_tag(name, version, DECIDED_TAG, str(time.time()))
-    for _ in range(20):
-        again = _settle(mlflow, name, version, figure, base, margin)
-        if again == verdict:
+    for _ in range(ALIAS_TRIES):
+        previous, verdict = verdict, _apply_rule(mlflow, name, version, figure, base, margin)
+        if verdict == previous:
             break
-        verdict = again
     if verdict.alias == CHALLENGER:
         _set_alias(mlflow, name, CHALLENGER, version)
     elif str(mlflow.get_registered_model(name).aliases.get(CHALLENGER)) == version:
@@ -115,27 +119,28 @@ def _judge(mlflow: Any, name: str, version: str, figure: Figure, margin: float) 
     return verdict
 
 
-def _settle(mlflow: Any, name: str, version: str, figure: Figure, base: str | None, margin: float) -> Verdict:
-    """Put the champion's alias where the rule puts it now; the verdict on ``version``."""
-    figures = {version: figure, **_contenders(mlflow, name, version, base)}
-    known = Figure.of_tags(mlflow.get_model_version(name, base).tags) if base is not None else None
-    champion, best, own = base, known, None
+def _apply_rule(mlflow: Any, name: str, version: str, figure: Figure, base: str | None, margin: float) -> Verdict:
+    """Set the champion's alias by the rule, starting from the champion ``base``; return the verdict on ``version``."""
+    figures = {**_contenders(mlflow, name, version, base), version: figure}
+    champion, best = base, None
+    if base is not None:
+        best = Figure.of_tags(mlflow.get_model_version(name, base).tags)
+    verdicts = {}
     for number in sorted(figures, key=int):
-        verdict = judge(figures[number], best, champion_version=champion, name=name, margin=margin)
-        if verdict.alias == CHAMPION:
+        verdicts[number] = judge(figures[number], best, champion_version=champion, name=name, margin=margin)
+        if verdicts[number].alias == CHAMPION:
             champion, best = number, figures[number]
-        own = verdict if number == version else own
-    assert own is not None
     if champion is not None and _champion(mlflow, name) != champion:
         _set_alias(mlflow, name, CHAMPION, champion)
-    if own.alias == CHAMPION and champion != version:
-        reason = f"version {champion}, registered at the same time, is better: {best.value if best else 0:.4g}"
+    if verdicts[version].alias == CHAMPION and champion != version:
+        assert best is not None
+        reason = f"version {champion}, registered at the same time, is better: {best.value:.4g}"
         return Verdict(alias=CHALLENGER, reason=reason)
-    return own
+    return verdicts[version]
 
 
 def _contenders(mlflow: Any, name: str, version: str, base: str | None) -> dict[str, Figure]:
-    """The figures of other versions that are judged right now or were within ``RACE_SECONDS``, newer than ``base``."""
+    """Return the figures of other versions newer than ``base``, undecided or decided within ``RACE_SECONDS``."""
     found = {}
     for other in mlflow.search_model_versions(f"name='{name}'"):
         number, tags = str(other.version), other.tags
@@ -149,19 +154,17 @@ def _contenders(mlflow: Any, name: str, version: str, base: str | None) -> dict[
 
 
 def _set_alias(mlflow: Any, name: str, alias: str, version: str) -> None:
-    """Set an alias. Two that set it at once make MLflow's store refuse one of them, which asks again."""
+    """Set an alias, trying again if another process writes it at the same time."""
     from mlflow.exceptions import MlflowException
 
-    for left in reversed(range(ALIAS_TRIES)):
+    for tries_left in reversed(range(ALIAS_TRIES)):
         try:
-            return mlflow.set_registered_model_alias(name, alias, version)
+            mlflow.set_registered_model_alias(name, alias, version)
+            return
         except MlflowException as error:
-            text = str(error).lower()
-            at_once = any(word in text for word in ("unique constraint", "duplicate", "integrityerror", "locked"))
-            if not left or not (at_once or error.error_code == "TEMPORARILY_UNAVAILABLE"):
+            if not tries_left or error.error_code not in WRITTEN_AT_ONCE:
                 raise
             time.sleep(random.uniform(0.05, 0.3))
-    return None
 
 
 def _champion(mlflow: Any, name: str) -> str | None:
@@ -180,31 +183,25 @@ def _ensure_model(mlflow: Any, name: str) -> None:
 
 
 def _version_of(mlflow: Any, name: str, weights_digest: str) -> str | None:
-    """The newest version with these weights."""
+    """Return the newest version with these weights."""
     versions = mlflow.search_model_versions(f"name='{name}'")
     same = [int(v.version) for v in versions if v.tags.get(WEIGHTS_TAG) == weights_digest]
     return str(max(same)) if same else None
 
 
 def _run_for(tracking: TrackingConfig, run_id: str, name: str) -> str:
-    """The training's run; a new one where the store does not know it (the training logged to another store)."""
-    from mlflow.exceptions import MlflowException
-
-    mlflow = client(tracking)
-    try:
-        return mlflow.get_run(run_id).info.run_id
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    """Return the training's run, or a new one if the training logged to another store."""
+    if find_run(tracking, run_id) is not None:
+        return run_id
     own = open_run(tracking, {}, {"mlflow.runName": f"register {name}", "trained_in": run_id}, None)
     finish_run(tracking, own)
     return own
 
 
-def _log_model(tracking: TrackingConfig, generator: Path, *, resolution: int, run_id: str, card: str) -> Any:
-    """The generator as a model of the run, in pyfunc's format; the result has ``model_id`` and ``artifact_location``.
+def _log_model(mlflow: Any, request: RegistrationRequest, run_id: str) -> Any:
+    """Log the generator to the run in pyfunc's format and return MLflow's ``LoggedModel``.
 
-    MLflow's one call for this works on global state (address, active run); these do not.
+    ``mlflow.pyfunc.log_model`` does the same, but with a store and a run that are global in the process.
     """
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
@@ -212,26 +209,25 @@ def _log_model(tracking: TrackingConfig, generator: Path, *, resolution: int, ru
 
     from pipelines.services import mlflow_model
 
-    mlflow = client(tracking)
-    run = mlflow.get_run(run_id)
-    logged = mlflow.create_logged_model(run.info.experiment_id, name="generator", source_run_id=run_id)
-    ready = False
+    experiment = mlflow.get_run(run_id).info.experiment_id
+    logged = mlflow.create_logged_model(experiment, name="generator", source_run_id=run_id)
+    status = "FAILED"
     try:
         with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*input example.*")  # the signature says what goes in
-            folder = Path(scratch) / "model"
+            warnings.simplefilter("ignore")  # about type hints and pickled code, which a loader module does without
+            folder = Path(scratch, "model")
             save_model(
                 str(folder),
                 loader_module=mlflow_model.LOADER,
-                data_path=str(generator),
-                signature=mlflow_model.signature(resolution),
+                data_path=str(request.generator),
+                signature=mlflow_model.signature(request.resolution),
                 pip_requirements=mlflow_model.requirements(),
                 mlflow_model=Model(run_id=run_id, model_id=logged.model_id, artifact_path=logged.artifact_location),
             )
-            (folder / CARD).write_text(card.replace("{verdict}", "see the version's description"))
+            (folder / CARD).write_text(request.card.replace("{verdict}", "see the version's description"))
             mlflow.log_model_artifacts(logged.model_id, str(folder))
-        ready = True
+        status = "READY"
     finally:
-        mlflow.finalize_logged_model(logged.model_id, "READY" if ready else "FAILED")
+        mlflow.finalize_logged_model(logged.model_id, status)
     mlflow.log_outputs(run_id, [LoggedModelOutput(model_id=logged.model_id, step=0)])
     return logged

@@ -30,7 +30,7 @@ def test_the_best_of_those_at_once_is_champion(values: tuple[float, ...], store:
 
     def one(version: str, value: float) -> str:
         start.wait()
-        return registry._judge(mlflow, name, version, figure(value), 1.0).alias
+        return registry._settle_alias(mlflow, name, version, figure(value), 1.0).alias
 
     with ThreadPoolExecutor(len(values)) as pool:
         aliases = list(pool.map(one, versions, values))
@@ -51,11 +51,11 @@ def test_a_stale_write_is_mended(store: Path, monkeypatch: pytest.MonkeyPatch) -
         found = looked(client, name, version, base)
         monkeypatch.setattr(registry, "_contenders", looked)
         better = mlflow.create_model_version("race-stale", source=str(store), tags=figure(4.0).tags()).version
-        assert registry._judge(mlflow, "race-stale", str(better), figure(4.0), 1.0).alias == CHAMPION
+        assert registry._settle_alias(mlflow, "race-stale", str(better), figure(4.0), 1.0).alias == CHAMPION
         return found
 
     monkeypatch.setattr(registry, "_contenders", late)
-    registry._judge(mlflow, "race-stale", worse, figure(5.0), 1.0)
+    registry._settle_alias(mlflow, "race-stale", worse, figure(5.0), 1.0)
     assert int(mlflow.get_registered_model("race-stale").aliases[CHAMPION]) == int(worse) + 1
 
 
@@ -72,5 +72,5 @@ def test_one_chosen_by_hand_is_not_replaced_by_an_older_better_one(
 
     chosen, _better = version(9.0), version(1.0)
     mlflow.set_registered_model_alias("race-hand", CHAMPION, chosen)
-    registry._judge(mlflow, "race-hand", version(10.0), figure(10.0), 1.0)
+    registry._settle_alias(mlflow, "race-hand", version(10.0), figure(10.0), 1.0)
     assert str(mlflow.get_registered_model("race-hand").aliases[CHAMPION]) == chosen
