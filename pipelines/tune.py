@@ -23,7 +23,6 @@ from pipelines.report.text_format import grouped
 from pipelines.services import origin, tracking
 from pipelines.services.cluster import ClusterConfig, connect, is_private
 from pipelines.services.provenance import run_tags
-from pipelines.sweeps import proposals
 from pipelines.sweeps.records import Records, Trial, best_of, open_records
 from pipelines.sweeps.space import Parameter
 from pipelines.sweeps.view import View
@@ -50,13 +49,14 @@ def sweep(params: Params, *, shards: Path, output: Path) -> Records:
     Errors: ``UserError`` for what can never work, before anything starts.
     """
     from pipelines.media.shards import read_index
+    from pipelines.sweeps import search_algorithm
 
     parameters = params.sweep()
     shards, output = shards.absolute(), output.absolute()
     index = read_index(shards)
     with origin.sole_writer(output):
         records, notes = open_records(output, _settings(params, index.digest))
-        total = proposals.count(params.tune, parameters)
+        total = search_algorithm.count(params.tune, parameters)
         left = [n for n in range(total) if n not in records.trials or not records.trials[n].ended]
         for note in notes:
             print(f"tune: {note}", flush=True)
@@ -150,13 +150,15 @@ def _fit(
     view: View,
     scratch: Path,
 ) -> None:
-    """Ray Tune runs the trials that are left."""
+    """Run the trials that are left with Ray Tune."""
     import random
 
     from ray import tune
 
-    from pipelines.sweeps import runs
-    from pipelines.sweeps.ray_side import NUMBER, Events, Proposals, Sweep, scheduler
+    from pipelines.sweeps import runs, search_algorithm
+    from pipelines.sweeps.callbacks import TrialEvents
+    from pipelines.sweeps.schedulers import scheduler
+    from pipelines.sweeps.sweep_driver import NUMBER, SweepDriver
     from pipelines.sweeps.trial import trainable
 
     params: Params = setting.params
@@ -168,38 +170,35 @@ def _fit(
     for known in records.begun():
         if known.ended:  # a driver that was killed in between may not have said so
             ended(known)
-    state = Sweep(
+    driver = SweepDriver(
         config=tuned,
         parameters=parameters,
         length=tuned.length(params.training.clips),
         records=records,
         pending=list(left),
-        propose=lambda number: proposals.propose(tuned, parameters, number, records.begun()),
+        propose=lambda number: search_algorithm.propose(tuned, parameters, number, records.begun()),
         on_end=ended,
         on_change=view.renew,
-        metric=setting.metric,
     )
     random.seed(tuned.seed)  # population-based training draws from the global state
     population = {"param_space": {NUMBER: tune.grid_search(left)}} if setting.population else {}
-    searched = {} if setting.population else {"search_alg": Proposals(state), "num_samples": len(left)}
-    tuner = tune.Tuner(
+    searched = (
+        {} if setting.population else {"search_alg": search_algorithm.TrialSearcher(driver), "num_samples": len(left)}
+    )
+    tune.Tuner(
         tune.with_resources(trainable(setting), DRIVER),
         tune_config=tune.TuneConfig(
-            scheduler=scheduler(state), max_concurrent_trials=concurrency, reuse_actors=False, **searched
+            scheduler=scheduler(driver), max_concurrent_trials=concurrency, reuse_actors=False, **searched
         ),
         run_config=tune.RunConfig(
             name="sweep",
             storage_path=str(scratch),
             failure_config=tune.FailureConfig(max_failures=tuned.max_failures),
-            callbacks=[Events(state)],
+            callbacks=[TrialEvents(driver)],
             verbose=0,
         ),
         **population,
-    )
-    try:
-        tuner.fit()
-    finally:
-        state.reservations.give_back(everything=True)
+    ).fit()
 
 
 @contextmanager
@@ -208,9 +207,9 @@ def _cluster(params: Params) -> Iterator[tuple[Path, int]]:
     before = {name: os.environ.get(name) for name in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a trial's death is told by its line, its traceback kept
-    warnings.filterwarnings("ignore", message="Consider boosting PBT performance", category=UserWarning)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\.tune")  # a hint on PBT's speed
     try:
-        with connect(_room(params)) as scratch:
+        with connect(_room(params), dashboard=True) as scratch:
             yield scratch, _concurrency(params)
     finally:
         for name, value in before.items():

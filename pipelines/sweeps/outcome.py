@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from digan.atomic import write_bytes
 from pipelines.media.write import write_csv
@@ -24,7 +25,8 @@ class Importance:
     """How the objective goes with one parameter over ``trials`` trials, all at the same clips.
 
     ``strength`` is Spearman's rank correlation for a number (its sign says which way; negative: more is better), and for a choice
-    the correlation ratio, from 0 to 1. ``chance`` is the share of shuffled orders that go as far.
+    the correlation ratio of the ranks, from 0 to 1. ``chance`` is the share of orders of the values, all or 999 random ones,
+    in which the parameter's strength is at least as large.
     """
 
     name: str
@@ -73,27 +75,28 @@ def importances(trials: Sequence[Trial], parameters: Sequence[Parameter], *, see
         if len(set(map(str, given))) < 2:
             continue
         strength = _strength(given, values)
-        rng = np.random.default_rng(seed)
-        shuffled = [abs(_strength(given, rng.permutation(values))) for _ in range(999)]
-        chance = (1 + sum(s >= abs(strength) - 1e-12 for s in shuffled)) / 1000
+        test = stats.permutation_test(
+            (values,),
+            lambda shuffled, given=given: abs(_strength(given, shuffled)),
+            permutation_type="pairings",
+            alternative="greater",
+            vectorized=False,
+            n_resamples=999,
+            random_state=np.random.default_rng(seed),
+        )
+        chance = float(test.pvalue)
         found.append(Importance(name=p.name, strength=strength, chance=chance, trials=len(first), at_clips=clips))
     return sorted(found, key=lambda i: -abs(i.strength))
 
 
 def _strength(given: Sequence[Any], values: np.ndarray) -> float:
-    ranks = _ranks(values)
+    if np.ptp(values) == 0:
+        return 0.0
     if all(isinstance(g, int | float) and not isinstance(g, bool) for g in given):
-        mine = _ranks(np.array(given, float))
-        return float(np.corrcoef(mine, ranks)[0, 1])
-    groups = [ranks[[str(g) == name for g in given]] for name in sorted(set(map(str, given)))]
-    between = sum(len(g) * (g.mean() - ranks.mean()) ** 2 for g in groups)
-    total = float(((ranks - ranks.mean()) ** 2).sum())
-    return math.sqrt(between / total) if total else 0.0
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, equal values sharing their mean."""
-    return np.array([(values < v).sum() + ((values == v).sum() + 1) / 2 for v in values])
+        return float(stats.spearmanr(given, values).statistic)
+    groups = [values[[str(g) == name for g in given]] for name in sorted(set(map(str, given)))]
+    # Kruskal and Wallis' statistic is the squared correlation ratio of the ranks, times one less than their number.
+    return math.sqrt(stats.kruskal(*groups).statistic / (len(values) - 1))
 
 
 def write(records: Records, parameters: Sequence[Parameter], metric: str, total: int) -> None:

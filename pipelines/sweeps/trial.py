@@ -23,8 +23,8 @@ from pipelines.report.logbook import LOG, mend_log
 from pipelines.services import origin, tracking
 from pipelines.services.worker_messages import TrialMeasured
 from pipelines.sweeps import objective, runs
-from pipelines.sweeps.ray_side import CLIPS, NUMBER, OBJECTIVE
 from pipelines.sweeps.records import ADOPTED
+from pipelines.sweeps.sweep_driver import CLIPS, NUMBER, OBJECTIVE
 
 PATIENCE = 60.0  # seconds that a trial waits until a dying predecessor has let go of its folder
 SOURCE = "trial.json"

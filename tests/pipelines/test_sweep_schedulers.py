@@ -23,9 +23,9 @@ def config(**changes: Any) -> TuneConfig:
 
 def driver(records: Records, pending: list[int], **changes: Any) -> Any:
     """The driver's side of a sweep whose trials are played by hand."""
-    from pipelines.sweeps.ray_side import Sweep
+    from pipelines.sweeps.sweep_driver import SweepDriver
 
-    return Sweep(
+    return SweepDriver(
         config=config(**changes),
         parameters=[GAMMA],
         length=LENGTH,
@@ -34,21 +34,13 @@ def driver(records: Records, pending: list[int], **changes: Any) -> Any:
         propose=lambda number: {"training.r1_gamma": 0.5 + number},
         on_end=lambda ended: None,
         on_change=lambda: None,
-        metric="measure",
     )
-
-
-class _RayTrial(SimpleNamespace):
-    """What the schedulers see of one of Ray's trials."""
-
-    __hash__ = object.__hash__
 
 
 def launch(scheduler: Any, number: int) -> Any:
-    kept = SimpleNamespace(checkpoint_manager=SimpleNamespace(checkpoint_config=SimpleNamespace(num_to_keep=None)))
-    one = _RayTrial(
-        trial_id=f"ray{number}", config={"number": number}, status="RUNNING", experiment_tag="", run_metadata=kept
-    )
+    from ray.tune.experiment import Trial
+
+    one = Trial("digan", stub=True, config={"number": number})
     scheduler.on_trial_add(SimpleNamespace(search_alg=None), one)
     return one
 
@@ -62,75 +54,54 @@ def records(tmp_path: Path) -> Records:
     return open_records(tmp_path / "tune", {"tune": {"seed": 0}})[0]
 
 
-def test_asha_stops_the_worse_with_its_reason_and_remembers_after_a_restart(records: Records) -> None:
-    from pipelines.sweeps.ray_side import scheduler
+def test_asha_stops_worse_trials_with_a_reason(records: Records) -> None:
+    from pipelines.sweeps.schedulers import scheduler
 
-    sweep = driver(records, [0, 1, 2, 3], scheduler="asha", reduction=2.0)
-    asha = scheduler(sweep)
-    decisions = []
+    asha = scheduler(driver(records, [0, 1, 2, 3], scheduler="asha", reduction=2.0))
+    decisions = [
+        asha.on_trial_result(None, launch(asha, number), result(INTERVAL, value))
+        for number, value in enumerate([50.0, 60.0, 40.0, 46.0])
+    ]
+    assert decisions == ["CONTINUE", "STOP", "CONTINUE", "CONTINUE"]
+    assert records.trials[1].state == STOPPED
+    assert records.trials[1].reason == "asha: 60 at 80 clips is not among the best 1/2 there (1 other trial, best 50)"
+
+
+def test_asha_names_the_rung_that_a_trial_fails_at(records: Records) -> None:
+    from pipelines.sweeps.schedulers import scheduler
+
+    asha = scheduler(driver(records, [0, 1], scheduler="asha", reduction=2.0))
+    first, second = launch(asha, 0), launch(asha, 1)
+    for clips, values in ((INTERVAL, (60.0, 50.0)), (2 * INTERVAL, (10.0, 45.0))):
+        decisions = [
+            asha.on_trial_result(None, t, result(clips, v)) for t, v in zip((first, second), values, strict=True)
+        ]
+    assert decisions == ["CONTINUE", "STOP"]
+    assert records.trials[1].reason == "asha: 45 at 160 clips is not among the best 1/2 there (1 other trial, best 10)"
+
+
+def test_asha_compares_with_the_trials_of_earlier_launches(records: Records) -> None:
+    """Both those that have ended and those that are continued."""
+    from pipelines.sweeps.schedulers import scheduler
+
+    asha = scheduler(driver(records, [0, 1, 2, 3], scheduler="asha", reduction=2.0))
     for number, value in enumerate([50.0, 60.0, 40.0]):
-        sweep.next()
-        decisions.append(asha.on_trial_result(None, launch(asha, number), result(INTERVAL, value)))
-    assert decisions == ["CONTINUE", "STOP", "CONTINUE"]
-    reason = records.trials[1].reason
-    assert records.trials[1].state == STOPPED and "60 at 80 clips is worse than 50" in reason
+        asha.on_trial_result(None, launch(asha, number), result(INTERVAL, value))
+    before = records.trials[1]
 
     again = Records(records.folder)  # all that a new driver has
-    fresh = driver(again, [0, 2, 3], scheduler="asha", reduction=2.0)
-    reborn = scheduler(fresh)
-    taken_up = launch(reborn, 0)  # its cutoff was passed before: replaying it changes nothing
-    assert reborn.on_trial_result(None, taken_up, result(INTERVAL, 50.0)) == "CONTINUE"
-    late = launch(reborn, 3)
-    assert reborn.on_trial_result(None, late, result(INTERVAL, 55.0)) == "STOP"
-    assert "cutoff of 3 trials" in again.trials[3].reason
-    assert again.trials[1] == records.trials[1]
-
-
-def test_asha_judges_those_again_who_came_first(records: Records) -> None:
-    from pipelines.sweeps.ray_side import scheduler
-
-    sweep = driver(records, list(range(5)), scheduler="asha", reduction=3.0)
-    asha = scheduler(sweep)
-    running = {}
-
-    def comes(number: int, clips: int, value: float) -> str:
-        if number not in running:
-            sweep.next()
-            running[number] = launch(asha, number)
-        decision: str = asha.on_trial_result(None, running[number], result(clips, value))
-        return decision
-
-    assert comes(0, INTERVAL, 60.0) == "CONTINUE"  # nobody to compare with
-    assert comes(1, INTERVAL, 50.0) == "CONTINUE"
-    assert comes(0, 2 * INTERVAL, 10.0) == "STOP"  # as it would have been, had it come second
-    assert "60 at 80 clips is worse than" in records.trials[0].reason and "by now" in records.trials[0].reason
-    assert comes(2, INTERVAL, 40.0) == "CONTINUE"
-    assert comes(1, 2 * INTERVAL, 45.0) == "STOP"  # of three trials one goes on
-    assert comes(2, 2 * INTERVAL, 39.0) == "CONTINUE"
-    assert comes(3, INTERVAL, 48.0) == "STOP"
-    assert comes(2, 3 * INTERVAL, 38.0) == "CONTINUE"
-
-
-def test_asha_lets_the_best_of_the_highest_rung_go_on(records: Records) -> None:
-    """Though others were better where it began: else all of a sweep's trials could be stopped."""
-    from pipelines.sweeps.ray_side import scheduler
-
-    sweep = driver(records, list(range(3)), scheduler="asha", reduction=2.0)
-    asha = scheduler(sweep)
-    decisions = []
-    sweep.next()
-    first = launch(asha, 0)
-    for clips, value in ((INTERVAL, 60.0), (2 * INTERVAL, 10.0)):
-        decisions.append(asha.on_trial_result(None, first, result(clips, value)))
-    for number, value in ((1, 50.0), (2, 40.0)):
-        sweep.next()
-        decisions.append(asha.on_trial_result(None, launch(asha, number), result(INTERVAL, value)))
-    decisions.append(asha.on_trial_result(None, first, result(2 * INTERVAL + 8, 9.0)))
-    assert decisions == ["CONTINUE"] * 5
+    resumed = scheduler(driver(again, [0, 2, 3, 4], scheduler="asha", reduction=2.0))
+    continued = launch(resumed, 0)
+    assert resumed.on_trial_result(None, continued, result(INTERVAL, 50.0)) == "CONTINUE"  # reported a second time
+    launch(resumed, 2)
+    assert resumed.on_trial_result(None, launch(resumed, 3), result(INTERVAL, 55.0)) == "STOP"  # cutoff of 50, 60, 40
+    assert "3 other trials, best 40" in again.trials[3].reason
+    assert resumed.on_trial_result(None, launch(resumed, 4), result(INTERVAL, 49.0)) == "CONTINUE"
+    assert again.trials[1] == before
 
 
 def test_a_failed_trial_keeps_its_reason_and_the_others_go_on(records: Records) -> None:
-    from pipelines.sweeps.ray_side import scheduler
+    from pipelines.sweeps.schedulers import scheduler
 
     sweep = driver(records, [0, 1], scheduler="none")
     plain = scheduler(sweep)
@@ -144,7 +115,7 @@ def test_a_failed_trial_keeps_its_reason_and_the_others_go_on(records: Records) 
 
 
 def test_the_budget_ends_a_sweep(records: Records) -> None:
-    from pipelines.sweeps.ray_side import scheduler
+    from pipelines.sweeps.schedulers import scheduler
 
     sweep = driver(records, [0, 1], scheduler="none", budget=150)
     plain = scheduler(sweep)
@@ -157,7 +128,7 @@ def test_the_budget_ends_a_sweep(records: Records) -> None:
 
 
 def test_measures_are_kept_once(records: Records) -> None:
-    from pipelines.sweeps.ray_side import scheduler
+    from pipelines.sweeps.schedulers import scheduler
 
     plain = scheduler(driver(records, [0], scheduler="none"))
     one = launch(plain, 0)
@@ -168,15 +139,26 @@ def test_measures_are_kept_once(records: Records) -> None:
     assert [m.clips_seen for m in records.trials[0].measures] == [80, 160]
 
 
-def test_population_keeps_its_numbers_and_stays_in_range(records: Records) -> None:
-    from pipelines.sweeps.ray_side import Population
+def test_population_keeps_a_trials_number_and_the_ranges(records: Records) -> None:
+    from pipelines.sweeps.schedulers import Population
 
-    pbt = Population(driver(records, [0, 1], scheduler="pbt", search="random"))
-    donor, taker = launch(pbt, 0), launch(pbt, 1)
-    donor.config["training.r1_gamma"] = 9.9
-    seen = set()
-    for _ in range(60):
-        new, _ = pbt._get_new_config(taker, donor)
-        assert new["number"] == 1 and 0.1 <= new["training.r1_gamma"] <= 10.0
-        seen.add(new["training.r1_gamma"])
-    assert len(seen) > 2
+    population = Population(driver(records, [0, 1], scheduler="pbt", search="random"))
+    donor, reporting = launch(population, 0), launch(population, 1)
+    population.on_trial_result(None, reporting, result(INTERVAL // 2, 9.0))  # before the first perturbation
+    for mutated, expected in ((11.0, 10.0), (0.05, 0.1), (1.23456, 1.235)):
+        config = population.explore({**donor.config, "training.r1_gamma": mutated})
+        assert config == {"number": 1, "training.r1_gamma": expected}
+
+
+def test_search_hands_out_each_pending_trial_once(records: Records) -> None:
+    from ray.tune.search import Searcher
+
+    from pipelines.sweeps.search_algorithm import TrialSearcher
+
+    searcher = TrialSearcher(driver(records, [1, 2]))
+    suggested = [searcher.suggest(f"ray{n}") for n in range(3)]
+    assert suggested == [
+        {"number": 1, "training.r1_gamma": 1.5},
+        {"number": 2, "training.r1_gamma": 2.5},
+        Searcher.FINISHED,
+    ]

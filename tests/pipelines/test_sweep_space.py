@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from digan.errors import UserError
 from pipelines import params
-from pipelines.sweeps import proposals, space
+from pipelines.sweeps import search_algorithm, space
 from pipelines.sweeps.records import FINISHED, STOPPED, Measure, Trial
 from pipelines.sweeps.space import Parameter
 from tests.conftest import ROOT, WriteParams
@@ -145,8 +145,8 @@ def test_optuna_repeats_itself_and_learns(write_params: WriteParams) -> None:
     """The proposals of TPE lie nearer to the optimum than random ones; the same knowledge gives the same proposal."""
     config = params.load(write_params({"tune.search": "optuna"})).tune
     trials = known(lambda gamma: abs(math.log10(gamma) - 0.5), 24)
-    proposed = [proposals.propose(config, RANGES[:1], number, trials) for number in range(24, 34)]
-    assert proposed == [proposals.propose(config, RANGES[:1], number, trials) for number in range(24, 34)]
+    proposed = [search_algorithm.propose(config, RANGES[:1], number, trials) for number in range(24, 34)]
+    assert proposed == [search_algorithm.propose(config, RANGES[:1], number, trials) for number in range(24, 34)]
     assert len({row["training.r1_gamma"] for row in proposed}) == 10
     distance = [abs(math.log10(float(row["training.r1_gamma"])) - 0.5) for row in proposed]
     drawn = [abs(math.log10(float(t.values["training.r1_gamma"])) - 0.5) for t in trials]

@@ -1,4 +1,4 @@
-"""Which configuration a trial gets. Equal seeds and equal knowledge give equal proposals, so a sweep can be taken up anywhere."""
+"""Values of a sweep's trials. The same seed and the same earlier trials give the same values, so a sweep can be resumed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,42 @@ import math
 import warnings
 from typing import Any
 
+from ray.tune.search import Searcher
+
 from pipelines.sweeps import space
 from pipelines.sweeps.config import TuneConfig
 from pipelines.sweeps.records import FAILED, FINISHED, STOPPED, Trial
 from pipelines.sweeps.space import Parameter, Value
+from pipelines.sweeps.sweep_driver import NUMBER, OBJECTIVE, SweepDriver
 
 STARTUP = 5  # random trials before TPE models anything
+
+
+class TrialSearcher(Searcher):
+    """Suggests the pending trials, each only when there is room for it, so that TPE learns from all earlier ones.
+
+    Nothing is saved with Ray: the sweep's own state says which trials are left.
+    """
+
+    def __init__(self, driver: SweepDriver) -> None:
+        super().__init__(metric=OBJECTIVE, mode="min")
+        self.driver = driver
+
+    def suggest(self, trial_id: str) -> Any:
+        """Return the next trial's number and values, ``Searcher.FINISHED`` if none is left."""
+        number = self.driver.next()
+        if number is None:
+            return Searcher.FINISHED
+        return {NUMBER: number, **self.driver.values_of(number)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Do nothing: the scheduler has recorded the result."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing."""
 
 
 def count(config: TuneConfig, parameters: list[Parameter]) -> int:
@@ -20,7 +50,7 @@ def count(config: TuneConfig, parameters: list[Parameter]) -> int:
 
 
 def propose(config: TuneConfig, parameters: list[Parameter], number: int, known: list[Trial]) -> dict[str, Value]:
-    """The configuration of trial ``number``; TPE learns from the ``known`` trials before it."""
+    """Return the values of trial ``number``; TPE learns from those ``known`` trials that have a smaller number."""
     if config.search == "grid":
         return space.grid(parameters)[number]
     if config.search == "random" or number < STARTUP:
@@ -34,13 +64,11 @@ def _tpe(seed: int, parameters: list[Parameter], number: int, known: list[Trial]
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     distributions = {p.name: _distribution(p) for p in parameters}
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    sampler = optuna.samplers.TPESampler(
-        seed=1_000_003 * seed + number,
-        n_startup_trials=0,
-        multivariate=True,
-        constant_liar=True,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.TPESampler(
+            seed=1_000_003 * seed + number, n_startup_trials=0, multivariate=True, constant_liar=True
+        )
     study = optuna.create_study(direction="minimize", sampler=sampler)
     for trial in sorted(known, key=lambda t: t.number):
         state, value = TrialState.RUNNING, None
