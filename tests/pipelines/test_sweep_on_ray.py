@@ -19,9 +19,10 @@ from pipelines import params
 from pipelines.sweeps.records import (
     FAILED,
     FINISHED,
+    STOPPED,
     Records,
 )
-from tests.pipelines.small_sweep import write_sweep
+from tests.pipelines.small_sweep import INTERVAL, write_sweep
 
 
 def stage(folder: Path, **environment: str) -> subprocess.Popen[str]:
@@ -137,6 +138,24 @@ def test_a_trial_that_dies_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     assert only.state == FINISHED and only.starts == 2 and only.clips == 2000
     assert [m.clips_seen for m in only.measures] == list(range(200, 2001, 200))
     assert_tracked_once(tmp_path, 1)
+
+
+@pytest.mark.slow
+def test_stopped_and_killed_trials_leave_their_room_to_the_next(tmp_path: Path) -> None:
+    """One core: each trial can start only when Ray has taken back what the trial before had reserved."""
+    space = {"training.generator_lr": {"grid": [0.002, 1e-7, 1e-8]}}
+    write_sweep(tmp_path, space, search="grid", scheduler="asha", concurrency=1, reduction=2.0, clips=2 * INTERVAL)
+    process = stage(tmp_path)
+    log = tmp_path / "outputs/tune/trials/000/train/log.jsonl"
+    end = time.monotonic() + 120
+    while time.monotonic() < end and not log.is_file():
+        time.sleep(0.1)
+    for trial in ray_processes(process):
+        if "ImplicitFunc" in " ".join(trial.cmdline()):
+            trial.kill()
+    assert process.wait(timeout=400) == 0, (tmp_path / "said.txt").read_text()
+    trials = Records(tmp_path / "outputs/tune").begun()
+    assert [(t.state, t.starts) for t in trials] == [(FINISHED, 2), (STOPPED, 1), (STOPPED, 1)]
 
 
 @pytest.mark.slow
