@@ -14,17 +14,18 @@ import statistics
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines import params, tune
+from pipelines import params
 from pipelines.params import Params
 from pipelines.report.text_format import grouped
 from pipelines.sweeps.records import Records, best_of
+from pipelines.sweeps.sweep import run_sweep
 
 INTERVALS = 12  # measures a whole trial: rungs at 1/12, 3/12 and 9/12 with reduction 3
 
 
 def run(base: Params, shards: Path, output: Path, **changes: object) -> Records:
     """One sweep in ``output``; a finished one is read."""
-    return tune.sweep(replace(base, tune=replace(base.tune, **changes)), shards=shards, output=output)  # type: ignore[arg-type]
+    return run_sweep(replace(base, tune=replace(base.tune, **changes)), shards=shards, output=output)  # type: ignore[arg-type]
 
 
 def judge(base: Params, shards: Path, output: Path, values: dict[str, object], seeds: int) -> list[float]:

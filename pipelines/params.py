@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_origin, get_type_hints
 
@@ -89,52 +89,6 @@ class Params:
                 f"at least {I3D_FRAMES} frames; try 16, or another detector"
             )
         space.parse(self.tune.space, self.as_dict())
-
-    def sweep(self) -> list[space.Parameter]:
-        """What a sweep varies. Every value at which a range ends must be one that params.yaml could hold (``UserError``)."""
-        length = self.tune.length(self.training.clips)
-        if not self.tune.space:
-            raise UserError(
-                "tune.space: is empty; name what varies, such as training.r1_gamma: {loguniform: [0.1, 10]}"
-            )
-        if self.tune.interval > length:
-            raise UserError(
-                f"tune.interval={self.tune.interval}: is longer than a trial of {length} clips; try {max(length // 4, 1)}"
-            )
-        self.for_trial({})
-        parameters = space.parse(self.tune.space, self.as_dict())
-        if self.tune.search == "grid":
-            space.grid(parameters)
-        for parameter in parameters:
-            if self.tune.scheduler == "pbt" and not parameter.name.startswith("training."):
-                raise UserError(
-                    f"tune.space.{parameter.name}: cannot vary with tune.scheduler=pbt, whose trials take over each "
-                    "other's weights; set tune.scheduler=asha"
-                )
-            for value in space.ends(parameter):
-                try:
-                    self.for_trial({parameter.name: value})
-                except UserError as error:
-                    raise UserError(f"tune.space.{error}") from None
-        return parameters
-
-    def for_trial(self, values: Mapping[str, Any]) -> Params:
-        """The parameters of a trial of the sweep: ``values`` by dotted name, and its length, rhythm and workers."""
-        sections: dict[str, dict[str, Any]] = {
-            "training": {
-                "clips": self.tune.length(self.training.clips),
-                "checkpoint_interval": self.tune.interval,
-                "sample_interval": self.tune.length(self.training.clips),
-                "snapshot_interval": self.tune.length(self.training.clips),
-                "on_divergence": "stop",  # such a trial has failed; the sweep goes on
-            },
-            "cluster": {"workers": self.tune.workers},
-            "tune": {"space": {}},
-        }
-        for name, value in values.items():
-            section, _, key = name.partition(".")
-            sections.setdefault(section, {})[key] = value
-        return replace(self, **{name: replace(getattr(self, name), **part) for name, part in sections.items()})
 
     def training_job(self) -> TrainingJob:
         """What ``training_driver.train`` needs of it."""

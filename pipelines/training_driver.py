@@ -65,11 +65,12 @@ class TrainingJob:
 class TrialHooks:
     """What makes a training a trial of a sweep: it is measured at its checkpoints, where it waits for permission to continue.
 
-    ``objective`` runs in rank 0's process, ``on_measured`` in the driver; an exception there ends the training. ``gpu_share``
-    is the part of a GPU that a worker gets; ``run_file`` names the run in MLflow.
+    ``objective`` runs in rank 0's process, ``on_started`` and ``on_measured`` in the driver; an exception there ends the
+    training. ``gpu_share`` is the part of a GPU that a worker gets; ``run_file`` names the run in MLflow.
     """
 
     objective: Callable[[int, Generator], dict[str, float]]
+    on_started: Callable[[WorkerStarted], object]
     on_measured: Callable[[TrialMeasured], None]
     gpu_share: float
     run_file: Path
@@ -245,6 +246,8 @@ class MessageHandler:
             restart = f"restart {self.starts - 1} of at most {self.max_failures}"
             self._display.message(f"resuming from the latest checkpoint{shared}, {restart}")
         self._workers = message.workers
+        if self._trial:
+            self._trial.on_started(message)
 
 
 def _run(fit: Callable[[], object], messages: WorkerMessages, handler: MessageHandler) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,17 +118,17 @@ def is_private(config: ClusterConfig) -> bool:
 
 
 @contextmanager
-def connect(config: ClusterConfig, *, dashboard: bool = False) -> Iterator[Path]:
+def connect(config: ClusterConfig, *, environment: Mapping[str, str] | None = None) -> Iterator[Path]:
     """Connect to the configured Ray cluster; the value is a folder for Ray's own files, removed when the block ends.
 
-    ``dashboard`` starts Ray's dashboard with a private cluster; Ray Train needs it to free the resources of killed trainings.
+    ``environment`` holds further variables for as long as the cluster is in use.
     A connection that is already open (a test's, a sweep's) is used and left open. Errors: ``UserError`` where there is no
     cluster at the address or it can never place the workers.
     """
     import ray
 
     address = config.address or os.environ.get("RAY_ADDRESS", "")
-    wanted = ENVIRONMENT | (ELASTIC_ENVIRONMENT if config.elastic else {})
+    wanted = {**ENVIRONMENT, **(ELASTIC_ENVIRONMENT if config.elastic else {}), **(environment or {})}
     with _environment(wanted), _scratch() as folder:
         if ray.is_initialized():
             _check_capacity(config, ray.cluster_resources(), "the cluster in use")
@@ -140,13 +140,13 @@ def connect(config: ClusterConfig, *, dashboard: bool = False) -> Iterator[Path]
                     _join(address)
                     _check_capacity(config, ray.cluster_resources(), f"the cluster at {address}")
                 else:
-                    _start(config, folder, dashboard)
+                    _start(config, folder)
             yield folder
         finally:
             ray.shutdown()
 
 
-def _start(config: ClusterConfig, folder: Path, dashboard: bool) -> None:
+def _start(config: ClusterConfig, folder: Path) -> None:
     """Start a private cluster on this machine."""
     import ray
 
@@ -156,7 +156,7 @@ def _start(config: ClusterConfig, folder: Path, dashboard: bool) -> None:
         address="local",
         num_cpus=int(here["CPU"]),
         num_gpus=min(config.workers * config.gpus_per_worker, int(here["GPU"])),
-        include_dashboard=dashboard,
+        include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
         _temp_dir=str(folder),
         **QUIET,

@@ -77,16 +77,9 @@ def fault_of(error: Exception, rank: int) -> WorkerFailed:
     return WorkerFailed(kind="bug", rank=rank, text="".join(traceback.format_exception(error)))
 
 
-def _placement() -> str:
-    """Ray's id of what is reserved for this worker group, empty outside of one."""
-    from ray.util import get_current_placement_group
-
-    group = get_current_placement_group()
-    return group.id.hex() if group else ""
-
-
 def _train(config: Assignment, rank: int, world: int) -> None:
     import ray.train.torch
+    import ray.util
     import torch
 
     from digan import checkpointing
@@ -139,7 +132,7 @@ def _train(config: Assignment, rank: int, world: int) -> None:
         channel.wait_for(clips_seen, patience=VERDICT)
 
     if rank == 0:
-        channel.send(WorkerStarted(workers=world, placement=_placement()))
+        channel.send(WorkerStarted(workers=world, placement=ray.util.get_current_placement_group()))
         if "initial_generator" not in home.names():
             files = checkpointing.generator_files(state.initial_generator(training, model))
             home.write("initial_generator", files)

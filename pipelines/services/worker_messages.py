@@ -20,10 +20,10 @@ REPLY_TIMEOUT = 30.0  # seconds
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerStarted:
-    """Rank 0 of a worker group has started; ``workers`` is the size of the group, ``placement`` the id of its resources."""
+    """Rank 0 of a worker group has started; ``workers`` is the size of the group, ``placement`` its Ray placement group."""
 
     workers: int
-    placement: str = ""
+    placement: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -17,14 +18,15 @@ from typing import Any
 
 from digan.atomic import write_json
 from digan.errors import UserError
+from digan.training.config import TrainingConfig
 from pipelines import training_driver
-from pipelines.params import Params
 from pipelines.report.logbook import LOG, mend_log
 from pipelines.services import origin, tracking
 from pipelines.services.worker_messages import TrialMeasured
 from pipelines.sweeps import objective, runs
 from pipelines.sweeps.records import ADOPTED
 from pipelines.sweeps.sweep_driver import CLIPS, NUMBER, OBJECTIVE
+from pipelines.sweeps.trial_config import SweepSections, for_trial, trial_length
 
 PATIENCE = 60.0  # seconds that a trial waits until a dying predecessor has let go of its folder
 SOURCE = "trial.json"
@@ -32,21 +34,25 @@ SOURCE = "trial.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """All that the trials of a sweep share; it travels to wherever Ray puts them. ``private`` is the driver's word on its cluster."""
+    """What the trials of a sweep share; it is sent to their processes."""
 
-    params: Params
+    sections: SweepSections
     shards: str
     folder: str
     reference: str
     metric: str
     sweep_id: str
     parent: str
-    population: bool
-    private: bool
     tags: dict[str, str]
+    keeper: Any = None  # the actor of placement_keeper.py
+
+    @property
+    def population(self) -> bool:
+        """Whether trials adopt each other's checkpoints."""
+        return self.sections.tune.scheduler == "pbt"
 
     def trial_folder(self, number: int) -> Path:
-        """Where a trial keeps what it makes."""
+        """The folder with everything that a trial writes."""
         return Path(self.folder) / "trials" / f"{number:03d}"
 
 
@@ -72,11 +78,11 @@ def run(config: dict[str, Any], setting: Setting) -> None:
     folder = setting.trial_folder(number)
     reporter = _Reporter(number, values, setting)
     try:
-        params = setting.params.for_trial(values)
+        sections = for_trial(setting.sections, values)
         output = folder / "train"
         _await_folder(output)
-        adopted = _adopt(tune.get_checkpoint(), config, params, folder) if setting.population else None
-        tracked = tracking.resolved(params.tracking)
+        adopted = _adopt(tune.get_checkpoint(), config, sections.training, folder) if setting.population else None
+        tracked = tracking.resolved(sections.tracking)
         identity = {runs.SWEEP_ID: setting.sweep_id, runs.NUMBER: f"{number:03d}", runs.PARENT: setting.parent}
         run_id = runs.ensure(tracked, identity, f"trial-{number:03d}", folder / runs.RUN_FILE, setting.tags)
         reporter.open(tracked, run_id, adopted)
@@ -84,16 +90,17 @@ def run(config: dict[str, Any], setting: Setting) -> None:
             reporter.replay(measure)
         hooks = training_driver.TrialHooks(
             objective=objective.Objective(
-                config=objective.quick(params.evaluation, setting.params.tune.videos),
+                config=objective.quick(sections.evaluation, sections.tune.videos),
                 shards=setting.shards,
                 reference=setting.reference,
                 folder=str(folder / objective.MEASURES),
             ),
+            on_started=lambda started: setting.keeper.hold.remote(os.getpid(), started.placement),
             on_measured=reporter.on_measured,
-            gpu_share=setting.params.tune.gpu_share,
+            gpu_share=sections.tune.gpu_share,
             run_file=folder / runs.RUN_FILE,
         )
-        training_driver.train(params.training_job(), shards=Path(setting.shards), output=output, trial=hooks)
+        training_driver.train(sections.training_job(), shards=Path(setting.shards), output=output, trial=hooks)
         reporter.whole()
     except (UserError, TrialFailedError, training_driver.TrainingAbortedError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -107,7 +114,7 @@ class _Reporter:
 
     def __init__(self, number: int, values: dict[str, Any], setting: Setting) -> None:
         self.number, self.values, self.setting = number, values, setting
-        self.length = setting.params.tune.length(setting.params.training.clips)
+        self.length = trial_length(setting.sections)
         self.train_folder = setting.trial_folder(number) / "train"
         self.common: dict[str, Any] = {}
         self.last: dict[str, Any] | None = None
@@ -190,7 +197,7 @@ def _state(train_folder: Path, number: int, clips_seen: int) -> Any:
     return Checkpoint.from_directory(hand)
 
 
-def _adopt(given: Any, config: dict[str, Any], params: Params, folder: Path) -> dict[str, Any] | None:
+def _adopt(given: Any, config: dict[str, Any], training: TrainingConfig, folder: Path) -> dict[str, Any] | None:
     """Put another trial's checkpoint in place of this one's, once; the value says whose it was.
 
     The training's folder is then one that was begun with this trial's new parameters.
@@ -205,19 +212,19 @@ def _adopt(given: Any, config: dict[str, Any], params: Params, folder: Path) -> 
         before = json.loads((folder / ADOPTED).read_text()) if (folder / ADOPTED).is_file() else None
         if before and before["uid"] == adopted["uid"]:
             return before
-        training = folder / "train"
-        checkpoints = training / "checkpoints"
+        output = folder / "train"
+        checkpoints = output / "checkpoints"
         name = f"{source[CLIPS]:010d}"
-        shutil.rmtree(training / "adopting", ignore_errors=True)
-        shutil.copytree(Path(place) / name, training / "adopting" / name)
+        shutil.rmtree(output / "adopting", ignore_errors=True)
+        shutil.copytree(Path(place) / name, output / "adopting" / name)
         shutil.rmtree(checkpoints, ignore_errors=True)
-        (training / "adopting").rename(checkpoints)
+        (output / "adopting").rename(checkpoints)
         for measure in (folder / objective.MEASURES).glob("*.json"):
             if int(measure.stem) >= source[CLIPS]:
                 measure.unlink()
-    begun = origin.read_origin(training)
+    begun = origin.read_origin(folder / "train")
     if begun is not None:
-        origin.write_origin(training, replace(begun, training=asdict(params.training)))
+        origin.write_origin(folder / "train", replace(begun, training=asdict(training)))
     write_json(folder / ADOPTED, adopted)
     return adopted
 

@@ -73,7 +73,13 @@ def test_error_of_the_driver_itself_passes_unchanged(log: Logbook) -> None:
 def test_measured_trial_continues_after_the_hook(log: Logbook, tmp_path: Path) -> None:
     measured = TrialMeasured(clips_seen=40, values={"objective": 1.0})
     seen: list[TrialMeasured] = []
-    hooks = TrialHooks(objective=lambda clips, _: {}, on_measured=seen.append, gpu_share=1.0, run_file=tmp_path)
+    hooks = TrialHooks(
+        objective=lambda clips, _: {},
+        on_started=seen.append,
+        on_measured=seen.append,
+        gpu_share=1.0,
+        run_file=tmp_path,
+    )
     _, queue = run(log, [WorkerStarted(workers=1), measured], trial=hooks)
     assert (seen, queue.allowed()) == ([measured], 40)
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from digan.errors import UserError
-from pipelines import params, tune
+from pipelines import params
 from pipelines.params_file import set_values
 from pipelines.services import tracking
 from pipelines.sweeps import outcome, page, runs
 from pipelines.sweeps.records import FAILED, FINISHED, STOPPED, Records, Trial, changes, open_records
+from pipelines.sweeps.sweep import settings
 from pipelines.sweeps.view import View
 from tests.conftest import ROOT, WriteParams
 from tests.pipelines.small_sweep import AUGMENT, GAMMA, INTERVAL, LENGTH, trial
@@ -39,11 +40,11 @@ def test_what_a_sweep_varies_or_sets_itself_does_not_make_it_another_one(write_p
     base = params.load(write_params())
     same = params.load(write_params({"training.r1_gamma": 7.0, "training.sample_interval": 17, "cluster.workers": 1}))
     other = params.load(write_params({"training.discriminator_lr": 0.1, "tune.seed": 3, "tune.trials": 99}))
-    now = tune._settings(base, "data")
-    assert changes(now, tune._settings(same, "data")) == []
-    told = changes(now, tune._settings(other, "data"))
+    now = settings(base, "data")
+    assert changes(now, settings(same, "data")) == []
+    told = changes(now, settings(other, "data"))
     assert len(told) == 2 and "discriminator_lr" in told[0] + told[1] and "tune.seed was 0, is 3" in told
-    assert changes(now, tune._settings(base, "other data")) == ["data has changed"]
+    assert changes(now, settings(base, "other data")) == ["data has changed"]
 
 
 def test_a_run_is_found_again_by_its_tags_and_closed(records: Records, store: Path) -> None:

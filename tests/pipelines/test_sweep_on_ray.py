@@ -115,8 +115,9 @@ def test_killed_and_started_again_it_is_the_same_sweep(tmp_path: Path) -> None:
     assert any(t.starts > 1 for t in after.begun())
     seeded = params.load(tmp_path / "params.yaml")
     from pipelines.sweeps import search_algorithm
+    from pipelines.sweeps.trial_config import search_space
 
-    drawn = [search_algorithm.propose(seeded.tune, seeded.sweep(), n, []) for n in range(4)]
+    drawn = [search_algorithm.propose(seeded.tune, search_space(seeded), n, []) for n in range(4)]
     assert [t.values for t in after.begun()] == drawn
     assert_tracked_once(tmp_path, 4)
 

@@ -16,6 +16,7 @@ from pipelines import params
 from pipelines.sweeps import search_algorithm, space
 from pipelines.sweeps.records import FINISHED, STOPPED, Measure, Trial
 from pipelines.sweeps.space import Parameter
+from pipelines.sweeps.trial_config import for_trial, search_space
 from tests.conftest import ROOT, WriteParams
 
 BASE = params.load(ROOT / "params.yaml")
@@ -23,7 +24,7 @@ BASE = params.load(ROOT / "params.yaml")
 
 def refusal(write_params: WriteParams, changes: dict[str, Any]) -> str:
     with pytest.raises(UserError) as caught:
-        params.load(write_params(changes)).sweep()
+        search_space(params.load(write_params(changes)))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -154,7 +155,7 @@ def test_optuna_repeats_itself_and_learns(write_params: WriteParams) -> None:
 
 
 def test_a_trial_takes_its_values_and_leaves_the_rest() -> None:
-    trial = BASE.for_trial({"training.r1_gamma": 7.5, "model.channel_max": 8})
+    trial = for_trial(BASE, {"training.r1_gamma": 7.5, "model.channel_max": 8})
     assert trial.training.r1_gamma == 7.5 and trial.model.channel_max == 8
     assert trial.training.checkpoint_interval == BASE.tune.interval
     assert trial.cluster.workers == BASE.tune.workers

@@ -1,0 +1,101 @@
+"""The configuration of a sweep and of its trials: sections of params.yaml with a trial's values applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, replace
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from digan.data.clips import ClipsConfig
+from digan.errors import UserError
+from digan.training.config import TrainingConfig
+from pipelines.evaluation.config import EvaluationConfig
+from pipelines.services.cluster import ClusterConfig
+from pipelines.services.tracking import TrackingConfig
+from pipelines.sweeps import space
+from pipelines.sweeps.config import TuneConfig
+from pipelines.training_driver import TrainingJob
+
+
+class SweepSections(Protocol):
+    """The sections of params.yaml that a sweep and its trainings use: a frozen dataclass that checks itself."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def clips(self) -> ClipsConfig: ...
+    @property
+    def model(self) -> Any: ...
+    @property
+    def training(self) -> TrainingConfig: ...
+    @property
+    def cluster(self) -> ClusterConfig: ...
+    @property
+    def evaluation(self) -> EvaluationConfig: ...
+    @property
+    def tracking(self) -> TrackingConfig: ...
+    @property
+    def tune(self) -> TuneConfig: ...
+    def training_job(self) -> TrainingJob:
+        """The training that the sections describe."""
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """The values by section and key."""
+
+
+Sections = TypeVar("Sections", bound=SweepSections)
+
+
+def for_trial(sections: Sections, values: Mapping[str, Any]) -> Sections:
+    """Return the sections of a trial: ``values`` by dotted name, and the trial's length, intervals and workers."""
+    tune, length = sections.tune, trial_length(sections)
+    changes: dict[str, dict[str, Any]] = {
+        "training": {
+            "clips": length,
+            "checkpoint_interval": tune.interval,
+            "sample_interval": length,
+            "snapshot_interval": length,
+            "on_divergence": "stop",  # the trial has failed; the sweep continues
+        },
+        "cluster": {"workers": tune.workers},
+        "tune": {"space": {}},
+    }
+    for name, value in values.items():
+        section, _, key = name.partition(".")
+        changes.setdefault(section, {})[key] = value
+    return replace(sections, **{name: replace(getattr(sections, name), **part) for name, part in changes.items()})
+
+
+def trial_length(sections: SweepSections) -> int:
+    """Number of clips of a whole trial."""
+    return sections.tune.length(sections.training.clips)
+
+
+def search_space(sections: SweepSections) -> list[space.Parameter]:
+    """Return the parameters that a sweep varies.
+
+    Errors: ``UserError`` unless each limit of a range is a value that params.yaml could hold.
+    """
+    tune, length = sections.tune, trial_length(sections)
+    if not tune.space:
+        raise UserError("tune.space: is empty; name what varies, such as training.r1_gamma: {loguniform: [0.1, 10]}")
+    if tune.interval > length:
+        raise UserError(
+            f"tune.interval={tune.interval}: is longer than a trial of {length} clips; try {max(length // 4, 1)}"
+        )
+    for_trial(sections, {})
+    parameters = space.parse(tune.space, sections.as_dict())
+    if tune.search == "grid":
+        space.grid(parameters)
+    for parameter in parameters:
+        if tune.scheduler == "pbt" and not parameter.name.startswith("training."):
+            raise UserError(
+                f"tune.space.{parameter.name}: cannot vary with tune.scheduler=pbt, whose trials adopt each other's "
+                "weights; set tune.scheduler=asha"
+            )
+        for value in space.ends(parameter):
+            try:
+                for_trial(sections, {parameter.name: value})
+            except UserError as error:
+                raise UserError(f"tune.space.{error}") from None
+    return parameters
