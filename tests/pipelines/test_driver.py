@@ -72,7 +72,8 @@ def test_error_of_the_driver_itself_passes_unchanged(log: Logbook) -> None:
 
 def test_measured_trial_continues_after_the_hook(log: Logbook, tmp_path: Path) -> None:
     measured = TrialMeasured(clips_seen=40, values={"objective": 1.0})
-    seen: list[TrialMeasured] = []
+    started = WorkerStarted(workers=1)
+    seen: list[WorkerStarted | TrialMeasured] = []
     hooks = TrialHooks(
         objective=lambda clips, _: {},
         on_started=seen.append,
@@ -80,8 +81,8 @@ def test_measured_trial_continues_after_the_hook(log: Logbook, tmp_path: Path) -
         gpu_share=1.0,
         run_file=tmp_path,
     )
-    _, queue = run(log, [WorkerStarted(workers=1), measured], trial=hooks)
-    assert (seen, queue.allowed()) == ([measured], 40)
+    _, queue = run(log, [started, measured], trial=hooks)
+    assert (seen, queue.allowed()) == ([started, measured], 40)
 
 
 @pytest.mark.parametrize(
