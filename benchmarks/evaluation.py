@@ -1,10 +1,10 @@
-"""What an evaluation costs: features a second beside a bare forward loop, passes over reals and fakes, peak memory.
+"""The cost of an evaluation: features per second against a bare forward loop, embedded clips, peak memory.
 
     python -m benchmarks.evaluation [--detector i3d_untrained] [--clips 64] [--memory 256 2048]
 
-1. Features a second of the evaluation's own way (clips from memory through chunks, preprocessing and cache) over those of a
-   bare loop of the network on prepared tensors, both in one go, alternating, median of the rounds.
-2. Clips that are embedded by ten draws, by a second evaluation of the same model, and by one of another model.
+1. Features per second of the evaluation (clips in memory, blocks, preprocessing, cache) over those of a bare loop of the
+   network on prepared tensors; the two alternate in one process, and the median of the rounds counts.
+2. Clips embedded by ten draws, by a second evaluation of the same model, and by one of another model.
 3. Peak memory of a process that samples and embeds N videos, for each N of --memory (16 frames).
 """
 
@@ -50,7 +50,7 @@ def clips(count: int) -> torch.Tensor:
 
 
 def named(name: str) -> Detector:
-    """The detector; for ``i3d``, at 224 pixels, random weights take the place of Kinetics', since the cost is the same."""
+    """The detector; for ``i3d``, at 224 pixels, random weights replace those of Kinetics, at the same cost."""
     with tempfile.NamedTemporaryFile(suffix=".pt") as weights:
         if name == "i3d":
             torch.save(i3d.untrained(0).state_dict(), weights.name)
@@ -59,7 +59,7 @@ def named(name: str) -> Detector:
 
 
 def bare_loop(name: str, videos: torch.Tensor, batch: int) -> float:
-    """Clips a second of the network alone, its input prepared."""
+    """Clips per second of the network alone, on prepared input."""
     if name == "transnetv2":
         network: torch.nn.Module = transnetv2.TransNetV2Trunk().eval()
         prepared = transnetv2.preprocess(videos, transnetv2.HEIGHT, transnetv2.WIDTH)
@@ -75,7 +75,7 @@ def bare_loop(name: str, videos: torch.Tensor, batch: int) -> float:
 
 
 def own_way(detector: Detector, videos: torch.Tensor, batch: int) -> float:
-    """Clips a second of the evaluation: chunks, preprocessing, network, checks, cache."""
+    """Clips per second of the evaluation: blocks, preprocessing, network, checks, cache."""
 
     def works(spans: list[Span]) -> Iterator[Work]:
         for number, start, count in spans:
@@ -99,7 +99,7 @@ def model(folder: Path, seed: int) -> Snapshot:
 
 
 def embedder(config: EvaluationConfig, folder: Path) -> Embedder:
-    """As the stage makes it."""
+    """An embedder with the settings of the stage."""
     return Embedder(config=config, frames=FRAMES, available=FRAMES, cache=Cache(str(folder)), runner=Process())
 
 
@@ -113,7 +113,7 @@ def embed_many(count: int, name: str, folder: str) -> None:
 
 
 def passes() -> None:
-    """Count what is embedded."""
+    """Print how many clips are embedded by a first, a repeated and another evaluation."""
     seen = 0
 
     def embed(videos: torch.Tensor) -> torch.Tensor:

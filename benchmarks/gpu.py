@@ -1,9 +1,11 @@
-"""Claim: a training step reaches 40 % and more of a GPU's measured bf16 matrix rate at 128x128 and the published sizes. Needs torch alone.
+"""Claim: a training step reaches 40 % or more of a GPU's measured bf16 matrix rate at 128x128 and the published sizes.
 
-Run on the machine with the GPU: python -m benchmarks.gpu [--resolution 128] [--channels 512] [--batches 8,16,32] [--runs 3].
-Prints, by batch and precision: clips/s (one R1 penalty in 16 updates counted in), the ratio to float32 at that batch, the share of the
-matrix rate that the counted arithmetic of an update without penalty reaches, peak memory; then generator frames/s for clips of 16 and 128
-frames. Where there is no GPU it says so and ends; --device cpu tries its own logic at small sizes.
+    python -m benchmarks.gpu [--resolution 128] [--channels 512] [--batches 8,16,32] [--runs 3]
+
+Needs a GPU and torch only. Prints for each batch and precision: clips/s with one R1 penalty in 16 updates, the ratio to
+float32, the share of the matrix rate that the counted operations of an update without penalty reach, and peak memory; then
+frames/s of the generator for clips of 16 and 128 frames. Without a GPU it says so and ends; ``--device cpu`` tests its
+logic at small sizes.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ TRAINING = TrainingConfig(
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """A batch at a precision: seconds an update with R1's share in it and without, operations of one without, peak bytes (0 on a CPU)."""
+    """Seconds per update with R1's share and without, operations of one without, and peak bytes (0 on a CPU)."""
 
     batch: int
     precision: str
@@ -74,13 +76,13 @@ class StepResult:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def timed(work: Callable[[], object], device: torch.device, times: int) -> float:
-    """Seconds of one of ``times`` calls, after one that is not counted."""
+    """Mean seconds of ``times`` calls after a first one that does not count."""
     work()
     wait(device)
     start = time.perf_counter()
@@ -132,7 +134,7 @@ def step_result(
 
 
 def step_table(results: list[StepResult], rate: float) -> list[str]:
-    """One line a result; ratios are to fp32 at the same batch, shares to the bf16 matrix ``rate``."""
+    """One line per result: ratios to fp32 at the same batch, shares of the bf16 matrix ``rate``."""
     slow = {result.batch: result.seconds for result in results if result.precision == "fp32"}
     lines = ["batch precision  clips/s  ratio to fp32  TFLOP/s  share of bf16 rate  peak GB"]
     for result in results:
@@ -146,7 +148,7 @@ def step_table(results: list[StepResult], rate: float) -> list[str]:
 
 
 def frames_a_second(model: ModelConfig, frames: int, device: torch.device, precision: str, videos: int = 4) -> float:
-    """Painting ``videos`` clips of so many frames to bytes."""
+    """Frames per second of ``videos`` clips, from latents to bytes."""
     generator = Generator(model).reset(generator=generator_for(0, "benchmark")).eval().requires_grad_(False).to(device)
     codes = draw_latents(range(videos))
     latents = Latents(content=codes.content.to(device), motion=codes.motion.to(device), labels=None)

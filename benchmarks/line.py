@@ -1,4 +1,4 @@
-"""Runs of the stages `ingest` and `train` in a folder of their own, for benchmarks of the whole line."""
+"""Runs of the stages ``ingest`` and ``train`` in a folder of their own, for benchmarks of the whole pipeline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def write_params(folder: Path, changes: dict[str, Any]) -> None:
-    """params.yaml of the repository with other values, keys as ``training.clips``; SQLite tracking in ``folder``."""
+    """Write the repository's params.yaml with other values (keys as ``training.clips``) and SQLite tracking to ``folder``."""
     values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
     for key, value in {"tracking.uri": f"sqlite:///{folder / 'mlflow.db'}", **changes}.items():
         *sections, name = key.split(".")
@@ -29,7 +29,7 @@ def write_params(folder: Path, changes: dict[str, Any]) -> None:
 
 
 def stage(name: str, folder: Path) -> None:
-    """`python -m pipelines.NAME` in ``folder``; its output is shown where it fails."""
+    """Run ``python -m pipelines.NAME`` in ``folder``; exit with its output if it fails."""
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
     command = [sys.executable, "-m", f"pipelines.{name}"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -38,7 +38,7 @@ def stage(name: str, folder: Path) -> None:
 
 
 def seconds_a_clip(folder: Path, clips: tuple[int, int]) -> float:
-    """From the log of a run: wall time a clip between two numbers of clips seen, checkpoints, books and waiting included."""
+    """Wall time per clip between two counts of clips seen, from a run's log; checkpoints and waiting are included."""
     log = [json.loads(line) for line in (folder / "outputs/train/log.jsonl").read_text().splitlines()]
     inside = [point for point in log if clips[0] <= point["clips_seen"] <= clips[1]]
     assert len(inside) >= 2, f"the run is too short: {[point['clips_seen'] for point in log]}"

@@ -1,11 +1,11 @@
-"""Do the measures order known damage as they should? Growing damage on real clips, by the line's own detector and protocol.
+"""Whether the metrics rank known damage of real clips by its strength, with the pipeline's own detector.
 
-    python benchmarks/sanity.py --videos FOLDER [--detector transnetv2] [--weights PATH] [--per-video 1]
+    python -m benchmarks.sanity --videos FOLDER [--detector transnetv2] [--weights PATH] [--per-video 1]
 
 Videos are split into two halves by name; clean clips of one half are compared with damaged clips of the other. A row has
-the Frechet and the kernel distance at each strength over the floor (both halves clean), whether they rise with the strength,
-and the weakest strength whose Frechet distance lies above the floor's 95 % bootstrap interval.
-Prints 'skipped' where the folder is missing.
+the Frechet distance at each strength over that of the two clean halves, the kernel distance, whether each rises with the
+strength, and the weakest strength with a Frechet distance above the 95 % bootstrap interval of the clean halves.
+Prints 'skipped' if the folder is missing.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def in_order(values: tuple[float, ...]) -> str:
-    """Whether they rise."""
+    """Whether the values rise: yes, no, or - for a single one."""
     if len(values) == 1:
         return "-"
     return "yes" if all(a < b for a, b in itertools.pairwise(values)) else "no"

@@ -1,13 +1,13 @@
-"""Which network stands in best for I3D without Kinetics weights? Known damage on real clips, growing strength.
+"""Which network replaces I3D best when its Kinetics weights are not at hand: known damage of real clips, by strength.
 
-    python benchmarks/stand_in.py --videos FOLDER [--resolution 64] [--candidates NAME ...]
+    python -m benchmarks.stand_in --videos FOLDER [--resolution 64] [--candidates NAME ...]
 
 Videos are split into two halves at random, several times. The Frechet distance of clean clips of one half against
 damaged clips of the other is compared with the floor (both clean). Per candidate and damage the table gives
  - tau: Kendall's rank correlation of strength and distance, mean over the splits (1: always in order),
  - lift: distance over floor at each strength, geometric mean over the splits (1: not seen at all),
  - gap: (distance at the weakest strength - floor) in standard deviations of the floor over the splits.
-Prints 'skipped' where the folder is missing.
+Prints 'skipped' if the folder is missing.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def blur(videos: Videos, strength: float, _: torch.Generator) -> Videos:
 
 
 def frozen(videos: Videos, strength: float, _: torch.Generator) -> Videos:
-    """The last share ``strength`` of the frames stands still."""
+    """The last ``strength`` (a share) of the frames repeat one frame."""
     last = round((1 - strength) * (videos.shape[1] - 1))
     return videos[:, torch.arange(videos.shape[1]).clamp(max=last)]
 
 
 def shuffled(videos: Videos, strength: float, generator: torch.Generator) -> Videos:
-    """A share ``strength`` of the frames change places at random."""
+    """A share ``strength`` of the frames is permuted at random."""
     times, result = videos.shape[1], videos.clone()
     for i in range(len(videos)):
         places = torch.randperm(times, generator=generator)[: round(strength * times)]
@@ -67,7 +67,7 @@ def shuffled(videos: Videos, strength: float, generator: torch.Generator) -> Vid
 
 
 def backwards(videos: Videos, _strength: float, _: torch.Generator) -> Videos:
-    """All frames in reverse order (an aside: many real motions look alike both ways)."""
+    """All frames in reverse order (many real motions look alike both ways)."""
     return videos.flip(1)
 
 

@@ -1,14 +1,17 @@
-"""Do generated toy videos show the shape and colour they were asked for? ``python -m benchmarks.toy_shapes [--model FOLDER]``
+"""Whether generated toy videos show the shape and move the way that their class names.
 
-For a class-conditional generator of the toy data set (default: what ``make showcase`` registered). Of every class some videos are
-sampled; in each frame the object is the place that is nearer to the class's colour than to the background, which the picture's edge
-shows. Each of the four shapes is fitted to it (place and size), and the one that overlaps best is what the frame shows. Printed: the
-share of frames that show the asked shape, the overlap (intersection over union) with it, the share of pixels outside the fitted shape
-that are not background, how far the object's centre is in the last frame from where it was in the first (the picture is 2 wide), how
-alike the directions of these ways are within a class (length of the mean way over the mean length: 0 where all directions are equally
-common, 1 where all are the same; some 0.3 by chance for eight videos), where classes name a way the share of videos that go it (to
-within 45 degrees, a quarter by chance), and the same for real clips, which no generator can be expected to surpass. A shape is right
-by chance in a quarter of all frames.
+    python -m benchmarks.toy_shapes [--model FOLDER]
+
+Samples videos of every class of a class-conditional toy generator (default: that of ``make showcase``). In each frame, the
+object is the set of pixels nearer to the class's color than to the background, whose color is that of the frame's edge.
+Each of the four shapes is fitted to it in position and size; the frame shows the one that overlaps best. Printed, for real
+clips (an upper bound) and for generated ones:
+ - share of frames that show the asked shape (by chance: a quarter), and its overlap (intersection over union),
+ - share of the object outside the fitted shape,
+ - distance of the object's center between first and last frame (the frame is 2 wide), and how alike the directions are
+   within a class (length of the mean over mean length: 0 for evenly spread ones, 1 for equal ones, about 0.3 by chance for
+   eight videos),
+ - if the classes name a direction: share of videos that move in it to within 45 degrees (by chance: a quarter).
 """
 
 from __future__ import annotations
@@ -26,15 +29,15 @@ from pipelines.evaluation import class_names
 from pipelines.sources import toy
 
 MODEL = Path("outputs/showcase/outputs/evaluation/generator")
-FINE = 4  # a pixel's cover is the mean over so many points each way
-GRID, REACH = 600, 1.5  # points each way of a shape's own picture, and how far it reaches
+FINE = 4  # sample points per pixel and axis for the cover of a pixel
+GRID, REACH = 600, 1.5  # points per axis of a shape's mask, and its extent
 SIZES = (0.85, 0.92, 1.0, 1.08, 1.16)
 SHIFTS = (-0.06, -0.03, 0.0, 0.03, 0.06)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The shape that a frame shows, its overlap with the asked shape, and what share of the object lies outside the best fit."""
+    """The shape that a frame shows, its overlap with the asked shape, and the share of the object outside the best fit."""
 
     shape: str
     overlap: float
@@ -59,7 +62,7 @@ def cover(shape: str, x: float, y: float, size: float, pixels: int) -> np.ndarra
 
 @lru_cache
 def unit(shape: str) -> tuple[float, float, float]:
-    """Area and centre of gravity of the shape at radius 1."""
+    """Area and center of mass of the shape at radius 1."""
     axis = ((np.arange(GRID) + 0.5) / GRID * 2 - 1) * REACH
     mask = drawn(shape)
     total = mask.sum()
@@ -100,19 +103,19 @@ def fit(mask: np.ndarray, asked: str) -> Fit:
 
 
 def centre(mask: np.ndarray) -> np.ndarray:
-    """Where the middle of the object is, x and y in [-1, 1]; float64 [2]."""
+    """The object's center of mass, x and y in [-1, 1]; float64 [2]."""
     axis = (np.arange(len(mask)) + 0.5) / len(mask) * 2 - 1
     return np.array([mask.sum(0) @ axis, mask.sum(1) @ axis]) / max(mask.sum(), 1e-6)
 
 
 def goes(moved: np.ndarray, way: str) -> bool:
-    """Whether an object that moved by x, y went right, down, left or up, to within 45 degrees; not if it stood still."""
+    """Whether a displacement (x, y) has the direction ``way`` to within 45 degrees; false for none."""
     along = moved @ np.array([np.cos(toy.WAYS[way]), np.sin(toy.WAYS[way])])
     return bool(along > np.linalg.norm(moved) * np.cos(np.pi / 4))
 
 
 def report(name: str, videos: dict[str, list[np.ndarray]]) -> None:
-    """One line for videos uint8 [T, H, W, 3] by class, and the shares by shape."""
+    """Print one line for videos uint8 [T, H, W, 3] by class."""
     fits: dict[str, list[Fit]] = {shape: [] for shape in toy.SHAPES}
     ways: list[list[np.ndarray]] = []  # by class
     kept: list[bool] = []  # the way that the class names
@@ -126,7 +129,9 @@ def report(name: str, videos: dict[str, list[np.ndarray]]) -> None:
             kept += [goes(ways[-1][-1], way) for way in asked]
     every = [(shape, each) for shape, several in fits.items() for each in several]
     right = np.mean([shape == each.shape for shape, each in every])
-    shares = ", ".join(f"{s} {np.mean([each.shape == s for each in several]):.0%}" for s, several in fits.items())
+    shares = ", ".join(
+        f"{s} {np.mean([each.shape == s for each in several]):.0%}" for s, several in fits.items() if several
+    )
     overlap, stray = np.mean([each.overlap for _, each in every]), np.mean([each.stray for _, each in every])
     lengths = np.concatenate([np.linalg.norm(each, axis=1) for each in ways])
     alike = [np.linalg.norm(np.mean(each, axis=0)) / max(np.linalg.norm(each, axis=1).mean(), 1e-6) for each in ways]
@@ -140,7 +145,7 @@ def report(name: str, videos: dict[str, list[np.ndarray]]) -> None:
 
 
 def real(classes: list[str], count: int, frames: list[int], pixels: int) -> dict[str, list[np.ndarray]]:
-    """Rendered toy videos of the classes, as small as the generator's."""
+    """Rendered toy videos of the classes, averaged down to the size of the generator's."""
     found: dict[str, list[np.ndarray]] = {name: [] for name in classes}
     for number in range(count * len(classes)):
         label = toy.draw_label(1, number, classes)
@@ -155,7 +160,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--videos", type=int, default=3, help="of each class")
     parser.add_argument("--frames", type=int, default=4, help="of each video, from its first to its last")
-    parser.add_argument("--classes", type=Path, help="folder of classes.json, where that is another one")
+    parser.add_argument("--classes", type=Path, help="folder of classes.json, if not that of the model")
     arguments = parser.parse_args()
     import torch
 

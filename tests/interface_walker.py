@@ -28,8 +28,8 @@ from tests.interface_names import (
 PRIVATE, OVERRIDDEN, BY_NAME = "private name", "overridden private name", "class recognized by its name"
 ASSIGNED, TEXT = "assigned attribute", "error recognized by its text"
 
-SETTINGS = ("torch.backends.", "av.", "selenium.")
-"""What their packages document as settings to assign (PyAV: the properties of streams; selenium: options)."""
+SETTINGS = ("torch.backends.", "av.", "selenium.", "ruamel.yaml.YAML()")
+"""What their packages document as settings to assign (PyAV: streams; selenium: options; ruamel: a YAML object)."""
 
 TENSOR_SETTINGS = frozenset(("grad", "data", "requires_grad"))
 ATTRIBUTE_CALLS = frozenset(("getattr", "setattr", "delattr", "hasattr", "attrgetter", "object"))
