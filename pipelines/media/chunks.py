@@ -1,8 +1,7 @@
-"""A chunk: successive videos of a split that one task turns into shards, on any core of any machine.
+"""Tasks of an ingest: each turns successive videos of a split (a chunk) into shards, on any core of any machine.
 
-A task is told all it needs and reads nothing else, so it gives the same bytes wherever it runs. Decoding happens in a
-process beside it that may crash, hang or leak (isolation.py); videos on S3 are fetched to a temporary folder a few at
-a time.
+A task contains everything it needs, so it gives the same bytes wherever it runs. Decoding happens in a child process,
+which may crash, hang or leak (isolation.py). Videos on S3 are fetched to a temporary folder, a few ahead.
 """
 
 from __future__ import annotations
@@ -21,15 +20,16 @@ from typing import Any
 from digan.data.clips import ClipsConfig, Cut
 from pipelines.media import encode, isolation, pictures, storage
 from pipelines.media.encode import EncodedVideo, EncodeJob, Kind, Levels
-from pipelines.media.shard_writer import ChunkDone, ChunkWriter, ShardsConfig, write_record
+from pipelines.media.ingest_records import ChunkDone, record_address, write_record
+from pipelines.media.shard_writer import ChunkWriter, ShardsConfig
 
 FETCHED_AHEAD = 4  # videos that are fetched from S3 while earlier ones are decoded
-SECONDS, SECONDS_PER_MEGABYTE = 60.0, 5.0  # what a video may take
+SECONDS, SECONDS_PER_MEGABYTE = 60.0, 5.0  # the time limit for a video
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkVideo:
-    """A video of a chunk: its name, address, class, and what its bytes are known by (``stamp``)."""
+    """A video of a task; ``stamp`` changes with its content."""
 
     name: str
     address: str
@@ -43,7 +43,7 @@ class ChunkVideo:
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkTask:
-    """What a task is asked to do: these videos, in this order, into shards below ``building``."""
+    """These videos, in this order, become shards below ``address``; ``in_use`` as in ``ChunkWriter``."""
 
     split: str
     number: int
@@ -51,11 +51,17 @@ class ChunkTask:
     clips: ClipsConfig
     shards: ShardsConfig
     software: dict[str, str]
-    building: str
+    address: str
+    in_use: dict[str, str]
+
+    @property
+    def record(self) -> str:
+        """Where the record is that the task is finished."""
+        return record_address(self.address, self.split, self.number)
 
     @property
     def fingerprint(self) -> str:
-        """Everything that the chunk's bytes depend on, with files known by name, size and stamp."""
+        """A hash of everything that the shards' bytes depend on; videos count by name, size and stamp."""
         known = [(v.name, v.category, v.label, v.kind, v.cut, v.bytes, v.stamp) for v in self.videos]
         config = {**asdict(self.shards), "address": ""}
         text = json.dumps([known, asdict(self.clips), config, self.software], sort_keys=True)
@@ -63,7 +69,10 @@ class ChunkTask:
 
 
 class ChunkMaker:
-    """``with ChunkMaker() as make: make(task)``: does tasks one after the other, with one process for decoding."""
+    """Runs tasks one after the other, with one child process for decoding.
+
+    ``with ChunkMaker() as run: run(task)``
+    """
 
     def __init__(self) -> None:
         self._pool = isolation.IsolatedPool(encode.FUNCTION, processes=1)
@@ -76,14 +85,16 @@ class ChunkMaker:
         self._pool.__exit__(*error)
 
     def __call__(self, task: ChunkTask) -> ChunkDone:
-        """Write the chunk's shards, then its record."""
+        """Write the shards, then the record that the chunk is finished."""
         clips, shards = task.clips, task.shards
+        storage.delete(task.record)  # one of other input would claim the shards that are overwritten now
         writer = ChunkWriter(
-            address=task.building,
+            address=task.address,
             split=task.split,
             chunk=task.number,
             suffix=pictures.SUFFIX[shards.encoding],
             limit=int(shards.megabytes * 1e6),
+            in_use=task.in_use,
         )
         records: list[dict[str, Any]] = []
         levels = Levels()
@@ -99,7 +110,7 @@ class ChunkMaker:
                 jobs.release(number)
         writer.close_shard()
         chunk = ChunkDone(shards=tuple(writer.shards), records=tuple(records), levels=levels)
-        write_record(task.building, task.split, task.number, task.fingerprint, chunk)
+        write_record(task.record, task.fingerprint, chunk)
         return chunk
 
 

@@ -1,41 +1,44 @@
-"""What S3 does: requests that are tried again with growing pauses, transfers that go on where they broke, errors in a line.
+"""Objects on S3 through boto3: uploads in parts, reads that resume where the connection broke, errors in one line.
 
-Endpoint, keys and region come from the standard AWS_* variables (AWS_ENDPOINT_URL for a store of one's own). ``storage.py`` is
-what the rest of the line calls.
+Endpoint, keys and region come from the standard AWS_* variables (AWS_ENDPOINT_URL for a store other than AWS). The rest of
+the pipeline calls ``storage.py``.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from digan.errors import UserError
 
+log = logging.getLogger(__name__)
+
 SCHEME = "s3://"
-TRIES = 6  # of a request, or of a transfer that does not get on; botocore itself tries each request several times
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0  # seconds between tries, doubled each time
+ATTEMPTS = 10  # of a request, by botocore, with pauses that double up to 20 s
+RESUMES = 6  # of a read that receives nothing in between
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0  # seconds before a read resumes, doubled each time
 CONNECT_SECONDS, SILENT_SECONDS = 10, 30  # without a connection, without a byte
+IN_PARTS = 2**23  # bytes from which on an upload goes in parts, each with attempts of its own
 MISSING = frozenset(("404", "NoSuchKey", "NotFound"))
-REFUSED = {
+REMEDIES = {
     "403": "access is denied: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy",
     "NoSuchBucket": "there is no such bucket: create it, or correct the address",
 }
 
-Result = TypeVar("Result")
 
+class ObjectReader(io.RawIOBase):
+    """The bytes of an object from ``position`` on; after a lost connection it requests the rest of the same version."""
 
-class Transfer(io.RawIOBase):
-    """An object's bytes; a break is answered by asking for the rest, of the same version of the object."""
-
-    def __init__(self, address: str, offset: int) -> None:
-        self._address, self._place = address, offset
+    def __init__(self, address: str, position: int) -> None:
+        self._address, self._position = address, position
         self._body: Any = None
         self._etag = ""
         self._size = 0
@@ -45,25 +48,28 @@ class Transfer(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        from botocore.exceptions import HTTPClientError, IncompleteReadError
+
         pause = FIRST_PAUSE
-        for left in reversed(range(TRIES)):
-            if self._place >= self._size:
+        for left in reversed(range(RESUMES)):
+            if self._position >= self._size:
                 return 0
             try:
                 if self._body is None:
                     self._open()
-                data = self._body.read(min(len(buffer), self._size - self._place))
+                data = self._body.read(min(len(buffer), self._size - self._position))
                 if not data:
                     raise ConnectionResetError("the transfer ended early")
-            except Exception as error:
+            except (HTTPClientError, IncompleteReadError, ConnectionError, TimeoutError) as error:
                 self._drop()
-                if not left or not _passing(error):
-                    raise _named(self._address, error) from error
-                _wait(self._address, error, pause)
+                if not left:
+                    raise _unreachable(self._address, error) from error
+                log.log(logging.WARNING if pause > 1 else logging.INFO, "%s: %s; resuming", self._address, error)
+                time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
                 buffer[: len(data)] = data
-                self._place += len(data)
+                self._position += len(data)
                 return len(data)
         raise AssertionError("unreachable")
 
@@ -72,19 +78,21 @@ class Transfer(io.RawIOBase):
         super().close()
 
     def _open(self) -> None:
-        wanted = {"Range": f"bytes={self._place}-"} if self._place else {}
+        from botocore.exceptions import ClientError
+
+        wanted = {"Range": f"bytes={self._position}-"} if self._position else {}
         same = {"IfMatch": self._etag} if self._etag else {}
         try:
             reply = request(self._address, "get_object", **wanted, **same)
-        except Exception as error:
-            if _code(error) == "InvalidRange":  # beyond the end: nothing to read
-                self._size = self._place
-                return
-            raise
-        if self._place and reply["ResponseMetadata"]["HTTPStatusCode"] != 206:
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "InvalidRange":
+                raise
+            self._size = self._position  # beyond the end: nothing to read
+            return
+        if self._position and reply["ResponseMetadata"]["HTTPStatusCode"] != 206:
             raise UserError(f"{self._address}: the store cannot read from the middle (Range); use another store")
         self._body, self._etag = reply["Body"], reply["ETag"]
-        self._size = self._place + reply["ContentLength"]
+        self._size = self._position + reply["ContentLength"]
 
     def _drop(self) -> None:
         if self._body is not None:
@@ -93,124 +101,75 @@ class Transfer(io.RawIOBase):
 
 
 def request(address: str | Path, operation: str, **arguments: Any) -> Any:
-    """What boto3's ``operation`` on the object answers; ``FileNotFoundError`` where there is none."""
+    """The reply to boto3's ``operation`` on the object; ``FileNotFoundError`` where it is missing."""
     bucket, key = _parts(str(address))
-    call = getattr(client(), operation)
-    return patiently(str(address), lambda: call(Bucket=bucket, Key=key, **arguments))
+    with _clear_errors(str(address)):
+        return getattr(client(), operation)(Bucket=bucket, Key=key, **arguments)
 
 
 def listed(address: str) -> Iterator[tuple[str, int, str]]:
     """Name below the address, size in bytes and ETag of every object there."""
     bucket, prefix = _parts(address, whole_bucket=True)
     prefix = f"{prefix.rstrip('/')}/" if prefix else ""
-    token: dict[str, str] = {}
-    while True:
-        call = client().list_objects_v2
-        page = patiently(address, lambda call=call, token=token: call(Bucket=bucket, Prefix=prefix, **token))  # type: ignore[misc]
-        for found in page.get("Contents", ()):
-            name = found["Key"][len(prefix) :]
-            if name and not name.endswith("/"):  # some tools store empty objects for folders
-                yield name, found["Size"], found["ETag"].strip('"')
-        if not page.get("IsTruncated"):
-            return
-        token = {"ContinuationToken": page["NextContinuationToken"]}
+    with _clear_errors(address):
+        for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for found in page.get("Contents", ()):
+                name = found["Key"][len(prefix) :]
+                if name and not name.endswith("/"):  # some tools store empty objects for folders
+                    yield name, found["Size"], found["ETag"].strip('"')
 
 
-def upload(path: str | Path, address: str) -> None:
-    """Copy a local file to the address, whole or not at all; large ones go in parts."""
+def upload(address: str, source: bytes | Path) -> None:
+    """Write an object, whole or not at all, from bytes or a local file; a large one goes in parts."""
     bucket, key = _parts(address)
-    patiently(address, lambda: client().upload_file(str(path), bucket, key))
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream, _clear_errors(address):
+        if size < IN_PARTS:
+            client().put_object(Bucket=bucket, Key=key, Body=stream)
+        else:
+            client().upload_fileobj(stream, bucket, key)
 
 
-def copy(address: str, target: str) -> None:
-    """Copy an object inside the store."""
-    bucket, key = _parts(address)
-    to_bucket, to_key = _parts(target)
-    source = {"Bucket": bucket, "Key": key}
-    patiently(address, lambda: client().copy(source, to_bucket, to_key))
+@contextmanager
+def _clear_errors(address: str) -> Iterator[None]:
+    """Turn boto3's errors into ``FileNotFoundError`` or a ``UserError`` that names the address and a remedy."""
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+    try:
+        yield
+    except NoCredentialsError as error:
+        raise UserError(f"{address}: no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from error
+    except BotoCoreError as error:
+        raise _unreachable(address, error) from error
+    except ClientError as error:
+        code = str(error.response["Error"].get("Code", ""))
+        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+        if code == "InvalidRange":
+            raise
+        if code in MISSING:
+            raise FileNotFoundError(2, "no such object", address) from error
+        if code == "PreconditionFailed":
+            raise UserError(f"{address}: was changed while it was being read; start again") from error
+        if remedy := REMEDIES.get(code) or REMEDIES.get(status):
+            raise UserError(f"{address}: {remedy}") from error
+        raise _unreachable(address, error) from error
 
 
-def patiently(address: str, call: Callable[[], Result]) -> Result:
-    """The result of a request that is tried again while its failures may pass; the error names the address."""
-    pause = FIRST_PAUSE
-    for left in reversed(range(TRIES)):
-        try:
-            return call()
-        except Exception as error:
-            if not left or not _passing(error):
-                raise _named(address, error) from error
-            _wait(address, error, pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-    raise AssertionError("unreachable")
-
-
-def _wait(address: str, error: Exception, pause: float) -> None:
-    if pause > 1:  # a single hiccup is not worth a line
-        print(f"{address}: {_reason(error)}; trying again", file=sys.stderr, flush=True)
-    time.sleep(pause)
-
-
-def _code(error: BaseException) -> str:
-    """The store's own code of an error; empty where it is none of the store's."""
-    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
-
-
-def _status(error: BaseException) -> int:
-    return int(getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def _passing(error: Exception) -> bool:
-    """Whether trying again may help: lost connections, silence, 5xx and 'slow down'; no refusal, no mistake."""
-    from boto3.exceptions import S3UploadFailedError
-    from botocore.exceptions import HTTPClientError, IncompleteReadError
-
-    if isinstance(error, S3UploadFailedError):
-        return not re.search(r"\((4\d\d|[A-Z]\w*(Denied|Bucket|Key\w*|DoesNotMatch))\)", str(error))
-    if isinstance(error, FileNotFoundError):
-        return False
-    lost = (HTTPClientError, IncompleteReadError, ConnectionError, TimeoutError)
-    return isinstance(error, lost) or _status(error) >= 500 or _status(error) == 429
-
-
-def _reason(error: BaseException) -> str:
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return text[:200]
-
-
-def _named(address: str, error: Exception) -> Exception:
-    """What to raise: ``FileNotFoundError`` for what is not there, a ``UserError`` for what the user can mend."""
-    from boto3.exceptions import S3UploadFailedError
-    from botocore.exceptions import BotoCoreError, NoCredentialsError
-
-    if isinstance(error, UserError | FileNotFoundError):
-        return error
-    code, status = _code(error), _status(error)
-    if code == "InvalidRange":
-        return error
-    if code in MISSING:
-        return FileNotFoundError(2, "no such object", address)
-    if code == "PreconditionFailed":
-        return UserError(f"{address}: was changed while it was being read; start again")
-    if isinstance(error, NoCredentialsError):
-        return UserError(f"{address}: no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-    remedy = REFUSED.get(code) or REFUSED.get(str(status))
-    if remedy:
-        return UserError(f"{address}: {remedy}")
-    if status or isinstance(error, BotoCoreError | S3UploadFailedError | ConnectionError | TimeoutError):
-        place = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "AWS"
-        return UserError(f"{address}: the store at {place} fails ({_reason(error)}); check AWS_ENDPOINT_URL, try again")
-    return error
+def _unreachable(address: str, error: Exception) -> UserError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "AWS"
+    return UserError(f"{address}: the store at {endpoint} fails ({reason}); check AWS_ENDPOINT_URL, try again")
 
 
 def _parts(address: str, *, whole_bucket: bool = False) -> tuple[str, str]:
     bucket, _, key = address.removeprefix(SCHEME).partition("/")
     if not re.fullmatch(r"[a-z0-9][a-z0-9.\-_]{1,62}", bucket) or not (key or whole_bucket):
-        raise UserError(f"{address}: must be s3://bucket/prefix, the bucket in small letters, digits and hyphens")
+        raise UserError(f"{address}: must be s3://bucket/prefix, the bucket in lower case letters, digits and hyphens")
     return bucket, key
 
 
 def client() -> Any:
-    """One client a process and environment; boto3's clients may be shared by threads, not by forks."""
+    """boto3's client, one for each process and environment: threads may share it, forks may not."""
     names = sorted(name for name in os.environ if name.startswith("AWS_"))
     return _client_for(os.getpid(), tuple((name, os.environ[name]) for name in names))
 
@@ -222,8 +181,8 @@ def _client_for(process: int, environment: tuple[tuple[str, str], ...]) -> Any:
 
     given = dict(environment)
     options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "read_timeout": SILENT_SECONDS}
-    if "AWS_MAX_ATTEMPTS" not in given:
-        options["retries"] = {"mode": "standard", "total_max_attempts": 4}
+    attempts = {} if "AWS_MAX_ATTEMPTS" in given else {"total_max_attempts": ATTEMPTS}
+    options["retries"] = {"mode": given.get("AWS_RETRY_MODE", "standard"), **attempts}
     if "AWS_REQUEST_CHECKSUM_CALCULATION" not in given:  # many stores other than AWS do not know the newer checksums
         options |= {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     region = given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or "us-east-1"

@@ -1,7 +1,6 @@
-"""Bytes in and out, on a path or on S3: every address is a local path or ``s3://bucket/prefix``, as text.
+"""Files at an address: a local path or ``s3://bucket/prefix``, as text. What is written appears whole or not at all.
 
-Whatever is written appears whole or not at all. What S3 needs of its own is in ``s3.py``. SHA-256 is the caller's to check:
-it alone knows the sum.
+``s3.py`` has what only S3 needs. Callers that know a SHA-256 compare it themselves.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ CHUNK = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A file below an address: its name relative to it, its size in bytes, and a stamp that changes with its content."""
+    """A file below an address: its name relative to it, its size in bytes, and a ``stamp`` that changes with its content."""
 
     name: str
     bytes: int
@@ -35,12 +34,12 @@ def is_remote(address: str | Path) -> bool:
     if text.startswith(s3.SCHEME):
         return True
     if scheme := re.match(r"[A-Za-z][A-Za-z0-9+.-]*://|pipe:", text):
-        raise UserError(f"{text}: addresses of kind {scheme[0]} are not read; give a path or s3://bucket/prefix")
+        raise UserError(f"{text}: {scheme[0]} addresses are not supported; give a path or s3://bucket/prefix")
     return False
 
 
 def join(address: str | Path, *parts: str) -> str:
-    """The address of what lies below."""
+    """The address of ``parts`` below another address."""
     text = str(address)
     if is_remote(text):
         return "/".join([text.rstrip("/"), *(part.strip("/") for part in parts)])
@@ -48,7 +47,7 @@ def join(address: str | Path, *parts: str) -> str:
 
 
 def exists(address: str | Path) -> bool:
-    """Whether a file lies at the address (on S3: an object; a prefix alone is none)."""
+    """Whether there is a file at the address (on S3 an object; a prefix alone does not count)."""
     if not is_remote(address):
         return Path(address).exists()
     try:
@@ -74,15 +73,15 @@ def read_bytes(address: str | Path) -> bytes:
 
 
 def write_bytes(address: str | Path, data: bytes) -> None:
-    """Put ``data`` there, whole or not at all; folders are made."""
+    """Write a file, whole or not at all; folders are created."""
     if is_remote(address):
-        s3.request(address, "put_object", Body=data)
-        return
-    atomic.write_bytes(address, data)
+        s3.upload(str(address), data)
+    else:
+        atomic.write_bytes(address, data)
 
 
 def entries(address: str | Path) -> list[Entry]:
-    """Every file below the address at any depth, sorted by name; unfinished ones are passed over, nothing there: none."""
+    """Every file below the address, at any depth, sorted by name; without unfinished ones. Empty where nothing is there."""
     if is_remote(address):
         found = [Entry(name=name, bytes=count, stamp=etag) for name, count, etag in s3.listed(str(address))]
     else:
@@ -102,40 +101,29 @@ def list_names(address: str | Path) -> list[str]:
 
 
 def open_read(address: str | Path, offset: int = 0) -> BinaryIO:
-    """A stream of the file's bytes from ``offset`` on; from S3 it is fetched as it is read and mended where it breaks.
+    """A stream of the file's bytes from ``offset`` on; from S3 they are fetched as they are read.
 
-    ``FileNotFoundError`` where there is no file. ``UserError`` where it changes while it is read.
+    ``FileNotFoundError`` where there is no file, ``UserError`` where an object changes while it is read.
     """
     if is_remote(address):
-        return io.BufferedReader(s3.Transfer(str(address), offset), CHUNK)
+        return io.BufferedReader(s3.ObjectReader(str(address), offset), CHUNK)
     stream = Path(address).open("rb")  # noqa: SIM115 - the caller closes it
     stream.seek(offset)
     return stream
 
 
 def upload(path: str | Path, address: str | Path) -> None:
-    """Copy a local file to the address, whole or not at all; large ones go to S3 in parts."""
-    if not is_remote(address):
-        with atomic.replacing(address) as part:
-            shutil.copyfile(path, part)
-        return
-    s3.upload(path, str(address))
+    """Copy a local file to the address, whole or not at all; a large one goes to S3 in parts."""
+    if is_remote(address):
+        s3.upload(str(address), Path(path))
+    else:
+        download(path, address)
 
 
 def download(address: str | Path, path: str | Path) -> None:
     """Copy a file to a local path, whole or not at all; ``FileNotFoundError`` where there is none."""
     with open_read(address) as source, atomic.replacing(path) as part, part.open("wb") as target:
         shutil.copyfileobj(source, target, CHUNK)
-
-
-def move(address: str | Path, target: str | Path) -> None:
-    """Give a file another address of the same store or disk; it is there under one of both at any moment."""
-    if not is_remote(address):
-        Path(target).parent.mkdir(parents=True, exist_ok=True)
-        Path(address).replace(target)
-        return
-    s3.copy(str(address), str(target))
-    delete(address)
 
 
 def delete(address: str | Path) -> None:

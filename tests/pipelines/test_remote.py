@@ -95,7 +95,6 @@ def test_with_faults_an_epoch_is_every_clip_once(
     index = read_index(tmp_path / "local")
     total = sum(shard.clips for shard in index.splits["train"])
     monkeypatch.setattr(s3, "FIRST_PAUSE", 0.01)
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
 
     def fault(number: int, method: str, path: str) -> Fault:
         return Fault(refuse=number % 10 == 0, cut=0.5 if number % 20 == 5 else None, pause=0.001)

@@ -15,7 +15,6 @@ from PIL import Image
 from digan.errors import UserError
 from pipelines.media import pictures
 from pipelines.media.encode import EncodedSegment
-from pipelines.media.plain_tar import PlainTar
 from pipelines.media.shard_index import Shard, ShardIndex, digest_of, index_to_json
 from pipelines.media.shard_writer import ChunkWriter, sample_key
 from pipelines.media.shards import PairReader, read, read_clips, read_index, read_shard
@@ -79,24 +78,6 @@ def test_any_webdataset_reads_the_tars(folder: Path) -> None:
     first = next(iter(wds.WebDataset(str(folder / "train/00000000.tar"), shardshuffle=False).decode("rgb8")))
     assert first["0000.png"].shape == (32, 32, 3)
     assert first["json"]["name"] == "c0/0.mp4" and first["json"]["frame_numbers"][0] == 0
-
-
-def test_a_plain_tar_has_the_bytes_of_webdatasets() -> None:
-    wds = pytest.importorskip("webdataset")
-    written = []
-    for plain in (False, True):
-        stream = io.BytesIO()
-        writer = wds.TarWriter(stream, encoder=False, mtime=0, user="root", group="root", compress=False)
-        writer.tarstream.format = tarfile.USTAR_FORMAT
-        if plain:
-            writer.tarstream = PlainTar(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT)
-        for length in (1, 60, 88, 130):  # the last is longer than a name may be without a prefix
-            key = "k" * (length // 2) + "/" * (length > 100) + "k" * (length // 2)
-            pictures = {f"{size:04d}.jpg": bytes([size % 251]) * size for size in (0, 1, 511, 512, 513, 5000)}
-            writer.write({"__key__": key + str(length), **pictures, "json": b"{}"})
-        writer.close()
-        written.append(stream.getvalue())
-    assert written[0] == written[1]
 
 
 def test_members_carry_no_time_and_no_user(folder: Path) -> None:

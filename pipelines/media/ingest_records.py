@@ -1,0 +1,108 @@
+"""What an ingest leaves at its address: a record for each finished chunk, then the index, which makes the set visible.
+
+Shards are written once, under their final names, beside an older set if there is one. A chunk's record follows its
+shards, so an interrupted ingest continues after the last record. The index replaces the older one in a single write;
+only then the older set's shards are deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from digan import atomic
+from digan.errors import UserError
+from pipelines.media import storage
+from pipelines.media.encode import Levels
+from pipelines.media.shard_index import INDEX, Shard, ShardIndex, index_to_json, read_index
+from pipelines.media.shard_writer import REPORT
+
+RECORDS = ".building"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkDone:
+    """A finished chunk: its shards, a record of each of its videos, the levels of its frames."""
+
+    shards: tuple[Shard, ...]
+    records: tuple[dict[str, Any], ...]
+    levels: Levels
+
+
+def record_address(address: str, split: str, chunk: int) -> str:
+    """Where the record of a chunk is."""
+    return storage.join(address, RECORDS, "records", f"{split}-{chunk:05d}.json")
+
+
+def write_record(record: str, fingerprint: str, done: ChunkDone) -> None:
+    """Mark a chunk as finished, after its shards are written."""
+    storage.write_bytes(record, json.dumps({"fingerprint": fingerprint, **asdict(done)}).encode())
+
+
+def restored(address: str, record: str, fingerprint: str, in_use: dict[str, str]) -> ChunkDone | None:
+    """The chunk, if an earlier ingest with equal input finished it and its shards are still there.
+
+    Local shards are compared with their SHA-256: after a power cut a disk may lack what was written. On S3 the size is
+    compared.
+    """
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        content = json.loads(storage.read_bytes(record))
+        if content["fingerprint"] != fingerprint:
+            return None
+        shards = tuple(Shard(**{**shard, "windows": tuple(shard["windows"])}) for shard in content["shards"])
+        if not all(in_use.get(s.path, s.sha256) == s.sha256 and _is_whole(address, s) for s in shards):
+            return None
+        kept = content["levels"]
+        levels = Levels(values=kept["values"], sums=tuple(kept["sums"]), squares=tuple(kept["squares"]))
+        return ChunkDone(shards=shards, records=tuple(content["records"]), levels=levels)
+    return None
+
+
+def _is_whole(address: str, shard: Shard) -> bool:
+    path = storage.join(address, shard.path)
+    if storage.is_remote(path):
+        return storage.size(path) == shard.bytes
+    with storage.open_read(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == shard.sha256  # type: ignore[arg-type]
+
+
+def shards_in_use(address: str) -> dict[str, str]:
+    """Path and SHA-256 of the shards of the finished set at the address; empty where there is none."""
+    if not storage.exists(storage.join(address, INDEX)):
+        return {}
+    try:
+        index = read_index(address)
+    except UserError:  # of another version, or damaged: nobody can read that set
+        return {}
+    if storage.is_remote(index.address) and not storage.is_remote(address):  # its shards are not here
+        return {}
+    return {shard.path: shard.sha256 for shards in index.splits.values() for shard in shards}
+
+
+def publish(address: str, index: ShardIndex, report: str) -> None:
+    """Make the finished set visible, then delete everything else of ingests."""
+    storage.write_bytes(storage.join(address, REPORT), report.encode())
+    storage.write_bytes(storage.join(address, INDEX), index_to_json(index).encode())
+    delete_all_but(address, (shard.path for shards in index.splits.values() for shard in shards))
+
+
+def delete_all_but(address: str, paths: Iterable[str]) -> None:
+    """Delete every shard and record that an ingest left, except the shards at ``paths``."""
+    kept = set(paths)
+    for name in storage.list_names(address):
+        if re.fullmatch(r"[a-z]+/\d{6,}\.tar", name) and name not in kept:
+            storage.delete(storage.join(address, name))
+    storage.delete_below(storage.join(address, RECORDS))
+    if not storage.is_remote(address):
+        for path in Path(address).glob("*/.*"):
+            if atomic.is_part(path.name):  # of a killed process
+                path.unlink()
+        for folder in Path(address).glob("*/"):
+            with contextlib.suppress(OSError):  # not empty
+                folder.rmdir()
