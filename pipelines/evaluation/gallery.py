@@ -134,8 +134,8 @@ class Gallery:
             file=self.play("extrapolation.mp4", marked, columns=count),
             title="Before 0 and after 1",
             caption=(
-                f't runs from {times[0]:.2f} to {times[-1]:.2f}; the bar is <b class="in">green</b> within the trained span'
-                ' [0, 1] and <b class="out">orange</b> beyond it.'
+                f"t runs from {times[0]:.2f} to {times[-1]:.2f}; the bar is green within the trained span [0, 1] and orange"
+                " beyond it."
             ),
         )
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.evaluation.gallery import Shown
 from pipelines.report import plots
-from pipelines.report.page import Plot, Section, Table, Video, flat_rows, page
+from pipelines.report.page import Paragraph, Plot, Section, Table, Video, flat_rows, page
 
 ROWS = {
     "mean": "mean over draws",
@@ -52,35 +51,38 @@ def write_page(
         *([Section(title="Classes", figures=videos("classes"))] if shown.get("classes") else []),
         Section(title="Content and motion", figures=videos("codes")),
         Section(title="A video at any time", figures=videos("time")),
-        Section(title="Is it copying?", text=html.escape(copying), figures=videos("nearest")),
-        Section(title="Figures", tables=_figures(content), text=_notes(notes)),
+        Section(title="Is it copying?", paragraphs=[copying], figures=videos("nearest")),
+        Section(title="Figures", tables=_figures(content), paragraphs=notes),
         Section(
             title="What it was measured with",
             tables=[
                 Table(head=("digest", "SHA-256"), rows=[(key, str(content[key]) or "-") for key in DIGESTS]),
-                Table(head=("params.yaml", "value"), rows=flat_rows(params)),
+                Table(head=("params.yaml", "value"), rows=list(flat_rows(params))),
             ],
         ),
     ]
     return page(f"Evaluation: {metric} {content[metric]['mean']:.4g}", _lead(content), sections)
 
 
-def _lead(content: Mapping[str, Any]) -> str:
+def _lead(content: Mapping[str, Any]) -> list[Paragraph]:
     metric = str(content["metric"])
     figures = content[metric]
     interval = f" (95 % interval {figures['low']:.4g} to {figures['high']:.4g})" if "low" in figures else ""
-    lead = (
-        f'<p><span class="big">{figures["mean"]:.4g}</span> &plusmn; {figures["std"]:.2g} {html.escape(metric)}{interval};'
-        f" lower is better. Real against real: {figures['floor']:.4g}.</p>"
-        f'<p class="soft">Protocol {html.escape(content["protocol_text"])}; seed {content["seed"]}, truncation'
-        f" {content['truncation']:g}; {content['resolution']} pixels; detector {html.escape(content['detector'])}. Best"
-        f" snapshot: {content['clips_seen']} clips seen.</p>"
-    )
+    lead = [
+        Paragraph(
+            big=f"{figures['mean']:.4g}",
+            text=f"± {figures['std']:.2g} {metric}{interval}; lower is better. Real against real: {figures['floor']:.4g}.",
+        ),
+        Paragraph(
+            style="soft",
+            text=f"Protocol {content['protocol_text']}; seed {content['seed']}, truncation {content['truncation']:g};"
+            f" {content['resolution']} pixels; detector {content['detector']}. Best snapshot: {content['clips_seen']} clips"
+            " seen.",
+        ),
+    ]
     if content["is_stand_in"]:
-        lead += (
-            f'<p class="note">{html.escape(metric)} is a distance on a stand-in detector and <b>no FVD</b>. With I3D'
-            " weights for Kinetics-400, evaluation.detector: i3d gives FVD.</p>"
-        )
+        text = f"{metric} is a distance on a stand-in detector and no FVD. With I3D weights for Kinetics-400,"
+        lead.append(Paragraph(style="note", text=f"{text} evaluation.detector: i3d gives FVD."))
     return lead
 
 
@@ -138,7 +140,3 @@ def _figures(content: Mapping[str, Any]) -> list[Table]:
         if any(key in content[name] for name in names)
     ]
     return [Table(head=("", *names), rows=rows)]
-
-
-def _notes(notes: Sequence[str]) -> str:
-    return "<br>".join(html.escape(note) for note in notes)

@@ -1,12 +1,18 @@
-"""Plots: the picture of an evaluation's distances, and lines over clips seen as SVG."""
+"""Plots by matplotlib: an evaluation's distances as PNG; SVG for pages."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from digan.atomic import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 
 def distance_plot(
@@ -45,41 +51,68 @@ def lines_svg(
     lines: Mapping[str, Sequence[tuple[float, float]]],
     *,
     y: str,
-    x: str = "clips seen",
     band: Sequence[tuple[float, float, float]] = (),
-    level: tuple[str, float] | None = None,
     log: bool = False,
     points: bool = False,
 ) -> str:
-    """Lines by name through (x, y), with a ``band`` of (x, low, high) and a horizontal ``level`` -> an SVG element."""
+    """Lines by name through (clips seen, value), with a ``band`` of (clips seen, low, high) -> an SVG element."""
+    from matplotlib.ticker import EngFormatter
+
+    def draw(axes: Axes) -> None:
+        if band:
+            clips, low, high = zip(*band, strict=True)
+            axes.fill_between(clips, low, high, color=COLORS[0], alpha=0.18, linewidth=0, label="95 % interval")
+        for number, (name, values) in enumerate(lines.items()):
+            color, style = COLORS[number % len(COLORS)], "o-" if points else "-"
+            axes.plot(*zip(*values, strict=True), style, color=color, markersize=4, linewidth=1.5, label=name)
+        if log:
+            given = [
+                *(value for values in lines.values() for _, value in values),
+                *(v for _, *ends in band for v in ends),
+            ]
+            log_axis(axes.yaxis, min(given), max(given))
+        axes.xaxis.set_major_formatter(EngFormatter())
+        axes.set(xlabel="clips seen", ylabel=y)
+        axes.legend(frameon=False, fontsize=9)
+
+    return svg(draw, 5.6, 3.2)
+
+
+def svg(draw: Callable[[Axes], None], width: float, height: float) -> str:
+    """What ``draw`` puts on axes of ``width`` x ``height`` inches -> an SVG element; text is text and never a formula."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter
 
-    figure = Figure(figsize=(5.6, 3.2), layout="constrained")
-    axes = figure.add_subplot()
-    if band:
-        places, low, high = zip(*band, strict=True)
-        axes.fill_between(places, low, high, color="#2f6fde", alpha=0.18, linewidth=0, label="95 % interval")
-    for (name, values), color in zip(lines.items(), COLORS * len(lines), strict=False):
-        axes.plot(
-            *zip(*values, strict=True), "o-" if points else "-", color=color, markersize=4, linewidth=1.5, label=name
-        )
-    if level is not None:
-        axes.axhline(level[1], color="#5aa469", linestyle="--", linewidth=1.2, label=level[0])
-    if log:
-        axes.set_yscale("log")
-    axes.xaxis.set_major_formatter(EngFormatter())
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
-    memory = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "digan", "svg.fonttype": "none"}):
-        FigureCanvasSVG(figure).print_svg(memory, metadata={"Date": None})
-    text = memory.getvalue()
+    settings = {"svg.hashsalt": "digan", "svg.fonttype": "none", "text.parse_math": False}
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.add_subplot()
+        axes.spines[["top", "right"]].set_visible(False)
+        draw(axes)
+        stream = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(stream, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = stream.getvalue()
     return text[text.index("<svg") :]
 
 
-COLORS = ["#2f6fde", "#c4570f", "#5aa469", "#7a4fbf", "#b8860b", "#57606a"]
+def log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten between the ends, and 2 and 5 times them where there is room; the ends where there are too few."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    inside = [m * 10.0**e for e in range(first, last + 1) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
+    if len(inside) > 10:
+        return [10.0**e for e in range(first, last + 1, -(-(last - first) // 10)) if low <= 10.0**e <= high]
+    return inside if len(inside) >= 3 else [low, *inside, high]
+
+
+def log_axis(axis: Axis, low: float, high: float) -> None:
+    """Make the axis logarithmic, with plain numbers at ``log_ticks``."""
+    from matplotlib.ticker import NullLocator
+
+    axis.axes.set_yscale("log")
+    ticks = log_ticks(low, high)
+    axis.set_ticks(ticks, [f"{value:.4g}" for value in ticks])
+    axis.set_minor_locator(NullLocator())
+
+
+COLORS = ("#2f6fde", "#c4570f", "#2e9e6b", "#7a5bd0", "#b3406e", "#8a6d3b", "#1f9bb5", "#c2483a", "#5d6b82", "#a3a025")

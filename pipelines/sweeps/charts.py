@@ -1,191 +1,178 @@
-"""The charts of a sweep's page, as SVG text. Everything of a trial carries its number, so that the page can mark it."""
+"""The plots of a sweep's page as SVG; what belongs to a trial has an id ``trial-NUMBER-...``, so that the page can mark it.
+
+Each returns an empty string where nothing can be drawn yet.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from html import escape
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from pipelines.report.plots import COLORS, log_axis, log_ticks, svg
 from pipelines.report.text_format import duration, grouped
 from pipelines.sweeps.outcome import Importance
 from pipelines.sweeps.records import FAILED, STOPPED, Trial
 from pipelines.sweeps.space import Parameter
 
-COLOURS = ("#2f6fde", "#e07a1f", "#2e9e6b", "#b3406e", "#7a5bd0", "#8a6d3b", "#1f9bb5", "#c2483a", "#5d6b82", "#a3a025")
-WIDTH = 1000
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH = 10.0  # inches
+SOFT = "#57606a"
+PARTS = (("training", "#2f6fde"), ("measuring", "#7fb3a0"), ("the rest", "#c9ced6"))  # of a trial's wall time
 
 
-def colour(number: int) -> str:
-    """A trial's colour on the page."""
-    return COLOURS[number % len(COLOURS)]
+def color(number: int) -> str:
+    """A trial's color on the page."""
+    return COLORS[number % len(COLORS)]
 
 
 def curves(trials: Sequence[Trial], metric: str, length: int) -> str:
-    """The objective over clips seen, on a logarithmic axis, with the ends of stopped and failed trials."""
-    values = [m.value for t in trials for m in t.measures if m.value > 0]
+    """The objective over clips seen, on a logarithmic axis, with crosses where trials were stopped or failed."""
+    points = {t.number: [(m.clips_seen, m.value) for m in t.measures if m.value > 0] for t in trials}
+    values = [value for listed in points.values() for _, value in listed]
     if not values:
-        return "<p>Nothing has been measured yet.</p>"
-    height, left, right, top, bottom = 380, 70, 60, 12, 42
-    y = _log_scale(min(values), max(values), height - bottom, top)
-    x = _scale(0, length, left, WIDTH - right)
-    out = []
-    for value in _log_ticks(min(values), max(values)):
-        out.append(f'<line x1="{left}" x2="{WIDTH - right}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#e3e6ea"/>')
-        out.append(f'<text class="soft" x="{left - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.4g}</text>')
-    for share in range(5):
-        clips = length * share / 4
-        out.append(
-            f'<text class="soft" x="{x(clips):.1f}" y="{height - 22}" text-anchor="middle">{grouped(round(clips))}</text>'
-        )
-    out.append(
-        f'<text class="soft" x="{(left + WIDTH - right) / 2}" y="{height - 4}" text-anchor="middle">clips seen</text>'
-    )
-    labels: list[tuple[float, float, int]] = []
-    for t in trials:
-        points = [(x(m.clips_seen), y(m.value)) for m in t.measures if m.value > 0]
-        if not points:
-            continue
-        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-        dots = "".join(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{colour(t.number)}"/>' for a, b in points)
-        line = f'<polyline points="{path}" fill="none" stroke="{colour(t.number)}" stroke-width="2"/>'
-        ending, (a, b) = "", points[-1]
-        if t.state in (STOPPED, FAILED):
-            ink = "#d00" if t.state == FAILED else colour(t.number)
-            ending = f'<path d="M{a - 6:.1f},{b - 6:.1f}l12,12m0,-12l-12,12" stroke="{ink}" stroke-width="2.5"/>'
-        tip = f"<title>trial {t.number:03d} {t.state} {escape(t.reason)}</title>"
-        out.append(f'<g class="t" data-t="{t.number}">{tip}{line}{dots}{ending}</g>')
-        labels.append((a + 10, b + 4, t.number))
-    lowest: dict[float, float] = {}  # labels at one place stand below each other
-    for a, b, number in sorted(labels):
-        lowest[a] = max(b, lowest.get(a, -99.0) + 13)
-        out.append(_label(a, lowest[a], number))
-    return _svg(height, out, f"{metric} over clips seen")
+        return ""
+    low, high = min(values), max(values)
+
+    def draw(axes: Axes) -> None:
+        from matplotlib.ticker import FuncFormatter
+
+        labels: list[tuple[float, float, int]] = []
+        for trial in trials:
+            if not points[trial.number]:
+                continue
+            clips, given = zip(*points[trial.number], strict=True)
+            (line,) = axes.plot(clips, given, "o-", color=color(trial.number), markersize=4)
+            line.set_gid(f"trial-{trial.number}-curve")
+            if trial.state in (STOPPED, FAILED):
+                ink = "#d00000" if trial.state == FAILED else color(trial.number)
+                (cross,) = axes.plot(clips[-1:], given[-1:], "x", color=ink, markersize=9, markeredgewidth=2)
+                cross.set_gid(f"trial-{trial.number}-end")
+            labels.append((clips[-1], math.log(given[-1]), trial.number))
+        lowest: dict[float, float] = {}  # labels at the same clips do not cover each other
+        for clips_seen, position, number in sorted(labels):
+            lowest[clips_seen] = max(position, lowest.get(clips_seen, -math.inf) + 0.045 * math.log(high / low))
+            label = axes.annotate(
+                f"{number:03d}",
+                (clips_seen, math.exp(lowest[clips_seen])),
+                xytext=(9, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9,
+                color=color(number),
+            )
+            label.set_gid(f"trial-{number}-label")
+        log_axis(axes.yaxis, low, high)
+        axes.set_xlim(0, length * 1.02)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda clips, _: grouped(round(clips))))
+        axes.grid(axis="y", color="#e3e6ea")
+        axes.set(xlabel="clips seen", ylabel=metric)
+
+    return svg(draw, WIDTH, 4.0)
 
 
 def parallel(trials: Sequence[Trial], parameters: Sequence[Parameter], metric: str) -> str:
-    """Parameters and the last measure as upright axes; a dashed line is a trial that did not come to its end."""
-    shown = [t for t in trials if t.last and t.last.value > 0]
-    if not shown:
-        return "<p>Nothing has been measured yet.</p>"
-    height, top, bottom, side = 330, 40, 28, 90
-    results = [t.last.value for t in shown if t.last]
-    axes: list[tuple[str, Callable[[Any], float], list[tuple[float, str]]]] = []
-    for p in parameters:
-        axes.append((p.name, *_axis(p, [t.values[p.name] for t in shown], height - bottom, top)))
-    scale = _log_scale(min(results), max(results), height - bottom, top)
-    axes.append((metric, scale, [(scale(v), f"{v:.4g}") for v in (min(results), max(results))]))
-    places = [side + i * (WIDTH - 2 * side) / max(1, len(axes) - 1) for i in range(len(axes))]
-    out = []
-    order = sorted(shown, key=lambda t: -(t.last.value if t.last else 0))
-    for rank, t in enumerate(order):
-        assert t.last is not None
-        given = [*(t.values[p.name] for p in parameters), t.last.value]
-        points = " ".join(f"{x:.1f},{axis[1](v):.1f}" for x, axis, v in zip(places, axes, given, strict=True))
-        share = rank / max(1, len(order) - 1)
-        dashed = ' stroke-dasharray="5 4"' if t.state in (STOPPED, FAILED) else ""
-        out.append(
-            f'<g class="t" data-t="{t.number}"><title>trial {t.number:03d}</title><polyline points="{points}" fill="none" '
-            f'stroke="{_shade(share)}" stroke-width="{1.5 + 1.5 * share:.1f}"{dashed}/></g>'
-        )
-    for x, (name, _, ticks) in zip(places, axes, strict=True):
-        out.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{height - bottom}" stroke="#6b7280"/>')
-        out.append(f'<text x="{x:.1f}" y="{top - 18}" text-anchor="middle">{escape(name)}</text>')
-        for y, text in ticks:
-            out.append(f'<text class="soft" x="{x - 7:.1f}" y="{y + 4:.1f}" text-anchor="end">{escape(text)}</text>')
-    return _svg(height, out, "parallel coordinates")
+    """Parameters and the last value of the objective as upright axes, a line for each trial; the better, the darker."""
+    results = {t.number: t.last.value for t in trials if t.last and t.last.value > 0}
+    if not results:
+        return ""
+    shown = sorted((t for t in trials if t.number in results), key=lambda t: -results[t.number])
+    columns = [(p.name, *_scaled(p, [t.values[p.name] for t in shown])) for p in parameters]
+    ends = min(results.values()), max(results.values())
+    heights = [_share(results[t.number], *ends, True) for t in shown]
+    columns.append((metric, heights, [(0.0, f"{ends[0]:.4g}"), (1.0, f"{ends[1]:.4g}")]))
+
+    def draw(axes: Axes) -> None:
+        from matplotlib.colors import LinearSegmentedColormap
+
+        shade = LinearSegmentedColormap.from_list("results", ["#c9ced6", "#12306b"])
+        for rank, trial in enumerate(shown):
+            share = rank / max(1, len(shown) - 1)
+            (line,) = axes.plot(
+                range(len(columns)),
+                [given[rank] for _, given, _ in columns],
+                "--" if trial.state in (STOPPED, FAILED) else "-",
+                color=shade(share),
+                linewidth=1.2 + share,
+            )
+            line.set_gid(f"trial-{trial.number}-parallel")
+        for place, (name, _, ticks) in enumerate(columns):
+            axes.axvline(place, color="#6b7280", linewidth=1)
+            axes.text(place, 1.1, name, ha="center", va="bottom", fontsize=10)
+            for height, text in ticks:
+                box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+                axes.text(place - 0.015, height, text, ha="right", va="center", fontsize=9, color=SOFT, bbox=box)
+        axes.set_axis_off()
+
+    return svg(draw, WIDTH, 3.6)
 
 
 def importance(found: Sequence[Importance]) -> str:
-    """A bar for each parameter, to the left where more is better, to the right where less is."""
-    height, middle = 26 * len(found) + 34, 560
-    reach = WIDTH - middle - 130
-    out = [f'<line x1="{middle}" x2="{middle}" y1="0" y2="{height - 26}" stroke="#6b7280"/>']
-    for row, i in enumerate(found):
-        y, wide = 26 * row + 4, abs(i.strength) * reach
-        left = middle - wide if i.strength < 0 else middle
-        faint = 1.0 if i.chance < 0.05 else 0.35
-        out.append(f'<rect x="{left:.1f}" y="{y}" width="{wide:.1f}" height="18" fill="#2f6fde" opacity="{faint}"/>')
-        out.append(f'<text x="0" y="{y + 14}">{escape(i.name)}</text>')
-        out.append(
-            f'<text class="soft" x="{WIDTH}" y="{y + 14}" text-anchor="end">{i.strength:+.2f}, chance {i.chance:.2f}</text>'
-        )
-    out.append(f'<text class="soft" x="{middle - 8}" y="{height - 6}" text-anchor="end">more of it is better</text>')
-    out.append(
-        f'<text class="soft" x="{middle + 8}" y="{height - 6}">less of it is better (pale: may well be chance)</text>'
-    )
-    return _svg(height, out, "importance of parameters")
+    """A bar for each parameter, to the left where more of it is better, to the right where less is."""
+    if not found:
+        return ""
+
+    def draw(axes: Axes) -> None:
+        for row, one in enumerate(found):
+            axes.barh(row, one.strength, height=0.7, color=COLORS[0], alpha=1.0 if one.chance < 0.05 else 0.35)
+            axes.text(1.05, row, f"{one.strength:+.2f}, chance {one.chance:.2f}", va="center", fontsize=9, color=SOFT)
+        axes.axvline(0, color="#6b7280", linewidth=1)
+        axes.set_yticks(range(len(found)), [one.name for one in found])
+        axes.set(xlim=(-1, 1), xticks=[])
+        axes.spines[["left", "bottom"]].set_visible(False)
+        axes.set_xlabel("more of it is better   |   less of it is better")
+        axes.invert_yaxis()
+
+    return svg(draw, WIDTH, 0.3 * len(found) + 0.7)
 
 
 def costs(trials: Sequence[Trial]) -> str:
     """Wall time of each trial: training, measuring, the rest."""
-    most = max((t.wall for t in trials), default=0.0) or 1.0
-    height, left, right = 24 * len(trials) + 34, 60, 210
-    x = _scale(0, most, left, WIDTH - right)
-    out = []
-    for row, t in enumerate(trials):
-        y, start = 24 * row + 4, float(left)
-        measuring = sum(m.seconds for m in t.measures)
-        training = max(0.0, min(t.seconds, t.wall) - measuring)
-        rest = max(0.0, t.wall - training - measuring)
-        cells = [f'<text x="{left - 8}" y="{y + 13}" text-anchor="end">{t.number:03d}</text>']
-        for seconds, ink in ((training, "#2f6fde"), (measuring, "#7fb3a0"), (rest, "#c9ced6")):
-            width = x(seconds) - left
-            cells.append(f'<rect x="{start:.1f}" y="{y}" width="{width:.1f}" height="16" fill="{ink}"/>')
-            start += width
-        said = f"{duration(t.wall)}, {grouped(t.clips)} clips" + (f", {t.starts} starts" if t.starts > 1 else "")
-        cells.append(f'<text class="soft" x="{start + 8:.1f}" y="{y + 13}">{said}</text>')
-        out.append(f'<g class="t" data-t="{t.number}">{"".join(cells)}</g>')
-    place = left
-    for ink, name in (("#2f6fde", "training"), ("#7fb3a0", "measuring"), ("#c9ced6", "the rest")):
-        out.append(f'<rect x="{place}" y="{height - 16}" width="12" height="12" fill="{ink}"/>')
-        out.append(f'<text class="soft" x="{place + 18}" y="{height - 6}">{name}</text>')
-        place += 110
-    return _svg(height, out, "cost per trial")
+    if not trials:
+        return ""
+    longest = max([trial.wall for trial in trials] + [1.0])
+
+    def draw(axes: Axes) -> None:
+        from matplotlib.ticker import FuncFormatter
+
+        for row, trial in enumerate(trials):
+            measuring = sum(m.seconds for m in trial.measures)
+            training = max(0.0, min(trial.seconds, trial.wall) - measuring)
+            start = 0.0
+            seconds = (training, measuring, max(0.0, trial.wall - training - measuring))
+            for (name, ink), width in zip(PARTS, seconds, strict=True):
+                (bar,) = axes.barh(row, width, left=start, height=0.7, color=ink, label="" if row else name)
+                bar.set_gid(f"trial-{trial.number}-{name.replace(' ', '-')}")
+                start += width
+            starts = f", {trial.starts} starts" if trial.starts > 1 else ""
+            text = f"{duration(trial.wall)}, {grouped(trial.clips)} clips{starts}"
+            axes.text(start + 0.01 * longest, row, text, va="center", fontsize=9, color=SOFT).set_gid(
+                f"trial-{trial.number}-cost"
+            )
+        axes.set_yticks(range(len(trials)), [f"{trial.number:03d}" for trial in trials])
+        axes.set_xlim(0, 1.25 * longest)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: duration(seconds)))
+        axes.invert_yaxis()
+        axes.legend(frameon=False, ncols=len(PARTS), loc="upper left", bbox_to_anchor=(0, -0.6 / len(trials)))
+
+    return svg(draw, WIDTH, 0.28 * len(trials) + 1.0)
 
 
-def _axis(
-    p: Parameter, given: list[Any], bottom: float, top: float
-) -> tuple[Callable[[Any], float], list[tuple[float, str]]]:
-    if p.finite:
-        names = [str(v) for v in p.values]
-        step = (bottom - top) / max(1, len(names) - 1)
-        places = {name: bottom - i * step for i, name in enumerate(names)}
-        return (lambda v: places.get(str(v), bottom)), [(y, name or '""') for name, y in places.items()]
-    low, high = min([p.low, *given]), max([p.high, *given])
-    scale = _log_scale(low, high, bottom, top) if p.logarithmic else _scale(low, high, bottom, top)
-    ticks = _log_ticks(low, high) if p.logarithmic else [low, (low + high) / 2, high]
-    return scale, [(scale(v), f"{v:.4g}") for v in ticks]
+def _scaled(parameter: Parameter, given: list[Any]) -> tuple[list[float], list[tuple[float, str]]]:
+    """Heights in [0, 1] of the given values on a parameter's axis, and its ticks."""
+    if parameter.finite:
+        names = [str(value) for value in parameter.values]
+        height = {name: number / max(1, len(names) - 1) for number, name in enumerate(names)}
+        return [height.get(str(value), 0.0) for value in given], [(h, name or '""') for name, h in height.items()]
+    low, high = min([parameter.low, *given]), max([parameter.high, *given])
+    log = parameter.logarithmic
+    ticks = log_ticks(low, high) if log else [low, (low + high) / 2, high]
+    return [_share(v, low, high, log) for v in given], [(_share(v, low, high, log), f"{v:.4g}") for v in ticks]
 
 
-def _scale(low: float, high: float, first: float, last: float) -> Callable[[float], float]:
-    span = (high - low) or 1.0
-    return lambda v: first + (v - low) / span * (last - first)
-
-
-def _log_scale(low: float, high: float, first: float, last: float) -> Callable[[float], float]:
-    inner = _scale(math.log(low), math.log(high), first, last)
-    return lambda v: inner(math.log(v))
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    steps = [m * 10.0**e for e in range(-12, 12) for m in (1, 2, 5)]
-    inside = [v for v in steps if low <= v <= high]
-    return inside if len(inside) >= 3 else [low, *inside, high]
-
-
-def _shade(share: float) -> str:
-    """From pale grey (worst) to dark blue (best)."""
-    pale, dark = (201, 206, 214), (18, 48, 107)
-    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(pale, dark, strict=True))
-
-
-def _label(x: float, y: float, number: int) -> str:
-    return (
-        f'<text class="t" data-t="{number}" x="{x:.1f}" y="{y:.1f}" style="fill:{colour(number)}">{number:03d}</text>'
-    )
-
-
-def _svg(height: float, parts: Sequence[str], title: str) -> str:
-    inside = "".join(parts)
-    return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">{inside}</svg>'
+def _share(value: float, low: float, high: float, log: bool) -> float:
+    if high == low:
+        return 0.0
+    return math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
