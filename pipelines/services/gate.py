@@ -1,8 +1,8 @@
-"""Who becomes champion: the rule alone, without MLflow.
+"""The rule that decides a version's alias, without MLflow.
 
-A version is compared with the champion only where both were measured on the same data with the same detector, metric
-and protocol (a distance falls with the number of videos), and wins where its mean is lower by more than ``margin`` times
-the spread of the difference. No champion: it becomes the champion. Otherwise it becomes ``challenger``.
+A version is compared with the champion only if both were measured with the same metric, data, detector and protocol (a
+distance falls with the number of videos). It becomes ``champion`` if there is none, or if its mean is lower by more than
+``margin`` times the spread of the difference; otherwise it becomes ``challenger``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """What a version is judged by: ``value`` (mean over draws, lower is better) of ``metric`` and how it was measured.
+    """``value`` (mean over draws, lower is better) of ``metric``, and how it was measured.
 
-    ``spread`` is its standard deviation (nan: not known), ``data`` and ``detector`` are digests, ``protocol`` is a text
+    ``spread`` is its standard deviation (nan: unknown), ``data`` and ``detector`` are digests, ``protocol`` is a text
     for people such as ``256 videos of 16 frames``.
     """
 
@@ -35,9 +35,9 @@ class Figure:
 
     @classmethod
     def read(cls, content: Mapping[str, Any], protocol: str, *, place: str, remedy: str) -> Figure:
-        """The figure in what an evaluation has written; ``protocol`` is a template over its keys.
+        """Read what an evaluation has written; ``protocol`` is a template over its keys.
 
-        ``UserError`` with ``place`` and ``remedy`` where there is none.
+        Errors: ``UserError`` with ``place`` and ``remedy`` if there is no such value.
         """
         try:
             metric = str(content["metric"])
@@ -53,7 +53,7 @@ class Figure:
             raise UserError(f"{place}: holds no figure ({type(error).__name__}: {error}); {remedy}") from None
 
     def tags(self) -> dict[str, str]:
-        """The figure as tags of a version."""
+        """Return the tags of a version that store this value."""
         return {
             "metric": self.metric,
             "value": repr(self.value),
@@ -63,11 +63,11 @@ class Figure:
             "protocol": self.protocol,
         }
 
-    @staticmethod
-    def of_tags(tags: Mapping[str, str]) -> Figure | None:
-        """The figure that a version's tags hold, ``None`` where they hold none (registered by other means)."""
+    @classmethod
+    def of_tags(cls, tags: Mapping[str, str]) -> Figure | None:
+        """Read a version's tags; ``None`` if they store no value (registered by other means)."""
         try:
-            return Figure(
+            return cls(
                 metric=tags["metric"],
                 value=float(tags["value"]),
                 spread=float(tags.get("spread", "nan")),
@@ -79,18 +79,16 @@ class Figure:
             return None
 
     def unlike(self, other: Figure) -> str:
-        """In what the two were measured differently, in words; empty where they can be compared."""
-        pairs = {
-            "metric": (self.metric, other.metric),
-            "data": (self.data[:12], other.data[:12]),
-            "detector": (self.detector[:12], other.detector[:12]),
-            "protocol": (self.protocol, other.protocol),
-        }
-        different = [what for what in pairs if getattr(self, what) != getattr(other, what)]
-        return ", ".join(f"{what} {pairs[what][0]} instead of {pairs[what][1]}" for what in different)
+        """Describe how the two were measured differently; empty if they can be compared."""
+        differences = []
+        for name, length in (("metric", None), ("data", 12), ("detector", 12), ("protocol", None)):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                differences.append(f"{name} {mine[:length]} instead of {theirs[:length]}")
+        return ", ".join(differences)
 
     def against(self, other: Figure, *, margin: float) -> Comparison:
-        """The comparison; ``UserError`` where the two were not measured alike."""
+        """Compare the two. Errors: ``UserError`` if they were measured differently."""
         if unlike := self.unlike(other):
             raise UserError(f"two figures that cannot be compared: {unlike}; measure both under one protocol")
         return compare(self.value, other.value, spreads=(self.spread, other.spread), margin=margin)
@@ -98,7 +96,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The alias that a version gets, and why, in a sentence for people."""
+    """The alias that a version gets, and the reason in words."""
 
     alias: str
     reason: str
@@ -107,28 +105,24 @@ class Verdict:
 def judge(
     candidate: Figure, champion: Figure | None, *, champion_version: str | None, name: str, margin: float
 ) -> Verdict:
-    """The rule of this file's first lines. ``champion_version`` is ``None`` where there is no champion."""
+    """Apply the rule above; ``champion_version`` is ``None`` if there is no champion."""
     if not math.isfinite(candidate.value):
         return Verdict(alias=CHALLENGER, reason=f"{candidate.metric} is {candidate.value}: never a champion")
     if champion_version is None:
         return Verdict(alias=CHAMPION, reason=f"the first of its name, {candidate.metric} {candidate.value:.4g}")
     by_hand = f"to promote it all the same: set the alias {CHAMPION} of {name} in the MLflow UI"
     if champion is None:
-        return Verdict(
-            alias=CHALLENGER, reason=f"champion (version {champion_version}) has no figure to compare with; {by_hand}"
-        )
+        reason = f"champion (version {champion_version}) has no figure to compare with; {by_hand}"
+        return Verdict(alias=CHALLENGER, reason=reason)
     if unlike := candidate.unlike(champion):
-        return Verdict(
-            alias=CHALLENGER,
-            reason=f"not comparable with the champion (version {champion_version}): {unlike}; {by_hand}",
-        )
+        reason = f"not comparable with the champion (version {champion_version}): {unlike}; {by_hand}"
+        return Verdict(alias=CHALLENGER, reason=reason)
     comparison = candidate.against(champion, margin=margin)
-    numbers = (
-        f"{candidate.metric} {candidate.value:.4g} against {champion.value:.4g} of version {champion_version};"
-        f" {comparison.text}"
+    is_lower = comparison.difference < 0
+    alias = CHAMPION if is_lower and comparison.is_significant else CHALLENGER
+    outcome = "no better" if not is_lower else "better" if alias == CHAMPION else "not surely better"
+    return Verdict(
+        alias=alias,
+        reason=f"{outcome} than the champion: {candidate.metric} {candidate.value:.4g} against {champion.value:.4g} of"
+        f" version {champion_version}; {comparison.text}",
     )
-    if comparison.difference < 0 and comparison.is_significant:
-        return Verdict(alias=CHAMPION, reason=f"better than the champion: {numbers}")
-    if comparison.difference < 0:
-        return Verdict(alias=CHALLENGER, reason=f"not surely better than the champion: {numbers}")
-    return Verdict(alias=CHALLENGER, reason=f"no better than the champion: {numbers}")

@@ -1,10 +1,10 @@
-"""A generator as an MLflow model without pickled code: the folder of a generator, and this module to load and ask it.
+"""A generator as an MLflow pyfunc model without pickled code: the generator's folder, loaded by this module.
 
     model = mlflow.pyfunc.load_model("models:/digan-toy@champion")
     videos = model.predict({"seed": [7, 8], "frames": [16, 16]}, params={"truncation": 0.7})  # uint8 [2, 16, 3, H, W]
 
-MLflow calls ``_load_pyfunc`` of the module that the model names as its loader; the digan package must be installed
-there.
+MLflow calls ``_load_pyfunc`` of the module that the model names as its loader, so this package must be installed where
+a model is loaded.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from digan.errors import UserError
 from digan.sampling import sample
 from digan.times import frame_times
 
-LOADER = "pipelines.services.mlflow_model"
+LOADER = "pipelines.services.mlflow_model"  # registered versions name this module: it must stay importable
 DEFAULT_FRAMES = 16
 
 
 class VideoModel:
-    """What ``mlflow.pyfunc`` wraps: seeds in, videos out."""
+    """The model that ``mlflow.pyfunc`` wraps: seeds in, videos out."""
 
     def __init__(self, folder: Path) -> None:
         self.generator = load_generator(folder)
 
     def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> np.ndarray:
-        """Videos uint8 [B, T, 3, H, W] for rows with ``seed`` and, optionally, ``frames`` (equal in all rows) and
+        """Return videos uint8 [B, T, 3, H, W] for rows with ``seed`` and, optionally, ``frames`` (one value) and
         ``label``.
 
         ``params["truncation"]`` is psi (1: off). Equal rows give equal videos. Errors: ``UserError``.
@@ -48,23 +48,16 @@ class VideoModel:
         truncation = float((params or {}).get("truncation", 1.0))
         with torch.inference_mode():
             times = frame_times(counts.pop())
-            videos = sample(
-                self.generator,
-                seeds=seeds,
-                times=times,
-                labels=labels,
-                truncation=truncation,
-            )
-        return videos.numpy()
+            return sample(self.generator, seeds=seeds, times=times, labels=labels, truncation=truncation).numpy()
 
 
 def _load_pyfunc(data_path: str) -> VideoModel:
-    """MLflow's hook; ``data_path`` is the generator's folder inside the model."""
+    """Load the model for MLflow; ``data_path`` is the generator's folder inside the model."""
     return VideoModel(Path(data_path))
 
 
 def signature(resolution: int) -> Any:
-    """The rows that ``predict`` takes and the videos that it gives, for MLflow to check and show."""
+    """Return the signature of ``predict``, which MLflow checks and shows."""
     from mlflow.models.signature import ModelSignature
     from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
@@ -82,18 +75,16 @@ def signature(resolution: int) -> Any:
 
 
 def requirements() -> list[str]:
-    """What a program needs to load the model: the versions in use here (MLflow would find them slowly by running the
-    model).
-    """
+    """Return the requirements of the model, at the versions installed here."""
     return [f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in ("torch", "numpy", "mlflow")]
 
 
 def _column(model_input: Any, name: str, default: list[Any]) -> list[Any]:
-    """The values of a column of a data frame or of a mapping to lists; missing and empty ones give ``default``."""
+    """Return the values of a column of a data frame or mapping without missing ones, or ``default``."""
     try:
         values = model_input[name]
     except (KeyError, TypeError, IndexError):
-        return default
+        values = None
     if values is None:
         return default
     return [value for value in np.atleast_1d(np.asarray(values)).tolist() if value is not None and value == value]

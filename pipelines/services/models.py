@@ -1,6 +1,4 @@
-"""The address of a model to the folder of a generator: a folder itself, or a version or alias in the MLflow
-registry.
-"""
+"""Model addresses: from a folder, or a version or alias in the MLflow registry, to the folder of a generator."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import re
 from pathlib import Path
 
 from digan.errors import UserError
-from pipelines.services.tracking import TrackingConfig, client, refusals, resolved
+from pipelines.services.tracking_store import TrackingConfig, client, find, refusals, resolved
 
 WEIGHTS = "weights.pt"
 CONFIG = "config.json"
@@ -17,18 +15,16 @@ _REGISTERED = re.compile(r"models:/(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<ve
 
 
 def generator_folder(address: str, tracking: TrackingConfig) -> Path:
-    """The local folder with ``weights.pt`` and ``config.json`` that ``address`` means, fetched if it lies elsewhere.
+    """Return the local folder with the ``weights.pt`` and ``config.json`` of a model, downloading them if needed.
 
     ``address`` is the folder of a generator (or a folder that holds ``generator/``), ``models:/NAME@alias`` or
-    ``models:/NAME/version``. Errors: ``UserError`` where there is no such model.
+    ``models:/NAME/version``. Errors: ``UserError`` if there is no such model.
     """
     if address.startswith("models:"):
         return _from_registry(address, tracking)
     if "://" in address:
         scheme = address.split("://", 1)[0]
-        raise UserError(
-            f"--model {address}: addresses of the kind {scheme}:// are not supported yet; copy the folder here first"
-        )
+        raise UserError(f"--model {address}: {scheme}:// addresses are not supported yet; copy the folder here first")
     return _from_folder(Path(address))
 
 
@@ -69,26 +65,21 @@ def _from_registry(address: str, tracking: TrackingConfig) -> Path:
 
 
 def _source(match: re.Match[str], tracking: TrackingConfig) -> str:
-    from mlflow.exceptions import MlflowException
-
-    name, alias = match["name"], match["alias"]
+    """Return the address of a version's files."""
+    name, alias, version = match["name"], match["alias"], match["version"]
     mlflow = client(tracking)
     with refusals(tracking.uri):
-        try:
-            model = mlflow.get_registered_model(name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
+        model = find(mlflow.get_registered_model, name)
+        if model is None:
             names = ", ".join(sorted(m.name for m in mlflow.search_registered_models(max_results=20))) or "none yet"
-            raise UserError(f"--model {match[0]}: no model {name} in {tracking.uri}; registered: {names}") from None
-        version = match["version"] if alias is None else model.aliases.get(alias)
-        if version is None:
-            known = ", ".join(f"@{a} (version {v})" for a, v in sorted(model.aliases.items())) or "none"
-            raise UserError(f"--model {match[0]}: {name} has no alias {alias}; it has {known}")
-        try:
-            return mlflow.get_model_version(name, version).source
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
+            raise UserError(f"--model {match[0]}: no model {name} in {tracking.uri}; registered: {names}")
+        if alias is not None:
+            version = model.aliases.get(alias)
+            if version is None:
+                known = ", ".join(f"@{a} (version {v})" for a, v in sorted(model.aliases.items())) or "none"
+                raise UserError(f"--model {match[0]}: {name} has no alias {alias}; it has {known}")
+        found = find(mlflow.get_model_version, name, version)
+        if found is None:
             have = ", ".join(str(v.version) for v in mlflow.search_model_versions(f"name='{name}'")) or "none"
-            raise UserError(f"--model {match[0]}: {name} has no version {version}; it has {have}") from None
+            raise UserError(f"--model {match[0]}: {name} has no version {version}; it has {have}")
+        return found.source

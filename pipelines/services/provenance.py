@@ -1,4 +1,4 @@
-"""Where a figure comes from: the commit, the data, and one hash of everything that a stage of dvc.yaml depends on."""
+"""Where a result comes from: the commit, the data, and one hash of everything that a stage of dvc.yaml depends on."""
 
 from __future__ import annotations
 
@@ -13,21 +13,18 @@ from ruamel.yaml import YAML
 
 
 def run_tags(stage: str, data_digest: str, folder: Path | None = None) -> dict[str, str]:
-    """Tags of a run: git commit and whether files differ from it, data digest, stage hash, and the DVC experiment's
-    name.
-    """
+    """Return the tags of a run: git commit, data digest, the stage's hash and the name of the DVC experiment."""
     root = folder or Path.cwd()
     tags = {"data.digest": data_digest, "dvc.stage": stage, **git_tags(root)}
-    digest = stage_hash(stage, root)
-    if digest is not None:
+    if digest := stage_hash(stage, root):
         tags["dvc.stage_hash"] = digest
-    if os.environ.get("DVC_EXP_NAME"):
-        tags["dvc.exp_name"] = os.environ["DVC_EXP_NAME"]
+    if name := os.environ.get("DVC_EXP_NAME"):
+        tags["dvc.exp_name"] = name
     return tags
 
 
 def git_tags(folder: Path) -> dict[str, str]:
-    """The commit, with ``git.dirty`` telling whether tracked files differ from it; nothing outside a repository."""
+    """Return the commit and whether tracked files differ from it (``git.dirty``); empty outside a repository."""
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return {}
@@ -36,18 +33,14 @@ def git_tags(folder: Path) -> dict[str, str]:
 
 
 def stage_hash(stage: str, folder: Path) -> str | None:
-    """SHA-256 over the stage's text in dvc.yaml, its parameters' values and the contents of its dependencies.
+    """Return the SHA-256 of a stage's definition, the values of its parameters and the content of its dependencies.
 
-    A dependency that is a folder with an ``index.json`` counts by that index (which holds the SHA-256 of what it
-    lists), any other folder by its files. ``None`` where there is no dvc.yaml or no such stage.
+    ``None`` if there is no dvc.yaml or no such stage in it.
     """
-    dvc_yaml = folder / "dvc.yaml"
-    if not dvc_yaml.is_file():
-        return None
-    definition = (YAML(typ="safe", pure=True).load(dvc_yaml) or {}).get("stages", {}).get(stage)
+    definition = _load_yaml(folder / "dvc.yaml").get("stages", {}).get(stage)
     if definition is None:
         return None
-    parameters = YAML(typ="safe", pure=True).load(folder / "params.yaml") if (folder / "params.yaml").is_file() else {}
+    parameters = _load_yaml(folder / "params.yaml")
     content = {
         "stage": definition,
         "params": {key: _look_up(parameters, key) for key in definition.get("params", []) if isinstance(key, str)},
@@ -57,7 +50,11 @@ def stage_hash(stage: str, folder: Path) -> str | None:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file, of a folder's index, or of a folder's names and files; ``missing`` where there is nothing."""
+    """Return the SHA-256 of a file or folder; ``missing`` if there is neither.
+
+    A folder with an ``index.json`` counts by that index, which holds the SHA-256 of what it lists; any other folder
+    counts by the names and contents of its files.
+    """
     if path.is_file():
         with path.open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
@@ -69,6 +66,10 @@ def content_hash(path: Path) -> str:
     for file in sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
         total.update(f"{file.relative_to(path).as_posix()}\0{content_hash(file)}\0".encode())
     return total.hexdigest()
+
+
+def _load_yaml(path: Path) -> dict[str, Any]:
+    return (YAML(typ="safe", pure=True).load(path) or {}) if path.is_file() else {}
 
 
 def _look_up(values: Any, dotted: str) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from digan.atomic import write_json
-from pipelines.services.tracking_store import TrackingConfig, client, experiment_id, refusals, resolved
+from pipelines.services.tracking_store import TrackingConfig, client, experiment_id, find, refusals, resolved
 
 # MLflow's limits for one request.
 POINTS_PER_REQUEST = 1000
@@ -128,14 +128,7 @@ def _known_run(config: TrackingConfig, run_file: Path) -> str | None:
 
 def find_run(config: TrackingConfig, run_id: str) -> Any | None:
     """Return MLflow's ``Run``, or ``None`` if the store has no such run."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client(config).get_run(run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
+    return find(client(config).get_run, run_id)
 
 
 def _log_params(mlflow: Any, run_id: str, flat: Mapping[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -125,6 +125,18 @@ def _unusable(uri: str, error: Exception) -> UserError:
         f"tracking.uri={uri}: this MLflow store cannot be used ({cause}); start the server, or correct tracking.uri "
         f"or $MLFLOW_TRACKING_URI, or leave both empty for SQLite in this folder"
     )
+
+
+def find(get: Callable[..., Any], *key: str) -> Any | None:
+    """Return ``get(*key)``, or ``None`` if MLflow has nothing with this key."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return get(*key)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
 
 
 def experiment_id(config: TrackingConfig) -> str:
