@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).resolve().parents[2]
 LINE: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
 LISTING = LINE["listing"]  # runs every time, so that it lists no code
-STAGES = {**LINE, **YAML(typ="safe", pure=True).load(ROOT / "sweep/dvc.yaml")["stages"]}
+STAGES = {**LINE, **YAML(typ="safe", pure=True).load(ROOT / "pipelines/sweeps/dvc.yaml")["stages"]}
 
 # Imported by stages but in no list, since no result depends on it; what it imports in turn is not followed.
 NO_RESULT = {
@@ -106,7 +106,7 @@ def test_line_is_whole() -> None:
 
 def test_a_sweep_runs_only_when_asked_for() -> None:
     """`dvc repro` runs the stages of dvc.yaml; a frozen stage there would make it fail where the outputs are missing."""
-    assert set(STAGES) - set(LINE) == {"tune"} and STAGES["tune"]["wdir"] == ".."
+    assert set(STAGES) - set(LINE) == {"tune"} and STAGES["tune"]["wdir"] == "../.."
     assert not any(content.get("frozen") for content in STAGES.values())
 
 
