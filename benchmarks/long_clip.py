@@ -26,7 +26,7 @@ from digan.training.loop import train_step
 from digan.training.numerics import set_numerics
 from digan.training.state import TrainingState
 from pipelines import params as parameters
-from pipelines.media.shards import PairReader, read_index
+from pipelines.media.shards import read, read_index
 from pipelines.sources import toy
 
 VIDEOS = 12
@@ -46,7 +46,8 @@ def trained(folder: Path, updates: int) -> tuple[float, float]:
     set_numerics(params.training, device)
     state = TrainingState(params.training, params.model.config(resolution=index.resolution, classes=0), device)
     before = peak()
-    reader = iter(PairReader(folder / "outputs/shards", rank=0, world=1, seed=0, batch_size=params.training.batch_size))
+    batch_size = params.training.batch_size
+    reader = read(folder / "outputs/shards", reader_index=0, num_readers=1, seed=0, batch_size=batch_size)
     for _ in range(updates):
         train_step(state, [next(reader)])
     return before, peak()

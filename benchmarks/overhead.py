@@ -34,7 +34,7 @@ from digan.training.loop import train_step
 from digan.training.numerics import set_numerics
 from digan.training.state import TrainingState
 from pipelines import params as parameters
-from pipelines.media.shards import PairReader, read_index
+from pipelines.media.shards import LoaderConfig, PairLoader, read_index
 
 SKIPPED = 4  # updates at the start that are not counted on either side
 FEWEST = 16  # updates, so that some remain on both sides of the checkpoint
@@ -54,9 +54,10 @@ def bare(folder: Path, threads: int) -> None:
     set_numerics(params.training, device)
     state = TrainingState(params.training, model, device)
     batch = params.training.batch_size
-    reader = PairReader(folder / "outputs/shards", rank=0, world=1, seed=0, batch_size=batch)
+    config = LoaderConfig(seed=0, batch_size=batch)
+    loader = PairLoader(folder / "outputs/shards", config, reader_indices=[0], num_readers=1)
     before = time.perf_counter()
-    with Ahead(([pair] for pair in reader), depth=2) as batches, (folder / LINES).open("w", buffering=1) as file:
+    with Ahead(loader, depth=2) as batches, (folder / LINES).open("w", buffering=1) as file:
         for pairs in batches:
             train_step(state, pairs)
             now = time.perf_counter()

@@ -86,7 +86,7 @@ def bare(folder: Path) -> Callable[[], int]:
         )
     ]
     random = np.random.default_rng(0)
-    draw = pairs.draw_pairs(512, index.frames, seed=0, rank=0, clips_seen=0, mirror=False)
+    draw = pairs.draw_pairs(512, index.frames, seed=0, reader_index=0, clips_seen=0, mirror=False)
     encoded = []
     for numbers in draw.numbers.tolist():
         sample, windows = samples[random.integers(len(samples))]
@@ -106,7 +106,7 @@ def reader(place: Path | str) -> Callable[[], int]:
     """Batches of pairs as training gets them."""
     from pipelines.media import shards
 
-    batches = shards.read(place, rank=0, world=1, seed=0, batch_size=BATCH)
+    batches = shards.read(place, reader_index=0, num_readers=1, seed=0, batch_size=BATCH)
 
     def step() -> int:
         return int(next(batches).frames.shape[0])
@@ -157,7 +157,7 @@ def memory_of(place: Path, seconds: float) -> tuple[float, float, int]:
     """Megabytes of a fresh process after its first 100 batches, after ``seconds``, and batches read."""
     code = (
         "import sys, time, psutil; from pipelines.media import shards\n"
-        "r = shards.read(sys.argv[1], rank=0, world=1, seed=0, batch_size=16, buffer_bytes=16 * 2**20)\n"
+        "r = shards.read(sys.argv[1], reader_index=0, num_readers=1, seed=0, batch_size=16, buffer_bytes=16 * 2**20)\n"
         "p = psutil.Process(); n = 0\n"
         "for n in range(1, 101): next(r)\n"
         "first = p.memory_info().rss; end = time.monotonic() + float(sys.argv[2]); most = first\n"

@@ -22,9 +22,11 @@ class PairDraw:
     flips: torch.Tensor
 
 
-def draw_pairs(batch: int, clip_frames: int, *, seed: int, rank: int, clips_seen: int, mirror: bool) -> PairDraw:
-    """The draw of one rank's batch, a function of its place alone; the times do not depend on ``mirror``."""
-    generator = generator_for(seed, "pairs", rank, clips_seen)
+def draw_pairs(
+    batch: int, clip_frames: int, *, seed: int, reader_index: int, clips_seen: int, mirror: bool
+) -> PairDraw:
+    """The draw for one reader's batch, a function of seed, reader and clips seen; the times do not depend on ``mirror``."""
+    generator = generator_for(seed, "pairs", reader_index, clips_seen)
     numbers = frame_numbers(draw_time_pairs(batch, generator=generator), clip_frames)
     flips = torch.rand(batch, generator=generator) < 0.5
     return PairDraw(numbers=numbers, flips=flips & mirror)
@@ -32,7 +34,7 @@ def draw_pairs(batch: int, clip_frames: int, *, seed: int, rank: int, clips_seen
 
 def make_pair(frames_bthwc: np.ndarray, draw: PairDraw, clip_frames: int, labels: list[int] | None) -> FramePair:
     """uint8 [B, 2, H, W, 3] -> ``FramePair``; both frames of a clip are flipped or neither. Times are frame / (n -
-    1), so dt is the spec's.
+    1), so dt is the difference of frame numbers over n - 1 (DIGAN, Section 3.2).
     """
     batch, two, height, width, channels = frames_bthwc.shape
     planes = np.empty((batch, two, channels, height, width), np.uint8)

@@ -63,9 +63,7 @@ class ShardStore:
                 self._kept[path] = self._threads.submit(read_shard, address, shard)
 
     def sample(self, window: Window) -> Sample:
-        """The stored segment that a window lies in; waits where its shard is still on the way."""
-        if window.shard.path not in self._kept:
-            self.want([window.shard])
+        """The stored segment that a window of a wanted shard is in; waits until the shard is there."""
         return self._kept[window.shard.path].result()[window.sample]
 
 

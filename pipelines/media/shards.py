@@ -1,16 +1,17 @@
-"""Reading: training pairs and clips out of shards, from a folder or S3, without ever needing the whole set on disk.
+"""Reading shards: training pairs and clips, from a folder or S3, without the whole set on disk or in memory.
 
-A shard is a standard WebDataset tar; a sample in it is a segment of a video (digan/data/clips.py): ``KEY.0000.png``,
+A shard is a standard WebDataset tar. A sample in it is a segment of a video (digan/data/clips.py): ``KEY.0000.png``,
 ``KEY.0001.png``, ... and ``KEY.json``, so a training pair decodes two pictures. The index (shard_index.py) says how
-many windows (clips) begin in each sample, order.py which window is read when, shard_store.py fetches, tars.py takes
-apart, shard_writer.py writes.
+many windows (clips) begin in each sample; order.py computes which window is read when, shard_store.py fetches shards,
+tars.py parses them.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,17 @@ import torch
 
 from digan.data import pairs
 from digan.errors import UserError
+from digan.training.background import Ahead
 from digan.types import Clip, FramePair
 from pipelines.media import pictures, storage
 from pipelines.media.order import Window, WindowOrder
 from pipelines.media.shard_index import INDEX, Shard, ShardIndex, read_index
 from pipelines.media.shard_store import ShardStore, read_shard
 from pipelines.media.shard_writer import ShardsConfig
-from pipelines.media.tars import Sample
 
 __all__ = [
-    "PairReader",
+    "LoaderConfig",
+    "PairLoader",
     "Shard",
     "ShardIndex",
     "ShardsConfig",
@@ -41,97 +43,114 @@ __all__ = [
     "windows_by_video",
 ]
 
-BUFFER_BYTES = 256 * 2**20  # encoded pictures that a reader keeps in memory: half in use, half on the way
-GATHERED = 512  # clips that read_clips gathers at once
+BUFFER_BYTES = 256 * 2**20
+CLIPS_AT_ONCE = 512  # clips that clips_at gathers before it yields them in order
 
 
-def _shards_of(index: ShardIndex, split: str) -> tuple[Shard, ...]:
-    shards = index.splits.get(split, ())
-    if not shards:
-        raise UserError(f"{storage.join(index.address, INDEX)}: no clips in split {split!r}")
-    return shards
+@dataclass(frozen=True, kw_only=True)
+class LoaderConfig:
+    """What a ``PairLoader`` reads: batches of ``batch_size`` pairs from ``split``, with class labels if ``labelled``.
+
+    ``buffer_bytes`` of encoded pictures are kept per reader, half in use and half on the way; clips are shuffled
+    within the half in use, so its size is part of the order.
+    """
+
+    split: str = "train"
+    seed: int
+    batch_size: int
+    horizontal_flip: bool = False
+    labelled: bool = False
+    buffer_bytes: int = BUFFER_BYTES
 
 
-class PairReader:
-    """Endless batches of training pairs for one rank; batch k depends on (shards, split, seed, world, rank, workers,
-    worker, buffer, k) alone.
+class PairLoader:
+    """Endless training batches of several readers from one shard store; each item has one ``FramePair`` per reader.
 
-    ``batch_size`` is this rank's. In an epoch every clip comes once, over all workers of all ranks together, and every
-    batch is full. Starting at ``start_batch`` reads no more than starting at 0. ``workers`` processes of one rank may
-    share its reading, ``worker`` = 0, 1, ... being this one. Clips are shuffled within ``buffer_bytes`` / 2 of encoded
-    pictures. Labels come where ``labelled``.
+    ``num_readers`` readers divide the data between them; in training a reader is a micro-batch, and a worker's loader
+    serves the ``reader_indices`` of that worker. Batch k of a reader depends on (shards, config, ``num_readers``, its
+    index, k) alone, so it is the same whichever loader serves it. In an epoch every clip comes once over all readers
+    together, and every batch is full. Starting at ``start_batch`` reads no more than starting at 0.
+
+    Nothing is prefetched but shards: iterate in a thread of its own (``Ahead``).
     """
 
     def __init__(
         self,
         index_folder: Path | str,
+        config: LoaderConfig,
         *,
-        split: str = "train",
-        rank: int,
-        world: int,
-        seed: int,
-        batch_size: int,
-        worker: int = 0,
-        workers: int = 1,
+        reader_indices: Sequence[int],
+        num_readers: int,
         start_batch: int = 0,
-        mirror: bool = False,
-        labelled: bool = False,
-        buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
-        assert 0 <= worker < workers, (worker, workers)
-        self.index = read_index(index_folder)
-        if labelled and not self.index.classes:
+        self.index, self.config, self.batch = read_index(index_folder), config, start_batch
+        if config.labelled and not self.index.classes:
             raise UserError(
-                f"{storage.join(self.index.address, INDEX)}: the shards have no classes; set source.classes=true,"
+                f"{storage.join(self.index.address, INDEX)}: the shards have no classes; set source.classes=true and"
                 " ingest again"
             )
-        self.rank, self.world, self.seed, self.batch_size = rank * workers + worker, world * workers, seed, batch_size
-        self.mirror, self.labelled = mirror, labelled
-        self.batch = start_batch
-        self._order = WindowOrder(
-            _shards_of(self.index, split), rank=self.rank, world=self.world, seed=seed, group_bytes=buffer_bytes // 2
-        )
+        shards = _shards_of(self.index, config.split)
+        self._num_readers = num_readers
+        self._orders = {
+            reader_index: WindowOrder(
+                shards,
+                reader_index=reader_index,
+                num_readers=num_readers,
+                seed=config.seed,
+                group_bytes=config.buffer_bytes // 2,
+            )
+            for reader_index in reader_indices
+        }
         self._store = ShardStore(self.index)
-        self._present: tuple[Shard, ...] = ()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pairs")
-        self._second = ThreadPoolExecutor(1, thread_name_prefix="pictures")  # decodes half of a batch
-        self._ahead: Future[tuple[np.ndarray, pairs.PairDraw, list[int]]] | None = None
-        for thread in (self._thread, self._second):
-            weakref.finalize(self, thread.shutdown, wait=False, cancel_futures=True)
+        self._current: set[str] = set()
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix="decode")  # the decoder releases the GIL
+        weakref.finalize(self, self._helper.shutdown, wait=False, cancel_futures=True)
 
-    def __iter__(self) -> Iterator[FramePair]:
+    def __iter__(self) -> Iterator[list[FramePair]]:
         return self
 
-    def __next__(self) -> FramePair:
-        decoded, draw, labels = (self._ahead or self._thread.submit(self._decoded, self.batch)).result()
-        self.batch += 1
-        self._ahead = self._thread.submit(self._decoded, self.batch)  # while this batch is learned from
-        return pairs.make_pair(decoded, draw, self.index.frames, labels if self.labelled else None)
-
-    def _decoded(self, batch: int) -> tuple[np.ndarray, pairs.PairDraw, list[int]]:
-        """The pictures of a batch, uint8 [B, 2, R, R, 3], what was drawn for it, and its labels if they are asked for."""
-        size, frames = self.batch_size, self.index.frames
-        clips_seen = batch * size * self.world
-        draw = pairs.draw_pairs(size, frames, seed=self.seed, rank=self.rank, clips_seen=clips_seen, mirror=self.mirror)
-        decoded = np.empty((size, 2, self.index.resolution, self.index.resolution, 3), np.uint8)
-        labels: list[int] = []
-        wanted: list[tuple[Window, Sample, list[int], np.ndarray]] = []
-        for k, numbers in enumerate(draw.numbers.tolist()):
-            window = self._order.window(batch * size + k)
-            if (present := self._order.present()) is not self._present:
-                self._present = present
-                self._store.want(present, self._order.coming())
-            sample = self._store.sample(window)
-            wanted.append((window, sample, numbers, decoded[k]))
-            if self.labelled:
-                labels.append(sample.meta["label"])
-        other = self._second.submit(self._decode, wanted[: size // 2])  # the decoder lets other threads run
-        self._decode(wanted[size // 2 :])
+    def __next__(self) -> list[FramePair]:
+        index, config, size = self.index, self.config, self.config.batch_size
+        first = self.batch * size
+        draws = [
+            pairs.draw_pairs(
+                size,
+                index.frames,
+                seed=config.seed,
+                reader_index=reader_index,
+                clips_seen=first * self._num_readers,
+                mirror=config.horizontal_flip,
+            )
+            for reader_index in self._orders
+        ]
+        windows = [order.window(draw) for order in self._orders.values() for draw in range(first, first + size)]
+        self._fetch(windows)
+        frame_numbers = [numbers for draw in draws for numbers in draw.numbers.tolist()]
+        frames = np.empty((len(windows), 2, index.resolution, index.resolution, 3), np.uint8)
+        half = len(windows) // 2
+        other = self._helper.submit(self._decode, windows[:half], frame_numbers[:half], frames[:half])
+        self._decode(windows[half:], frame_numbers[half:], frames[half:])
         other.result()
-        return decoded, draw, labels
+        labels = [self._store.sample(window).meta["label"] for window in windows] if config.labelled else None
+        self.batch += 1
+        spans = [slice(start, start + size) for start in range(0, len(windows), size)]
+        return [
+            pairs.make_pair(frames[span], draw, index.frames, labels[span] if labels else None)
+            for span, draw in zip(spans, draws, strict=True)
+        ]
 
-    def _decode(self, wanted: list[tuple[Window, Sample, list[int], np.ndarray]]) -> None:
-        for window, sample, numbers, targets in wanted:
+    def _fetch(self, windows: list[Window]) -> None:
+        """Keep the shards of this batch and of the readers' shuffle groups, and begin to fetch the groups after them."""
+        groups = [shard for order in self._orders.values() for shard in order.current_shards()]
+        current = {shard.path: shard for shard in (*(window.shard for window in windows), *groups)}
+        if current.keys() != self._current:
+            self._current = set(current)
+            coming = [shard for order in self._orders.values() for shard in order.next_shards()]
+            self._store.want(list(current.values()), coming)
+
+    def _decode(self, windows: list[Window], frame_numbers: list[list[int]], frames_b2hwc: np.ndarray) -> None:
+        for window, numbers, targets in zip(windows, frame_numbers, frames_b2hwc, strict=True):
+            sample = self._store.sample(window)
             try:
                 for number, target in zip(numbers, targets, strict=True):
                     pictures.decode_into(sample.picture(window.start + number), target)
@@ -143,25 +162,38 @@ class PairReader:
 
 
 def read(
-    index: Path | str, *, rank: int, world: int, seed: int, batch_size: int, worker: int = 0, **options: Any
-) -> PairReader:
-    """An endless stream of ``FramePair`` for one worker of one rank; see ``PairReader``."""
-    return PairReader(index, rank=rank, world=world, seed=seed, batch_size=batch_size, worker=worker, **options)
+    index_folder: Path | str, *, reader_index: int, num_readers: int, start_batch: int = 0, **config: Any
+) -> Iterator[FramePair]:
+    """Endless batches of one of ``num_readers`` readers, one batch prefetched; ``config`` as in ``LoaderConfig``."""
+    loader = PairLoader(
+        index_folder,
+        LoaderConfig(**config),
+        reader_indices=[reader_index],
+        num_readers=num_readers,
+        start_batch=start_batch,
+    )
+
+    def prefetched() -> Iterator[FramePair]:
+        with Ahead(loader, depth=1) as batches:
+            for (pair,) in batches:
+                yield pair
+
+    return prefetched()
 
 
 def read_clips(index_folder: Path | str, *, split: str, count: int, seed: int, start: int = 0) -> Iterator[Clip]:
     """``count`` clips of the split in random order, uniform over all its windows, none twice before all have come once.
 
-    Deterministic; from number ``start`` of that order on. Memory: the encoded pictures of ``GATHERED`` clips and two
-    shards.
+    Deterministic; begins at number ``start`` of that order. Memory: the encoded pictures of ``CLIPS_AT_ONCE`` clips and
+    two shards.
     """
     index = read_index(index_folder)
-    order = WindowOrder(_shards_of(index, split), rank=0, world=1, seed=seed, group_bytes=2**62)
+    order = WindowOrder(_shards_of(index, split), reader_index=0, num_readers=1, seed=seed, group_bytes=2**62)
     yield from clips_at(index, (order.window(draw) for draw in range(start, start + count)))
 
 
 def windows_by_video(index: ShardIndex, split: str) -> dict[str, list[Window]]:
-    """Every clip of the split, under its video's name; reads all shards once, decoding nothing."""
+    """Every clip of the split under its video's name; reads all shards once, decoding nothing."""
     found: dict[str, list[Window]] = {}
     for shard in _shards_of(index, split):
         for number, sample in enumerate(read_shard(storage.join(index.address, shard.path), shard)):
@@ -171,23 +203,28 @@ def windows_by_video(index: ShardIndex, split: str) -> dict[str, list[Window]]:
 
 
 def clips_at(index: ShardIndex, windows: Iterable[Window]) -> Iterator[Clip]:
-    """The clips of these windows, in their order."""
-    waiting = iter(windows)
-    while wanted := list(islice(waiting, GATHERED)):
-        store = ShardStore(index)  # two shards at a time: they are visited in their order
-        by_shard: dict[str, list[int]] = {}
-        for place, window in enumerate(wanted):
-            by_shard.setdefault(window.shard.path, []).append(place)
-        visited = [wanted[by_shard[path][0]].shard for path in sorted(by_shard)]
+    """The clips of these windows, in their order; shards are visited one after the other, the next one prefetched."""
+    remaining = iter(windows)
+    while wanted := list(islice(remaining, CLIPS_AT_ONCE)):
+        store = ShardStore(index)
+        positions: dict[str, list[int]] = {}
+        for position, window in enumerate(wanted):
+            positions.setdefault(window.shard.path, []).append(position)
+        shards = [wanted[positions[path][0]].shard for path in sorted(positions)]
         gathered: dict[int, tuple[list[bytes], dict[str, Any]]] = {}
-        for number, shard in enumerate(visited):
-            store.want([shard], visited[number + 1 : number + 2])
-            for place in by_shard[shard.path]:
-                window = wanted[place]
-                sample = store.sample(window)
-                encoded = [sample.picture(window.start + frame) for frame in range(index.frames)]
-                gathered[place] = (encoded, sample.meta)
-        for place, window in enumerate(wanted):
-            encoded, meta = gathered.pop(place)
+        for number, shard in enumerate(shards):
+            store.want([shard], shards[number + 1 : number + 2])
+            for position in positions[shard.path]:
+                start, sample = wanted[position].start, store.sample(wanted[position])
+                gathered[position] = ([sample.picture(start + frame) for frame in range(index.frames)], sample.meta)
+        for position, window in enumerate(wanted):
+            encoded, meta = gathered.pop(position)
             frames = torch.from_numpy(pictures.stack(encoded, index.resolution)).permute(0, 3, 1, 2).contiguous()
             yield Clip(frames=frames, label=meta["label"], name=f"{meta['name']}@{meta['frame_numbers'][window.start]}")
+
+
+def _shards_of(index: ShardIndex, split: str) -> tuple[Shard, ...]:
+    shards = index.splits.get(split, ())
+    if not shards:
+        raise UserError(f"{storage.join(index.address, INDEX)}: no clips in split {split!r}")
+    return shards

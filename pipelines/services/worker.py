@@ -87,7 +87,7 @@ def _train(config: Assignment, rank: int, world: int) -> None:
     from digan.training import loop, state, step
     from digan.training.config import TrainingConfig
     from pipelines.media import storage
-    from pipelines.media.shards import PairReader
+    from pipelines.media.shards import LoaderConfig, PairLoader
     from pipelines.services.stores import store_at
 
     torch.set_num_threads(config["threads"])
@@ -99,21 +99,19 @@ def _train(config: Assignment, rank: int, world: int) -> None:
     usage = Usage()
 
     def reader(update: int, seed: int) -> Iterator[list[FramePair]]:
-        readers = [
-            PairReader(
-                config["shards"],
-                split="train",
-                rank=number,
-                world=training.micro_batches,
-                seed=seed,
-                batch_size=training.micro_batch,
-                start_batch=update,
-                mirror=training.mirror,
-                labelled=model.classes > 0,
-            )
-            for number in step.numbers_of(rank, world, training.micro_batches)
-        ]
-        return (list(pairs) for pairs in zip(*readers, strict=True))
+        loading = LoaderConfig(
+            seed=seed,
+            batch_size=training.micro_batch,
+            horizontal_flip=training.mirror,
+            labelled=model.classes > 0,
+        )
+        return PairLoader(
+            config["shards"],
+            loading,
+            reader_indices=step.numbers_of(rank, world, training.micro_batches),
+            num_readers=training.micro_batches,
+            start_batch=update,
+        )
 
     def on_progress(progress: loop.Progress) -> None:
         if rank == 0:

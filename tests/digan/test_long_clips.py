@@ -31,6 +31,6 @@ def test_sampling_128_frames_paints_a_few_at_a_time(tiny_generator: object, monk
 
 @pytest.mark.parametrize("frames", [16, 128])
 def test_a_pair_has_two_frames_whatever_the_clip(frames: int) -> None:
-    draw = draw_pairs(64, frames, seed=0, rank=0, clips_seen=0, mirror=False)
+    draw = draw_pairs(64, frames, seed=0, reader_index=0, clips_seen=0, mirror=False)
     assert draw.numbers.shape == (64, 2) and int(draw.numbers.max()) < frames
     assert int(draw.numbers.max()) > frames // 2

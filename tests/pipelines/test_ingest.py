@@ -12,7 +12,7 @@ from digan.errors import UserError
 from pipelines.ingest import ingest
 from pipelines.media import storage
 from pipelines.media.shard_writer import ChunkWriter
-from pipelines.media.shards import PairReader, read_clips, read_index
+from pipelines.media.shards import read, read_clips, read_index
 from pipelines.sources import SourceConfig, open_source
 from pipelines.sources import toy as toy_source
 from tests.conftest import clips_config, shards_config, source_config
@@ -71,7 +71,7 @@ def test_stored_frames_are_those_of_the_video(place: Path, monkeypatch: pytest.M
 
 
 def test_two_readers_get_pairs(place: Path) -> None:
-    pairs = [next(PairReader(place / "shards", rank=rank, world=2, seed=0, batch_size=3)) for rank in range(2)]
+    pairs = [next(read(place / "shards", reader_index=rank, num_readers=2, seed=0, batch_size=3)) for rank in range(2)]
     assert all(pair.frames.shape == (3, 2, 3, 32, 32) and pair.labels is None for pair in pairs)
     assert not np.array_equal(pairs[0].frames, pairs[1].frames)
 
@@ -236,10 +236,10 @@ def test_classes_are_labels(place: Path, tmp_path: Path, monkeypatch: pytest.Mon
     }
     for clip in read_clips(tmp_path, split="train", count=20, seed=0):
         assert clip.label is not None and clip.name.startswith(index.classes[clip.label] + "/")
-    labels = next(PairReader(tmp_path, rank=0, world=1, seed=0, batch_size=32, labelled=True)).labels
+    labels = next(read(tmp_path, reader_index=0, num_readers=1, seed=0, batch_size=32, labelled=True)).labels
     assert labels is not None and set(labels.tolist()) <= set(range(len(index.classes)))
     with pytest.raises(UserError, match="have no classes"):
-        PairReader(place / "shards", rank=0, world=1, seed=0, batch_size=1, labelled=True)
+        read(place / "shards", reader_index=0, num_readers=1, seed=0, batch_size=1, labelled=True)
 
 
 def test_bad_files_are_named_and_the_rest_is_used(place: Path, tmp_path: Path) -> None:

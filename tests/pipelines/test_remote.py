@@ -18,7 +18,7 @@ from PIL import Image
 from digan.errors import UserError
 from pipelines.ingest import ingest
 from pipelines.media import s3, storage
-from pipelines.media.shards import PairReader, read, read_clips, read_index
+from pipelines.media.shards import read, read_clips, read_index
 from tests.conftest import clips_config, shards_config, source_config
 from tests.s3 import Fault, S3Server, faulty
 
@@ -55,8 +55,8 @@ def test_shards_on_s3_are_those_of_a_disk(shards: str, tmp_path: Path) -> None:
     for shard in local.splits["train"]:
         assert storage.read_bytes(storage.join(shards, shard.path)) == (tmp_path / "local" / shard.path).read_bytes()
     for place in (shards, tmp_path / "index"):
-        one = read(place, rank=0, world=1, seed=1, batch_size=5, labelled=True)
-        other = read(tmp_path / "local", rank=0, world=1, seed=1, batch_size=5, labelled=True)
+        one = read(place, reader_index=0, num_readers=1, seed=1, batch_size=5, labelled=True)
+        other = read(tmp_path / "local", reader_index=0, num_readers=1, seed=1, batch_size=5, labelled=True)
         for _ in range(5):
             assert torch.equal(next(one).frames, next(other).frames)
 
@@ -111,7 +111,7 @@ def test_with_faults_an_epoch_is_every_clip_once(
 
 def windows_of_an_epoch(shards: str, rank: int, total: int) -> list[tuple[int, int]]:
     """(video, first frame) of what rank ``rank`` of two reads in the first epoch, told by the colours of the pairs."""
-    reader = read(shards, rank=rank, world=2, seed=0, batch_size=1)
+    reader = read(shards, reader_index=rank, num_readers=2, seed=0, batch_size=1)
     share = (rank + 1) * total // 2 - rank * total // 2
     found = []
     for _ in range(share):
@@ -220,7 +220,9 @@ def test_dvc_pushes_and_pulls_to_the_store(s3_bucket: str, s3_server: S3Server, 
     assert pulled == {
         name: digest(first / "outputs/shards" / name) for name in storage.list_names(first / "outputs/shards")
     }
-    assert next(PairReader(second / "outputs/shards", rank=0, world=1, seed=0, batch_size=2)).frames.shape[0] == 2
+    assert (
+        next(read(second / "outputs/shards", reader_index=0, num_readers=1, seed=0, batch_size=2)).frames.shape[0] == 2
+    )
 
 
 def digest(path: Path) -> str:

@@ -5,6 +5,8 @@ import io
 import json
 import shutil
 import tarfile
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,12 @@ import torch
 from PIL import Image
 
 from digan.errors import UserError
-from pipelines.media import pictures
+from digan.types import FramePair
+from pipelines.media import pictures, shard_store
 from pipelines.media.encode import EncodedSegment
 from pipelines.media.shard_index import Shard, ShardIndex, digest_of, index_to_json
 from pipelines.media.shard_writer import ChunkWriter, sample_key
-from pipelines.media.shards import PairReader, read, read_clips, read_index, read_shard
+from pipelines.media.shards import LoaderConfig, PairLoader, read, read_clips, read_index, read_shard
 from tests.conftest import shards_config
 
 FRAMES = 4
@@ -61,8 +64,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def reader(folder: Path, **changes: object) -> PairReader:
-    return PairReader(folder, **{"rank": 0, "world": 1, "seed": 0, "batch_size": 5, **changes})  # type: ignore[arg-type]
+def reader(folder: Path, **changes: object) -> Iterator[FramePair]:
+    options = {"reader_index": 0, "num_readers": 1, "seed": 0, "batch_size": 5, **changes}
+    return read(folder, **options)  # type: ignore[arg-type]
 
 
 def test_the_index_comes_back(folder: Path) -> None:
@@ -106,44 +110,72 @@ def test_pairs_are_two_frames_of_one_window(folder: Path) -> None:
     assert len(seen) == sum(3 + video % 3 for video in range(12))  # every window has come
 
 
-def test_starting_late_goes_on_exactly(folder: Path) -> None:
-    unbroken = reader(folder, rank=1, world=2, mirror=True)
+def test_starting_late_gives_the_same_batches(folder: Path) -> None:
+    unbroken = reader(folder, reader_index=1, num_readers=2, horizontal_flip=True)
     for _ in range(40):
         next(unbroken)
-    late = reader(folder, rank=1, world=2, mirror=True, start_batch=40)
+    late = reader(folder, reader_index=1, num_readers=2, horizontal_flip=True, start_batch=40)
     for _ in range(3):
         one, other = next(unbroken), next(late)
         assert torch.equal(one.frames, other.frames) and torch.equal(one.times, other.times)
 
 
-def test_workers_of_a_rank_share_its_reading(folder: Path) -> None:
-    """Two ranks of two workers each: 48 windows, none read twice before all are read."""
-    total = sum(3 + video % 3 for video in range(12))
-    met = []
-    for rank in range(2):
-        for worker in range(2):
-            batches = read(folder, rank=rank, world=2, worker=worker, workers=2, seed=3, batch_size=1)
-            for _ in range(total // 4):
-                pair = next(batches)
-                red, green, _ = ((pair.frames[0, 0, :, 0, 0] + 1) * 127.5).round().long().tolist()
-                met.append((red, green - round(float(pair.times[0, 0]) * (FRAMES - 1))))
-    assert total == 48 and len(set(met)) == total == len(met)
+def clip_of(pair: FramePair) -> tuple[int, int]:
+    """Video and first frame of the clip that a batch of one pair shows."""
+    red, green, _ = ((pair.frames[0, 0, :, 0, 0] + 1) * 127.5).round().long().tolist()
+    return red, green - round(float(pair.times[0, 0]) * (FRAMES - 1))
 
 
-def test_little_memory_is_enough(folder: Path) -> None:
-    """With a buffer smaller than a shard just the order changes: an epoch is still every clip once."""
-    batches = reader(folder, batch_size=1, buffer_bytes=1)
+def test_readers_share_an_epoch(folder: Path) -> None:
+    """Four readers: 48 windows, none read twice before all are read."""
+    met = [
+        clip_of(pair)
+        for reader_index in range(4)
+        for pair in islice(read(folder, reader_index=reader_index, num_readers=4, seed=3, batch_size=1), 12)
+    ]
+    assert len(set(met)) == 48 == len(met)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_any_number_of_workers_gives_a_micro_batch_the_same_clips(folder: Path, workers: int) -> None:
+    """Loaders of several readers return what a loader of one reader does, across epochs and shuffle groups."""
+    config = LoaderConfig(seed=5, batch_size=3, horizontal_flip=True, labelled=True, buffer_bytes=2**16)
+    for worker in range(workers):
+        indices = range(worker, 4, workers)
+        shared = PairLoader(folder, config, reader_indices=indices, num_readers=4, start_batch=2)
+        alone = [PairLoader(folder, config, reader_indices=[i], num_readers=4, start_batch=2) for i in indices]
+        for pairs in islice(shared, 20):
+            for pair, loader in zip(pairs, alone, strict=True):
+                (expected,) = next(loader)
+                assert torch.equal(pair.frames, expected.frames) and torch.equal(pair.times, expected.times)
+                assert pair.labels is not None and torch.equal(pair.labels, expected.labels)  # type: ignore[arg-type]
+
+
+def test_readers_of_a_worker_fetch_a_shard_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+
+    def counted(address: str, shard: Shard) -> object:
+        fetched.append(shard.path)
+        return read_shard(address, shard)
+
+    monkeypatch.setattr(shard_store, "read_shard", counted)
+    config = LoaderConfig(seed=0, batch_size=1)
+    next(PairLoader(folder, config, reader_indices=range(4), num_readers=4))
+    assert sorted(fetched) == [shard.path for shard in read_index(folder).splits["train"]]
+
+
+def test_a_buffer_smaller_than_a_shard_still_gives_every_clip_once(folder: Path) -> None:
+    config = LoaderConfig(seed=0, batch_size=1, buffer_bytes=1)
+    loader = PairLoader(folder, config, reader_indices=[0], num_readers=1)
     met = set()
-    for _ in range(48):
-        pair = next(batches)
-        red, green, _ = ((pair.frames[0, 0, :, 0, 0] + 1) * 127.5).round().long().tolist()
-        met.add((red, green - round(float(pair.times[0, 0]) * (FRAMES - 1))))
-        assert len(batches._store._kept) <= 2
+    for (pair,) in islice(loader, 48):
+        met.add(clip_of(pair))
+        assert len(loader._store._kept) <= 2
     assert len(met) == 48
 
 
-def test_mirror_flips_whole_clips(folder: Path) -> None:
-    plain, mirrored = next(reader(folder, batch_size=32)), next(reader(folder, batch_size=32, mirror=True))
+def test_horizontal_flip_flips_whole_clips(folder: Path) -> None:
+    plain, mirrored = next(reader(folder, batch_size=32)), next(reader(folder, batch_size=32, horizontal_flip=True))
     bright_left = mirrored.frames[:, :, 2, 0, 0] > 0
     assert torch.equal(bright_left[:, 0], bright_left[:, 1]) and 0 < bright_left[:, 0].sum() < 32
     assert torch.equal(plain.times, mirrored.times)

@@ -25,13 +25,13 @@ def test_a_flip_turns_both_frames_of_a_clip() -> None:
     assert columns.tolist() == [[3, 3], [0, 0]]
 
 
-def test_draws_depend_on_their_place_alone() -> None:
-    place = {"seed": 1, "rank": 0, "clips_seen": 640}
-    first = draw_pairs(512, 16, **place, mirror=True)
-    assert torch.equal(first.numbers, draw_pairs(512, 16, **place, mirror=False).numbers)
-    assert not draw_pairs(512, 16, **place, mirror=False).flips.any()
+def test_draws_depend_on_seed_reader_and_clips_seen_alone() -> None:
+    where = {"seed": 1, "reader_index": 0, "clips_seen": 640}
+    first = draw_pairs(512, 16, **where, mirror=True)
+    assert torch.equal(first.numbers, draw_pairs(512, 16, **where, mirror=False).numbers)
+    assert not draw_pairs(512, 16, **where, mirror=False).flips.any()
     assert 0.4 < first.flips.float().mean() < 0.6
-    for other in ({"seed": 2}, {"rank": 1}, {"clips_seen": 656}):
-        assert not torch.equal(first.numbers, draw_pairs(512, 16, **{**place, **other}, mirror=True).numbers)
+    for other in ({"seed": 2}, {"reader_index": 1}, {"clips_seen": 656}):
+        assert not torch.equal(first.numbers, draw_pairs(512, 16, **{**where, **other}, mirror=True).numbers)
     assert (first.numbers[:, 0] <= first.numbers[:, 1]).all()
     assert first.numbers.min() == 0 and first.numbers.max() == 15
