@@ -106,17 +106,6 @@ class ClusterConfig:
         return "nccl" if self.gpus_per_worker else "gloo"
 
 
-def is_private(config: ClusterConfig) -> bool:
-    """Whether Ray, connected already, is this program's own on this machine alone, and ends with it.
-
-    Asked of a driver: a process on a cluster does not see how its driver came there.
-    """
-    import ray
-
-    named = config.address or os.environ.get("RAY_ADDRESS")
-    return not named and sum(node["Alive"] for node in ray.nodes()) == 1
-
-
 @contextmanager
 def connect(config: ClusterConfig, *, environment: Mapping[str, str] | None = None) -> Iterator[Path]:
     """Connect to the configured Ray cluster; the value is a folder for Ray's own files, removed when the block ends.

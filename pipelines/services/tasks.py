@@ -1,25 +1,24 @@
-"""Independent tasks on Ray: as many at once as there are free cores, on one machine or a cluster."""
+"""Runs independent tasks: on Ray, as many at once as the cluster has free cores, or in threads of this process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from itertools import islice
 from typing import Any, TypeVar
 
 Task = TypeVar("Task")
 Done = TypeVar("Done")
 
-AHEAD = 2  # tasks handed to Ray for each core, so that none waits for the driver
+AHEAD = 2  # tasks submitted for each core, so that no core waits for the driver
 
 
 def run(
     work: Callable[[Task], Done], tasks: Sequence[Task], *, cores_each: float = 1, seconds: float = 5.0
 ) -> Iterator[tuple[int, Done] | None]:
-    """(number, result) of each task as it is done, in the order of their ends; ``None`` when ``seconds`` have passed
-    without one.
+    """Yield (number, result) of each task as it completes, and ``None`` after ``seconds`` without a result.
 
-    Ray is running. A task whose machine is lost is done again elsewhere; an error in one ends the iteration with that
-    error. Leaving the iteration early gives up the tasks that run.
+    Ray is connected. A task whose machine is lost runs again on another one; a task's error ends the iteration with that
+    error. Leaving the iteration early cancels the running tasks.
     """
     import ray
 
@@ -46,7 +45,7 @@ def run(
 
 
 def _result(reference: Any) -> Any:
-    """What the task returned, or its own error without Ray's wrapping."""
+    """The result of a task, or its own error without Ray's wrapper."""
     import ray
 
     try:
@@ -64,41 +63,35 @@ def _call(module: str, name: str, task: Any) -> Any:
 def run_here(
     make: Callable[[], Any], tasks: Sequence[Task], *, processes: int, seconds: float = 5.0
 ) -> Iterator[tuple[int, Any] | None]:
-    """The same without Ray, by threads of this process: ``make()`` gives each a context whose value does tasks."""
+    """The same without Ray, in threads of this process; ``make()`` gives each thread a context whose value does its tasks."""
     from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
     from contextlib import ExitStack
     from queue import SimpleQueue
 
+    count = min(processes, max(1, len(tasks)))
+    workers: SimpleQueue[Callable[[Task], Any]] = SimpleQueue()
+
+    def work(task: Task) -> Any:
+        worker = workers.get()
+        try:
+            return worker(task)
+        finally:
+            workers.put(worker)
+
     with ExitStack() as stack:
-        makers: SimpleQueue[Callable[[Task], Any]] = SimpleQueue()
-        count = min(processes, max(1, len(tasks)))
         for _ in range(count):
-            makers.put(stack.enter_context(make()))
-
-        def work(task: Task) -> Any:
-            maker = makers.get()
-            try:
-                return maker(task)
-            finally:
-                makers.put(maker)
-
-        with ThreadPoolExecutor(count) as threads, closing(_Cancel(threads)):
-            running: dict[Future[Any], int] = {}
-            following = 0
-            while following < len(tasks) or running:
-                while following < len(tasks) and len(running) < count:
-                    running[threads.submit(work, tasks[following])] = following
-                    following += 1
-                ready, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
-                if not ready:
-                    yield None
-                for future in ready:
-                    yield running.pop(future), future.result()
-
-
-class _Cancel:
-    def __init__(self, threads: Any) -> None:
-        self._threads = threads
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+            workers.put(stack.enter_context(make()))
+        threads = stack.enter_context(ThreadPoolExecutor(count))
+        stack.callback(threads.shutdown, wait=False, cancel_futures=True)
+        waiting = iter(enumerate(tasks))
+        running: dict[Future[Any], int] = {}
+        while True:
+            for number, task in islice(waiting, count - len(running)):
+                running[threads.submit(work, task)] = number
+            if not running:
+                return
+            ready, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
+            if not ready:
+                yield None
+            for future in ready:
+                yield running.pop(future), future.result()

@@ -129,7 +129,7 @@ class WorkerMessages:
         import ray
 
         try:
-            return ray.get(self._queue.take.remote(), timeout=REPLY_TIMEOUT)
+            return ray.get(self._queue.take.remote())  # no timeout: a late reply would be lost
         except ray.exceptions.RayError:
             return []  # the actor was lost; Ray restarts it, empty
 

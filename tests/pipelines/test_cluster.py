@@ -120,23 +120,3 @@ def test_sigterm_stays_ours(monkeypatch: pytest.MonkeyPatch) -> None:
             assert signal.getsignal(signal.SIGTERM) is own
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@pytest.mark.parametrize(
-    ("address", "variable", "alive", "private"),
-    [
-        ("", "", [True], True),
-        ("", "", [True, False], True),
-        ("", "", [True, True], False),
-        ("auto", "", [True], False),
-        ("", "127.0.0.1:6379", [True], False),
-    ],
-)
-def test_a_cluster_is_private_where_nobody_named_it_and_it_has_one_node(
-    monkeypatch: pytest.MonkeyPatch, address: str, variable: str, alive: list[bool], private: bool
-) -> None:
-    import ray
-
-    monkeypatch.setenv("RAY_ADDRESS", variable)
-    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": each} for each in alive])
-    assert cluster.is_private(replace(CONFIG, address=address)) is private
