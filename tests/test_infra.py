@@ -1,4 +1,4 @@
-"""The files in infra/: valid YAML whose parts fit each other and the project. None of them is run here."""
+"""The files in infra/: valid YAML whose parts fit each other and the project. None of them runs here."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def read(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_is_yaml(path: Path) -> None:
+def test_file_is_valid_yaml(path: Path) -> None:
     assert isinstance(read(path), dict)
 
 
-def test_compose_fits_itself() -> None:
+def test_compose_services_volumes_and_variables_exist() -> None:
     compose = read(INFRA / "compose.yaml")
     services = compose["services"]
     assert {"postgres", "s3", "mlflow", "head", "worker"} <= services.keys()
@@ -40,7 +40,7 @@ def test_compose_fits_itself() -> None:
     assert wanted == given
 
 
-def test_the_image_copies_what_there_is() -> None:
+def test_dockerfile_copies_existing_paths() -> None:
     for line in (INFRA / "Dockerfile").read_text().splitlines():
         if line.startswith("COPY"):
             *sources, _ = [word for word in line.split()[1:] if not word.startswith("--")]
@@ -48,7 +48,7 @@ def test_the_image_copies_what_there_is() -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("raycluster", "RayCluster"), ("rayjob", "RayJob")])
-def test_kuberay_manifests(name: str, kind: str) -> None:
+def test_kuberay_manifest_has_pinned_version_and_valid_volumes(name: str, kind: str) -> None:
     manifest = read(INFRA / f"kuberay/{name}.yaml")
     assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", kind)
     spec = manifest["spec"] if kind == "RayCluster" else manifest["spec"]["rayClusterSpec"]
@@ -65,7 +65,7 @@ def test_kuberay_manifests(name: str, kind: str) -> None:
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
 
 
-def test_the_launcher_names_its_node_types() -> None:
+def test_launcher_head_and_limits_name_existing_node_types() -> None:
     launcher = read(INFRA / "ray/aws.yaml")
     assert launcher["head_node_type"] in launcher["available_node_types"]
     assert all(
@@ -75,8 +75,7 @@ def test_the_launcher_names_its_node_types() -> None:
     )
 
 
-def test_ray_accepts_the_launchers_file() -> None:
-    """Ray's own schema for the launcher."""
+def test_launcher_file_matches_schema_of_ray() -> None:
     import json
 
     import jsonschema

@@ -1,4 +1,4 @@
-"""The registry: who becomes champion, no version twice, and a version that makes the frames its generator makes."""
+"""The registry: which version becomes champion, no version twice, and versions that load."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def figure(
         (figure(float("nan")), figure(5.0), CHALLENGER, "nan"),
     ],
 )
-def test_rule(candidate: Figure, champion: Figure | None, alias: str, part: str) -> None:
+def test_rule_decides_alias(candidate: Figure, champion: Figure | None, alias: str, part: str) -> None:
     verdict = judge(candidate, champion, champion_version="3" if champion else None, name="m", margin=1.0)
     assert verdict.alias == alias and part in verdict.reason
 
 
-def test_a_champion_without_figures_is_not_replaced() -> None:
+def test_champion_without_figures_is_not_replaced() -> None:
     assert judge(figure(1.0), None, champion_version="3", name="m", margin=1.0).alias == CHALLENGER
 
 
@@ -81,7 +81,7 @@ def stage(
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> Stage:
-    """Run `register` in a folder as the stages before leave it; ``change`` makes other weights."""
+    """Run `register` in a folder as the earlier stages leave it; ``change`` is added to one of the weights."""
     monkeypatch.chdir(tmp_path)
     name = request.node.name.replace("_", "-")
     config = tracking.resolved(TrackingConfig(uri="", experiment="register"), store)
@@ -111,7 +111,9 @@ def stage(
     return run
 
 
-def test_versions_and_aliases(stage: Stage, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_registering_again_keeps_the_version_and_decides_its_alias_anew(
+    stage: Stage, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = stage(5.0)
     assert (first["version"], first["alias"], first["created"]) == (1, CHAMPION, True)
     again = stage(5.0)
@@ -136,7 +138,7 @@ def test_versions_and_aliases(stage: Stage, store: Path, capsys: pytest.CaptureF
     assert run.data.tags["registered"] == f"{first['model']}/3"
 
 
-def test_a_registered_model_makes_its_generators_frames(stage: Stage, store: Path, tiny_generator: Path) -> None:
+def test_registered_model_makes_the_frames_of_its_generator(stage: Stage, store: Path, tiny_generator: Path) -> None:
     import mlflow
 
     name = stage(5.0)["model"]
@@ -172,7 +174,46 @@ def test_a_registered_model_makes_its_generators_frames(stage: Stage, store: Pat
         assert part in str(caught.value)
 
 
-def test_what_is_missing_is_named(stage: Stage) -> None:
+# The file MLmodel as commit 2b6f9dc wrote it, without ids, time and size.
+EARLIER_MLMODEL = """\
+flavors:
+  python_function:
+    code: null
+    data: data/generator
+    env:
+      conda: conda.yaml
+      virtualenv: python_env.yaml
+    loader_module: pipelines.services.mlflow_model
+    python_version: 3.11.7
+    streamable: false
+is_signature_from_type_hint: false
+mlflow_version: 3.17.2
+prompts: null
+signature:
+  inputs: '[{"type": "long", "name": "seed", "required": true}, {"type": "long", "name":
+    "frames", "required": false}, {"type": "long", "name": "label", "required": false}]'
+  outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, -1,
+    3, 16, 16]}}]'
+  params: '[{"name": "truncation", "default": 1.0, "shape": null, "type": "double"}]'
+type_hint_from_example: false
+"""
+
+
+def test_version_registered_before_the_restructuring_loads(store: Path, tmp_path: Path, tiny_generator: Path) -> None:
+    import mlflow
+
+    shutil.copytree(tiny_generator, tmp_path / "model" / "data" / "generator")
+    (tmp_path / "model" / "MLmodel").write_text(EARLIER_MLMODEL)
+    config = tracking.resolved(TrackingConfig(uri="", experiment="register"), store)
+    tracking.client(config).create_registered_model("earlier")
+    tracking.client(config).create_model_version("earlier", source=(tmp_path / "model").as_uri())
+    folder = models.generator_folder("models:/earlier/1", config)
+    wanted = sample(load_generator(folder), seeds=[7], times=frame_times(5), truncation=0.7).numpy()
+    loaded = mlflow.pyfunc.load_model(str(folder.parents[1]))
+    assert np.array_equal(loaded.predict({"seed": [7], "frames": [5]}, params={"truncation": 0.7}), wanted)
+
+
+def test_missing_or_broken_file_is_named(stage: Stage) -> None:
     register.METRICS.write_text("{}")
     with pytest.raises(UserError, match=r"metrics/evaluation\.json: holds no figure"):
         register.main()

@@ -1,4 +1,4 @@
-"""Trainings that register at the same moment end with one champion, the best one."""
+"""Trainings that register at the same time leave one champion, the best one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def figure(value: float) -> Figure:
 
 
 @pytest.mark.parametrize("values", [(5.0, 4.0), (4.0, 5.0), (6.0, 3.0, 5.0, 4.0)])
-def test_the_best_of_those_at_once_is_champion(values: tuple[float, ...], store: Path) -> None:
+def test_best_of_concurrent_versions_becomes_champion(values: tuple[float, ...], store: Path) -> None:
     config = tracking.resolved(TrackingConfig(uri="", experiment="race"), store)
     mlflow = tracking.client(config)
     name = f"race-{'-'.join(map(str, values))}".replace(".", "_")
@@ -39,8 +39,8 @@ def test_the_best_of_those_at_once_is_champion(values: tuple[float, ...], store:
     assert aliases[values.index(min(values))] == CHAMPION
 
 
-def test_a_stale_write_is_mended(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worse one has read 'no champion', sleeps, and sets the alias after the better one has finished."""
+def test_alias_set_from_an_outdated_view_is_corrected(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worse version reads 'no champion' and sets the alias after the better one has finished."""
     config = tracking.resolved(TrackingConfig(uri="", experiment="race"), store)
     mlflow = tracking.client(config)
     mlflow.create_registered_model("race-stale")
@@ -59,7 +59,7 @@ def test_a_stale_write_is_mended(store: Path, monkeypatch: pytest.MonkeyPatch) -
     assert int(mlflow.get_registered_model("race-stale").aliases[CHAMPION]) == int(worse) + 1
 
 
-def test_one_chosen_by_hand_is_not_replaced_by_an_older_better_one(
+def test_champion_chosen_by_hand_is_not_replaced_by_an_older_better_version(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tracking.resolved(TrackingConfig(uri="", experiment="race"), store)

@@ -1,4 +1,4 @@
-"""Runs in MLflow: opened once, resumed by id, no step twice, tags that say where a figure comes from."""
+"""Runs in MLflow: resumed by id, no step twice, tags for provenance, and stores that cannot be used."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ def history(config: TrackingConfig, run_id: str, metric: str) -> list[tuple[int,
 
 
 def forget() -> None:
-    """As in a new process."""
+    """Clear what a process remembers."""
     tracking._last_steps.clear()
 
 
-def test_address_is_params_then_environment_then_sqlite_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_address_comes_from_params_then_environment_then_sqlite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     empty = TrackingConfig(uri="", experiment="e")
     assert tracking.resolved(empty, tmp_path).uri == f"sqlite:///{tmp_path}/mlflow.db"
     queued = tmp_path / ".dvc" / "tmp" / "exps" / "tmpabc"
@@ -46,7 +48,7 @@ def test_address_is_params_then_environment_then_sqlite_here(tmp_path: Path, mon
     assert tracking.resolved(here, Path("/elsewhere")) == here
 
 
-def test_a_run_is_taken_up_again_without_repeating_points(config: TrackingConfig, tmp_path: Path) -> None:
+def test_resumed_run_repeats_no_point(config: TrackingConfig, tmp_path: Path) -> None:
     run_file = tmp_path / "out" / "run.json"
     run_id = tracking.open_run(
         config, {"training": {"seed": 0, "clips": 100}, "source": {"path": ""}}, {"a": "b"}, run_file
@@ -69,7 +71,7 @@ def test_a_run_is_taken_up_again_without_repeating_points(config: TrackingConfig
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"run_id": "0123456789abcdef0123456789abcdef"}'])
-def test_an_unknown_run_file_gives_a_new_run(config: TrackingConfig, tmp_path: Path, content: str | None) -> None:
+def test_unusable_run_file_gives_a_new_run(config: TrackingConfig, tmp_path: Path, content: str | None) -> None:
     run_file = tmp_path / "run.json"
     if content is not None:
         run_file.write_text(content)
@@ -78,12 +80,12 @@ def test_an_unknown_run_file_gives_a_new_run(config: TrackingConfig, tmp_path: P
     assert json.loads(run_file.read_text())["run_id"] == run_id
 
 
-def test_starting_over_is_another_run(config: TrackingConfig, tmp_path: Path) -> None:
+def test_fresh_starts_another_run(config: TrackingConfig, tmp_path: Path) -> None:
     first = tracking.open_run(config, {}, {}, tmp_path / "run.json")
     assert tracking.open_run(config, {}, {}, tmp_path / "run.json", fresh=True) != first
 
 
-def test_evaluation_and_artifacts(config: TrackingConfig, tmp_path: Path, store: Path) -> None:
+def test_evaluation_logs_new_values_and_artifacts(config: TrackingConfig, tmp_path: Path, store: Path) -> None:
     run_id = tracking.open_run(config, {}, {}, tmp_path / "run.json")
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "strip.png").write_bytes(b"png")
@@ -96,7 +98,7 @@ def test_evaluation_and_artifacts(config: TrackingConfig, tmp_path: Path, store:
     assert (store / "mlartifacts" / run_id / "artifacts" / "evaluation" / "strip.png").read_bytes() == b"png"
 
 
-def test_many_points_and_not_a_number(config: TrackingConfig, tmp_path: Path) -> None:
+def test_more_points_than_one_request_takes_and_nan_are_logged(config: TrackingConfig, tmp_path: Path) -> None:
     run_id = tracking.open_run(config, {}, {}, tmp_path / "run.json")
     tracking.log_metrics(config, run_id, {f"m{k:04d}": float(k) for k in range(1200)} | {"bad": float("nan")}, 1)
     metrics = tracking.client(config).get_run(run_id).data.metrics
@@ -189,7 +191,7 @@ def test_other_errors_pass_unchanged(error: Exception) -> None:
     assert caught.value is error
 
 
-def test_opening_a_store_says_nothing(tmp_path: Path) -> None:
+def test_opening_a_store_prints_nothing(tmp_path: Path) -> None:
     """MLflow logs its migrations otherwise."""
     code = (
         "from pathlib import Path; from pipelines.services.tracking import *;"
@@ -206,7 +208,7 @@ def git(folder: Path, *words: str) -> None:
     )
 
 
-def test_tags_say_where_a_run_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tags_and_stage_hash_follow_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.py").write_text("1\n")
     (tmp_path / "params.yaml").write_text("training: {seed: 0}\nevaluation: {draws: 1}\n")
     (tmp_path / "dvc.yaml").write_text("stages: {train: {cmd: x, deps: [a.py, data], params: [training]}}\n")
