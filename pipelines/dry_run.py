@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from digan.models.config import ModelConfig
+from digan.models.discriminator import PairDiscriminator
+from digan.models.generator import Generator
 from digan.seeding import generator_for
 from digan.times import draw_time_pairs
 from digan.training.config import TrainingConfig
@@ -66,17 +68,16 @@ def measure(training: TrainingConfig, model: ModelConfig, *, threads: int) -> Co
 
 
 def counts(model: ModelConfig) -> dict[str, int]:
-    """Numbers in each network."""
-    from digan.models.discriminator import PairDiscriminator
-    from digan.models.generator import Generator
-
+    """Parameters of each network, and of the discriminator's two parts."""
     with torch.device("meta"):
-        networks = {"generator": Generator(model), "discriminator": PairDiscriminator(model)}
-    found = {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
-    judges = networks["discriminator"]
-    for name in ("image", "motion"):
-        found[f"  {name}"] = sum(p.numel() for p in getattr(judges, name).parameters())
-    return found
+        generator, discriminator = Generator(model), PairDiscriminator(model)
+    networks = {
+        "generator": generator,
+        "discriminator": discriminator,
+        "  image": discriminator.image,
+        "  motion": discriminator.motion,
+    }
+    return {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
 
 
 def show(params: Params, model: ModelConfig) -> str:

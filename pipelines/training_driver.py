@@ -173,7 +173,6 @@ def _open_log(
         output,
         track=lambda metrics, clips: tracking.log_metrics(config, run_id, metrics, clips),
         track_file=lambda path: tracking.log_artifact(config, run_id, path, "samples"),
-        warn=display.message,
     )
     status = "FAILED"
     try:

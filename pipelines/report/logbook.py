@@ -1,12 +1,13 @@
-"""The books of one training, kept by the driver alone: log.jsonl, sample strips, MLflow.
+"""The log of one training, written by the driver alone: log.jsonl, samples, MLflow.
 
-Every point is written once: what is computed again after a restart, of a worker or of the whole program, is shown but
-not written a second time. MLflow is fed by a thread, so neither a slow nor an absent server holds anything up.
+Each point is written once: what is computed again after a restart, of a worker or of the whole program, is shown but
+not written a second time. A thread feeds MLflow, so that a slow or absent server does not hold up the training.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import threading
 import time
@@ -24,16 +25,17 @@ SAMPLES = "samples"
 BETWEEN_POINTS = 10.0  # seconds between two points in MLflow; log.jsonl gets all
 PATIENCE = 60.0  # seconds that the end waits for MLflow
 RETRY = 5.0
-STRIP_PIXELS = 1600  # a strip is enlarged by whole pixels as long as it is no wider
+STRIP_PIXELS = 1600  # a sample's picture is enlarged by whole pixels up to this width
 
 Track = Callable[[dict[str, float], int], None]  # metrics, clips seen
 TrackFile = Callable[[Path], None]
+logger = logging.getLogger(__name__)
 
 
 class Logbook:
     """Writes below ``folder``; ``track`` and ``track_file`` put metrics and pictures into the run, in a thread."""
 
-    def __init__(self, folder: Path, track: Track, track_file: TrackFile, warn: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, track: Track, track_file: TrackFile) -> None:
         self.folder = folder
         self._track, self._track_file = track, track_file
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,10 +45,13 @@ class Logbook:
         self._before = self.seconds
         self._start: float | None = None
         self._point_due = -1.0
-        self._feeder = _Feeder(warn)
+        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._closing = threading.Event()
+        self._feeder = threading.Thread(target=self._feed, name="mlflow", daemon=True)
+        self._feeder.start()
 
     def begin(self) -> None:
-        """The workers have begun: from here on time counts as training, restarts of workers included."""
+        """Count time as training from here on, restarts of workers included; called when workers have started."""
         if self._start is None:
             self._start = time.monotonic()
 
@@ -57,26 +62,22 @@ class Logbook:
         self.begin()
         assert self._start is not None
         self.clips_seen, self.seconds = report.clips_seen, self._before + time.monotonic() - self._start
-        figures = {
+        metrics = {
             "clips_per_second": report.clips_per_second,
             "seconds_per_1000_clips": 1000 / max(report.clips_per_second, 1e-9),
             "seconds_left": round(report.seconds_left, 1),
             **report.metrics,
         }
-        line = {
-            "clips_seen": report.clips_seen,
-            "seconds": round(self.seconds, 2),
-            **figures,
-        }
+        line = {"clips_seen": report.clips_seen, "seconds": round(self.seconds, 2), **metrics}
         with (self.folder / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
         now = time.monotonic()
         if now >= self._point_due or report.clips_seen >= report.clips_total:
             self._point_due = now + BETWEEN_POINTS
-            self._feeder.put(lambda: self._track(figures, report.clips_seen))
+            self._work.put(lambda: self._track(metrics, report.clips_seen))
 
     def samples(self, clips_seen: int, videos: np.ndarray) -> None:
-        """Write a strip of uint8 [B, T, 3, H, W], one row a video, as ``samples/NNNNNNNN.png``."""
+        """Write uint8 [B, T, 3, H, W] as ``samples/NNNNNNNN.png``, a row per video."""
         import torch
 
         path = self.folder / SAMPLES / f"{clips_seen:08d}.png"
@@ -84,34 +85,18 @@ class Logbook:
         times, width = videos.shape[1], videos.shape[-1]
         write_strip(path, torch.from_numpy(np.array(videos)), max(1, STRIP_PIXELS // (times * width)))
         if not known:
-            self._feeder.put(lambda: self._track_file(path))
+            self._work.put(lambda: self._track_file(path))
 
     def close(self) -> None:
         """Wait until MLflow has everything, at most ``PATIENCE`` seconds."""
-        self._feeder.close(PATIENCE)
-
-
-class _Feeder:
-    """Does one thing after the other in a thread; what fails is tried again, so that the history has no hole."""
-
-    def __init__(self, warn: Callable[[str], None]) -> None:
-        self._warn = warn
-        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue()
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
-        self._thread.start()
-
-    def put(self, work: Callable[[], None]) -> None:
-        self._work.put(work)
-
-    def close(self, patience: float) -> None:
         self._closing.set()
         self._work.put(None)
-        self._thread.join(patience)
-        if self._thread.is_alive():
-            self._warn(f"MLflow did not take the last points within {patience:.0f} s; log.jsonl has them")
+        self._feeder.join(PATIENCE)
+        if self._feeder.is_alive():
+            logger.warning("MLflow did not take the last points within %.0f s; %s has them", PATIENCE, LOG)
 
-    def _run(self) -> None:
+    def _feed(self) -> None:
+        """Do one thing after the other; what fails is tried again, so that the history in MLflow has no gap."""
         while (work := self._work.get()) is not None:
             warned = False
             while True:
@@ -120,16 +105,17 @@ class _Feeder:
                     break
                 except Exception as error:
                     if self._closing.is_set() and warned:
-                        self._warn("MLflow does not answer; what it lacks stands in log.jsonl")
+                        logger.warning("MLflow does not answer; %s has the points that it lacks", LOG)
                         return
                     if not warned:
-                        self._warn(f"MLflow refused a point ({type(error).__name__}: {_first(error)}); trying again")
+                        reason = " ".join(str(error).split())[:120] or "no message"
+                        logger.warning("MLflow rejected a point (%s: %s); trying again", type(error).__name__, reason)
                     warned = True
                     self._closing.wait(RETRY)
 
 
 def mend_log(path: Path) -> dict[str, Any]:
-    """The last line of the log, empty where there is none; a line that a killed driver left half-written is cut off."""
+    """The last line of the log, empty where there is none; a half-written line of a killed driver is cut off."""
     if not path.is_file():
         return {}
     content = path.read_bytes()
@@ -142,12 +128,7 @@ def mend_log(path: Path) -> dict[str, Any]:
 
 
 def curves(path: Path) -> list[dict[str, Any]]:
-    """The log's points as the rows of a table for `dvc plots`; a column for every figure, empty where a point has none."""
+    """The log's points as rows of a table for `dvc plots`; a column for every metric, empty where a point has none."""
     points = [json.loads(line) for line in path.read_bytes().splitlines()]
     names = sorted({name for point in points for name in point} - {"clips_seen"})
     return [{"clips_seen": point["clips_seen"], **{name: point.get(name, "") for name in names}} for point in points]
-
-
-def _first(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:120] if lines else "no message"

@@ -27,28 +27,19 @@ def scale_for(resolution: int) -> int:
 def frame_rows(sections: Sequence[tuple[str, torch.Tensor]], *, columns: int = 8, gap: int = 2) -> Image.Image:
     """One row a video and ``columns`` evenly spread frames of it, under a heading for each section."""
     sample = sections[0][1]
-    columns = min(columns, sample.shape[1])
-    scale = scale_for(sample.shape[-1])
-    height, width = scale * sample.shape[-2], scale * sample.shape[-1]
-    font = ImageFont.load_default(size=18)
+    columns, scale = min(columns, sample.shape[1]), scale_for(sample.shape[-1])
+    width, height = scale * sample.shape[-1] + gap, scale * sample.shape[-2] + gap
     heading, margin = 34, 10
     rows = sum(len(videos) for _, videos in sections)
-    size = (
-        2 * margin + columns * (width + gap) - gap,
-        2 * margin + rows * (height + gap) + len(sections) * heading - gap,
-    )
+    size = (2 * margin + columns * width - gap, 2 * margin + rows * height + len(sections) * heading - gap)
     page = Image.new("RGB", size, PAPER)
-    draw = ImageDraw.Draw(page)
     top = margin
     for title, videos in sections:
-        draw.text((margin, top + 6), title, fill=INK, font=font)
+        ImageDraw.Draw(page).text((margin, top + 6), title, fill=INK, font=ImageFont.load_default(size=18))
         top += heading
-        times = np.linspace(0, videos.shape[1] - 1, columns).round().astype(int)
-        for video in videos[:, times].permute(0, 1, 3, 4, 2).cpu().numpy():
-            for column, frame in enumerate(video):
-                picture = Image.fromarray(frame).resize((width, height), Image.Resampling.NEAREST)
-                page.paste(picture, (margin + column * (width + gap), top))
-            top += height + gap
+        for video in videos:
+            _paste(page, video, columns, scale, gap, (margin, top))
+            top += height
     return page
 
 
@@ -56,22 +47,27 @@ def named_rows(names: Sequence[str], videos: torch.Tensor, *, columns: int = 5, 
     """One named row a video and ``columns`` evenly spread frames of it, the rows in ``blocks`` side by side."""
     columns, blocks, gap, margin = min(columns, videos.shape[1]), min(blocks, len(names)), 2, 10
     scale = max(1, scale_for(videos.shape[-1]) * 2 // 3)
-    height, width = scale * videos.shape[-2], scale * videos.shape[-1]
+    width, height = scale * videos.shape[-1] + gap, scale * videos.shape[-2] + gap
     font = ImageFont.load_default(size=14)
     words = [name.replace("_", " ") for name in names]
     label = 12 + max(int(font.getlength(text)) for text in words)
     rows = -(-len(names) // blocks)
-    block = label + columns * (width + gap) + margin
-    page = Image.new("RGB", (margin + blocks * block, 2 * margin + rows * (height + gap) - gap), PAPER)
-    draw = ImageDraw.Draw(page)
-    times = np.linspace(0, videos.shape[1] - 1, columns).round().astype(int)
-    for number, frames in enumerate(videos[:, times].permute(0, 1, 3, 4, 2).cpu().numpy()):
-        left, top = margin + number // rows * block, margin + number % rows * (height + gap)
-        draw.text((left, top + height // 2), words[number], fill=INK, font=font, anchor="lm")
-        for column, frame in enumerate(frames):
-            picture = Image.fromarray(frame).resize((width, height), Image.Resampling.NEAREST)
-            page.paste(picture, (left + label + column * (width + gap), top))
+    block = label + columns * width + margin
+    page = Image.new("RGB", (margin + blocks * block, 2 * margin + rows * height - gap), PAPER)
+    for number, video in enumerate(videos):
+        left, top = margin + number // rows * block, margin + number % rows * height
+        middle = (left, top + (height - gap) // 2)
+        ImageDraw.Draw(page).text(middle, words[number], fill=INK, font=font, anchor="lm")
+        _paste(page, video, columns, scale, gap, (left + label, top))
     return page
+
+
+def _paste(page: Image.Image, video: torch.Tensor, columns: int, scale: int, gap: int, corner: tuple[int, int]) -> None:
+    """Put ``columns`` evenly spread frames of a video, enlarged, side by side onto the page."""
+    times = np.linspace(0, len(video) - 1, columns).round().astype(int)
+    for column, frame in enumerate(video[times].permute(0, 2, 3, 1).cpu().numpy()):
+        picture = Image.fromarray(np.repeat(np.repeat(frame, scale, axis=0), scale, axis=1))
+        page.paste(picture, (corner[0] + column * (picture.width + gap), corner[1]))
 
 
 def save_png(path: Path, page: Image.Image) -> Path:

@@ -20,7 +20,7 @@ from tests.pipelines.small_run import log_of, report
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[Logbook]:
-    log = Logbook(tmp_path, track=lambda metrics, clips: None, track_file=lambda path: None, warn=lambda line: None)
+    log = Logbook(tmp_path, track=lambda metrics, clips: None, track_file=lambda path: None)
     yield log
     log.close()
 

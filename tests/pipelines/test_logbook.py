@@ -21,7 +21,9 @@ def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
     assert mend_log(tmp_path / "missing") == {}
 
 
-def test_a_store_that_fails_once_gets_every_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_that_fails_once_gets_every_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("pipelines.report.logbook.RETRY", 0.01)
     monkeypatch.setattr("pipelines.report.logbook.BETWEEN_POINTS", 0.0)
     got: list[int] = []
@@ -32,18 +34,17 @@ def test_a_store_that_fails_once_gets_every_point(tmp_path: Path, monkeypatch: p
             raise ConnectionError("no answer")
         got.append(clips)
 
-    warnings: list[str] = []
-    book = Logbook(tmp_path, track=track, track_file=lambda path: None, warn=warnings.append)
+    book = Logbook(tmp_path, track=track, track_file=lambda path: None)
     for clips in (10, 20, 30):
         book.report(report(clips))
     time.sleep(0.1)
     book.close()
-    assert got == [10, 20, 30] and len(warnings) == 1
+    assert got == [10, 20, 30] and len(caplog.records) == 1
 
 
 def test_samples_are_written_and_tracked_once(tmp_path: Path) -> None:
     tracked: list[Path] = []
-    book = Logbook(tmp_path, track=lambda metrics, clips: None, track_file=tracked.append, warn=lambda line: None)
+    book = Logbook(tmp_path, track=lambda metrics, clips: None, track_file=tracked.append)
     for _ in range(2):
         book.samples(160, np.zeros((2, 3, 3, 32, 32), np.uint8))
     book.close()
