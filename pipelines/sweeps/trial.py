@@ -1,6 +1,6 @@
-"""A trial, in a process of its own that Ray Tune starts: it drives one training and reports what the objective is on the way.
+"""A trial of a sweep: drives one training in a process that Tune starts, and reports the objective at its checkpoints.
 
-It goes on from whatever its folder holds, so a trial that died, or whose whole cluster did, repeats nothing but the way from its last
+It resumes from what its folder holds, so a trial whose process or cluster was killed repeats only what came after its last
 checkpoint.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from digan.atomic import write_json
+from digan.atomic import replacing, write_json
 from digan.errors import UserError
 from digan.training.config import TrainingConfig
 from pipelines import training_driver
@@ -28,8 +28,8 @@ from pipelines.sweeps.records import ADOPTED
 from pipelines.sweeps.sweep_driver import CLIPS, NUMBER, OBJECTIVE
 from pipelines.sweeps.trial_config import SweepSections, for_trial, trial_length
 
-PATIENCE = 60.0  # seconds that a trial waits until a dying predecessor has let go of its folder
-SOURCE = "trial.json"
+PATIENCE = 60.0  # seconds to wait until an earlier process of the trial has ended, or until Tune ends this one
+SOURCE = "trial.json"  # beside a checkpoint that another trial may adopt: which trial wrote it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +57,11 @@ class Setting:
 
 
 class TrialFailedError(Exception):
-    """The trial itself has failed (nan): no restart mends it."""
+    """The trial has failed in a way that a restart cannot repair."""
 
 
 def trainable(setting: Setting) -> Callable[[dict[str, Any]], None]:
-    """The function that Ray Tune runs."""
+    """The function that Tune runs."""
 
     def digan(config: dict[str, Any]) -> None:
         run(config, setting)
@@ -70,7 +70,7 @@ def trainable(setting: Setting) -> Callable[[dict[str, Any]], None]:
 
 
 def run(config: dict[str, Any], setting: Setting) -> None:
-    """Train this configuration to its end, or until the scheduler stops it."""
+    """Train with a trial's values until the end, or until the scheduler stops the trial."""
     from ray import tune
 
     number = config[NUMBER]
@@ -82,12 +82,11 @@ def run(config: dict[str, Any], setting: Setting) -> None:
         output = folder / "train"
         _await_folder(output)
         adopted = _adopt(tune.get_checkpoint(), config, sections.training, folder) if setting.population else None
-        tracked = tracking.resolved(sections.tracking)
+        tracked = sections.tracking
         identity = {runs.SWEEP_ID: setting.sweep_id, runs.NUMBER: f"{number:03d}", runs.PARENT: setting.parent}
         run_id = runs.ensure(tracked, identity, f"trial-{number:03d}", folder / runs.RUN_FILE, setting.tags)
-        reporter.open(tracked, run_id, adopted)
-        for measure in objective.measured(folder / objective.MEASURES)[-1:]:
-            reporter.replay(measure)
+        reporter.common = {"run_id": run_id, **({"adopted": json.dumps(adopted)} if adopted else {})}
+        reporter.repeat_last()
         hooks = training_driver.TrialHooks(
             objective=objective.Objective(
                 config=objective.quick(sections.evaluation, sections.tune.videos),
@@ -104,53 +103,48 @@ def run(config: dict[str, Any], setting: Setting) -> None:
         reporter.whole()
     except (UserError, TrialFailedError, training_driver.TrainingAbortedError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        reporter.failed(
-            lines[0] if not isinstance(error, training_driver.TrainingAbortedError) else f"{lines[0]}: {lines[-1]}"
-        )
+        aborted = isinstance(error, training_driver.TrainingAbortedError)
+        reporter.failed(f"{lines[0]}: {lines[-1]}" if aborted else lines[0])
 
 
 class _Reporter:
-    """Turns what a training says into results for Tune and points in MLflow."""
+    """Reports a training's measurements to Tune and MLflow; ``common`` is part of every result."""
 
     def __init__(self, number: int, values: dict[str, Any], setting: Setting) -> None:
         self.number, self.values, self.setting = number, values, setting
         self.length = trial_length(setting.sections)
         self.train_folder = setting.trial_folder(number) / "train"
         self.common: dict[str, Any] = {}
-        self.last: dict[str, Any] | None = None
         self.reported: set[int] = set()
-        self.tracked: tracking.TrackingConfig | None = None
 
-    def open(self, tracked: tracking.TrackingConfig, run_id: str, adopted: dict[str, Any] | None) -> None:
-        self.tracked, self.common = tracked, {"run_id": run_id, **({"adopted": json.dumps(adopted)} if adopted else {})}
+    def measured(self) -> list[dict[str, Any]]:
+        """All measurements of the trial, those of earlier launches included."""
+        return objective.measured(self.train_folder.parent / objective.MEASURES)
 
-    def replay(self, measure: dict[str, Any]) -> None:
-        """The newest measure of an earlier launch: the one that the driver may not have heard of."""
-        kept = (self.train_folder / "checkpoints" / f"{measure[CLIPS]:010d}").is_dir()
-        if measure[CLIPS] < self.length and kept:
-            self._report(measure[CLIPS], measure)
+    def repeat_last(self) -> None:
+        """Report the last measurement of earlier launches, which the driver may not have received."""
+        for measure in self.measured()[-1:]:
+            kept = (self.train_folder / "checkpoints" / f"{measure[CLIPS]:010d}").is_dir()
+            if measure[CLIPS] < self.length and kept:
+                self._report(measure[CLIPS], measure)
 
     def on_measured(self, message: TrialMeasured) -> None:
-        """A checkpoint was measured; the last one is told when the trial has ended."""
-        values = {CLIPS: message.clips_seen, **message.values}
+        """Report a measured checkpoint; the last one is reported by ``whole``."""
         if not math.isfinite(message.values["objective"]):
             raise TrialFailedError(f"nan: the generator's videos cannot be measured at {message.clips_seen} clips")
         self._track(message)
-        if message.clips_seen >= self.length:
-            self.last = values
-        elif message.clips_seen not in self.reported:
-            self._report(message.clips_seen, values)
+        if message.clips_seen < self.length and message.clips_seen not in self.reported:
+            self._report(message.clips_seen, message.values)
 
     def whole(self) -> None:
-        """The training is at its end."""
-        known = objective.measured(self.train_folder.parent / objective.MEASURES)
-        last = self.last or (known[-1] if known else None)
-        if last is None or last[CLIPS] < self.length:
-            raise TrialFailedError("the training ended without a measure of its last checkpoint")
-        self._report(last[CLIPS], last, whole=True)
+        """Report the last checkpoint of a training that has reached its end."""
+        last = self.measured()[-1:]
+        if not last or last[0][CLIPS] < self.length:
+            raise TrialFailedError("the training ended without a measurement of its last checkpoint")
+        self._report(last[0][CLIPS], last[0], whole=True)
 
     def failed(self, reason: str) -> None:
-        """The trial has failed by itself."""
+        """Report that the trial has failed."""
         self._report(int(mend_log(self.train_folder / LOG).get(CLIPS, 0)), {}, failed=reason)
 
     def _report(self, clips_seen: int, values: dict[str, Any], **more: Any) -> None:
@@ -172,65 +166,61 @@ class _Reporter:
                 tune.report(result, checkpoint=_state(self.train_folder, self.number, clips_seen))
             else:
                 tune.report(result)
-        except SystemExit:  # Tune says stop: this process is ended from outside, and the driver closes the books
+        except SystemExit:  # Tune stops the trial: it ends this process, and the driver closes the run in MLflow
             time.sleep(PATIENCE)
             raise
 
     def _track(self, message: TrialMeasured) -> None:
-        assert self.tracked is not None
         points = {f"{runs.QUICK}/{self.setting.metric}": message.values["objective"]}
         if self.setting.population:
             numbers = {k: float(v) for k, v in self.values.items() if isinstance(v, int | float)}
             points |= {f"params/{name}": value for name, value in numbers.items()}
-        tracking.log_metrics(self.tracked, self.common["run_id"], points, message.clips_seen)
+        tracking.log_metrics(self.setting.sections.tracking, self.common["run_id"], points, message.clips_seen)
 
 
 def _state(train_folder: Path, number: int, clips_seen: int) -> Any:
-    """The training's checkpoint as one that Tune hands to another trial: the same bytes, and where they come from."""
+    """Copy a checkpoint of the training for Tune, which may pass it to another trial."""
     from ray.tune import Checkpoint
 
-    hand = train_folder.parent / "hand"
-    shutil.rmtree(hand, ignore_errors=True)
+    folder = train_folder.parent / "hand"
+    shutil.rmtree(folder, ignore_errors=True)
     name = f"{clips_seen:010d}"
-    shutil.copytree(train_folder / "checkpoints" / name, hand / name)
-    (hand / SOURCE).write_text(json.dumps({"trial": number, "clips_seen": clips_seen}))
-    return Checkpoint.from_directory(hand)
+    shutil.copytree(train_folder / "checkpoints" / name, folder / name)
+    (folder / SOURCE).write_text(json.dumps({"trial": number, "clips_seen": clips_seen}))
+    return Checkpoint.from_directory(folder)
 
 
 def _adopt(given: Any, config: dict[str, Any], training: TrainingConfig, folder: Path) -> dict[str, Any] | None:
-    """Put another trial's checkpoint in place of this one's, once; the value says whose it was.
+    """Replace the trial's checkpoints by one of another trial that Tune gives, unless that was done by an earlier launch.
 
-    The training's folder is then one that was begun with this trial's new parameters.
+    The training's folder then counts as begun with the trial's new values. Returns what was adopted, ``None`` for nothing.
     """
     if given is None:
         return None
-    with given.as_directory() as place:
-        source = json.loads((Path(place) / SOURCE).read_text())
+    output = folder / "train"
+    with given.as_directory() as path:
+        source = json.loads((Path(path) / SOURCE).read_text())
         if source["trial"] == config[NUMBER]:
             return None
         adopted = {**source, "uid": Path(given.path).as_posix(), "values": config}
         before = json.loads((folder / ADOPTED).read_text()) if (folder / ADOPTED).is_file() else None
         if before and before["uid"] == adopted["uid"]:
             return before
-        output = folder / "train"
-        checkpoints = output / "checkpoints"
         name = f"{source[CLIPS]:010d}"
-        shutil.rmtree(output / "adopting", ignore_errors=True)
-        shutil.copytree(Path(place) / name, output / "adopting" / name)
-        shutil.rmtree(checkpoints, ignore_errors=True)
-        (output / "adopting").rename(checkpoints)
-        for measure in (folder / objective.MEASURES).glob("*.json"):
-            if int(measure.stem) >= source[CLIPS]:
-                measure.unlink()
-    begun = origin.read_origin(folder / "train")
+        with replacing(output / "checkpoints") as part:
+            shutil.copytree(Path(path) / name, part / name)
+    for measure in (folder / objective.MEASURES).glob("*.json"):
+        if int(measure.stem) >= source[CLIPS]:
+            measure.unlink()
+    begun = origin.read_origin(output)
     if begun is not None:
-        origin.write_origin(folder / "train", replace(begun, training=asdict(training)))
+        origin.write_origin(output, replace(begun, training=asdict(training)))
     write_json(folder / ADOPTED, adopted)
     return adopted
 
 
 def _await_folder(folder: Path) -> None:
-    """Wait until no dying predecessor holds the training's folder."""
+    """Wait until an earlier process of the trial has released the training's folder."""
     end = time.monotonic() + PATIENCE
     while True:
         try:
