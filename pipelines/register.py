@@ -16,6 +16,7 @@ from digan.atomic import write_json
 from digan.errors import UserError
 from pipelines import params
 from pipelines.errors import run_stage
+from pipelines.evaluation.result import EvaluationResult
 from pipelines.services.card import model_card
 from pipelines.services.gate import Figure
 from pipelines.services.origin import weights_digest
@@ -26,6 +27,8 @@ GENERATOR = Path("outputs/evaluation/generator")  # the best snapshot, which the
 INDEX = Path("outputs/train/index.json")
 RUN_FILE = Path("outputs/train/run.json")
 RESULT = Path("outputs/register/result.json")
+PROTOCOL = "{protocol_text}, truncation {truncation}, seed {seed}"  # what two figures must have in common
+REMEDY = "run `dvc repro -f evaluate`"
 
 
 def read_json(path: Path, stage: str) -> Any:
@@ -40,15 +43,17 @@ def read_json(path: Path, stage: str) -> Any:
 
 def read_figure(path: Path) -> Figure:
     """Return the figure that decides, from the metrics file of the stage `evaluate`."""
-    content = read_json(path, "evaluate")
-    protocol = "{protocol_text}, truncation {truncation}, seed {seed}"
-    return Figure.read(content, protocol, place=str(path), remedy="run `dvc repro -f evaluate`")
+    return _read_evaluation(path).figure(PROTOCOL, place=str(path), remedy=REMEDY)
+
+
+def _read_evaluation(path: Path) -> EvaluationResult:
+    return EvaluationResult.from_json(read_json(path, "evaluate"), place=str(path), remedy=REMEDY)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read params.yaml and the figures, register the generator, write and print the result."""
     config = params.load()
-    figure, metrics = read_figure(METRICS), read_json(METRICS, "evaluate")
+    figure, evaluation = read_figure(METRICS), _read_evaluation(METRICS)
     try:
         digest = weights_digest(GENERATOR)
     except FileNotFoundError as error:
@@ -63,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         figure=figure,
         margin=config.registry.margin,
         run_id=str(read_json(RUN_FILE, "train")["run_id"]),
-        card=model_card(name, metrics, index, config.as_dict(), digest),
+        card=model_card(name, evaluation.to_json(), evaluation.markdown(), index, config.as_dict(), digest),
     )
     result = publish(config.tracking, request)
     write_json(RESULT, asdict(result))

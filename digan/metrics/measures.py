@@ -44,12 +44,17 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """``statistics`` of features [N, D]; ``value`` of two of them; ``sign`` is 1 where lower is better, else -1."""
+    """``statistics`` of features [N, D]; ``value`` of two of them; ``sign`` is 1 where lower is better, else -1.
+
+    ``minimum`` is the least value. A metric that ``has_interval`` gets a bootstrap interval and an extrapolation.
+    """
 
     name: str
     sign: int
     statistics: Callable[[NDArray[np.floating]], Any]
     value: Callable[[Any, Any], float]
+    minimum: float = -np.inf
+    has_interval: bool = False
 
     def of(self, real: NDArray[np.floating], fake: NDArray[np.floating]) -> float:
         """The figure of two whole sets of features."""
@@ -60,7 +65,9 @@ def _sample(features: NDArray[np.floating]) -> Sample:
     return Sample(features=np.asarray(features, dtype=np.float64))
 
 
-FRECHET = Measure(name="frechet", sign=1, statistics=from_features, value=frechet_distance)
+FRECHET = Measure(
+    name="frechet", sign=1, statistics=from_features, value=frechet_distance, minimum=0.0, has_interval=True
+)
 KERNEL = Measure(
     name="kernel", sign=1, statistics=_sample, value=lambda real, fake: kernel_distance(real.features, fake.features)
 )
@@ -70,3 +77,4 @@ INCEPTION_SCORE = Measure(
     statistics=inception_score.from_logits,
     value=lambda _real, fake: float(fake.score),
 )
+MEASURES = {measure.name: measure for measure in (FRECHET, KERNEL, INCEPTION_SCORE)}

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digan.errors import UserError
-from digan.metrics.measures import FRECHET, Measure
+from digan.metrics.measures import Measure
 
 RESAMPLES = 100
 LEVEL = 0.95
@@ -48,9 +48,8 @@ def bootstrap(
         values[i] = measure.of(real[chosen[0]], fake[chosen[1]])
     around = values - values.mean()
     low, high = np.quantile(around, [(1 - level) / 2, (1 + level) / 2])
-    least = 0.0 if measure.name == FRECHET.name else -np.inf  # a squared distance, which is never negative
     return Interval(
-        low=max(figure + float(low), least),
+        low=max(figure + float(low), measure.minimum),
         high=figure + float(high),
         std=float(values.std(ddof=1)),
         level=level,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,15 @@ class Detector:
     def kernel_name(self) -> str:
         """The name of the kernel distance on the same features."""
         return self.kernel or f"kernel_{self.network}"
+
+    def described(self, data_digest: str) -> dict[str, Any]:
+        """What a figure is measured with and on, for JSON."""
+        return {
+            "detector": self.network,
+            "detector_digest": self.digest,
+            "weights_sha256": self.weights_sha256,
+            "data_digest": data_digest,
+        }
 
     def features(self, videos: torch.Tensor) -> NDArray[np.float64]:
         """Features float64 [B, D] of ``videos``, uint8 [B, T, 3, H, W]; of each frame, [B T, D], for per-frame detectors."""

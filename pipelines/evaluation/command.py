@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from digan.atomic import write_json
 from digan.errors import UserError
 from pipelines.detectors.table import DETECTORS
 from pipelines.evaluation.config import EvaluationConfig
@@ -82,14 +83,14 @@ def evaluate_command(arguments: argparse.Namespace) -> None:
                 storage="",
             )
     with _said_of_ray(arguments.ray):
-        content = compare.evaluate_folders(
+        result = compare.evaluate_folders(
             arguments.real, arguments.fake, config, frames=arguments.frames, cluster=cluster
         )
     if arguments.out is not None:
-        compare.write(content, arguments.out)
-    print(compare.text(content), flush=True)
+        write_json(arguments.out, result.to_json())
+    print(result.text(), flush=True)
     if arguments.against is not None:
-        print(compare.against(content, arguments.against, margin=1.0), flush=True)
+        print(compare.against(result, arguments.against, margin=1.0), flush=True)
 
 
 @contextmanager

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from digan.atomic import write_bytes
 from digan.errors import UserError
 from pipelines import detectors
 from pipelines.evaluation import embedding
 from pipelines.evaluation.cache import Cache
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.embedding import Runner
-from pipelines.evaluation.figures import described, figures_of
+from pipelines.evaluation.figures import figures_of
 from pipelines.evaluation.folders import Folder, Window
 from pipelines.evaluation.reference_features import Reference
+from pipelines.evaluation.result import EvaluationResult
 from pipelines.report.progress_display import ProgressDisplay
 from pipelines.services.cluster import ClusterConfig
-from pipelines.services.gate import Figure
 
 DEFAULT_FRAMES = 16
+PROTOCOL = "{protocol_text}, seed {seed}"  # what two results must have in common, beside data and detector
 
 
 def evaluate_folders(
     real: Path, fake: Path, config: EvaluationConfig, *, frames: int = 0, cluster: ClusterConfig | None = None
-) -> dict[str, Any]:
+) -> EvaluationResult:
     """The figures of the videos in ``fake`` against those in ``real``, with protocol, counts, seed and digests.
 
     The floor is as many other clips of ``real`` where it has them. Draws are disjoint parts of ``fake``'s clips, as many
@@ -50,7 +49,7 @@ def evaluate_folders(
             )
     draws = len(fake_windows) // videos
     has_floor = len(real_windows) >= 2 * videos
-    progress = ProgressDisplay("evaluate", (1 + has_floor) * videos + draws * videos, unit="clips")
+    progress = ProgressDisplay("evaluate", (1 + has_floor + draws) * videos, unit="clips")
     cache = Cache(config.cache)
 
     def features(folder: Folder, digest: str, windows: list[Window], runner: Runner) -> Any:
@@ -73,79 +72,41 @@ def evaluate_folders(
         )
         return embedding.features(chunks)
 
-    digests = reals.digest(), fakes.digest()
+    data_digest, fake_digest = reals.digest(), fakes.digest()
     with embedding.runner(config, cluster) as runner:
-        real_features = features(reals, digests[0], real_windows[:videos], runner)
-        floor = features(reals, digests[0], real_windows[videos : 2 * videos], runner) if has_floor else real_features
-        drawn = [features(fakes, digests[1], fake_windows[d * videos : (d + 1) * videos], runner) for d in range(draws)]
+        real_features = features(reals, data_digest, real_windows[:videos], runner)
+        floor = real_features[:0]
+        if has_floor:
+            floor = features(reals, data_digest, real_windows[videos : 2 * videos], runner)
+        parts = (fake_windows[draw * videos : (draw + 1) * videos] for draw in range(draws))
+        drawn = [features(fakes, fake_digest, windows, runner) for windows in parts]
     progress.finish()
-    index = {"data_digest": digests[0]}
-    found = figures_of(
-        detector, Reference(reals=real_features, floor=floor, index=index), drawn, None, videos=videos, seed=config.seed
+    real_reference = Reference(reals=real_features, floor=floor, index={})
+    return EvaluationResult(
+        metric=detector.metric_name,
+        metrics=figures_of(detector, real_reference, drawn, None, videos=videos, seed=config.seed),
+        protocol=protocol.name,
+        protocol_text=replace(protocol, draws=draws).text(frames),
+        videos=videos,
+        draws=draws,
+        frames=frames,
+        seed=config.seed,
+        is_stand_in=detector.is_stand_in,
+        **detector.described(data_digest),
+        fake_digest=fake_digest,
+        notes=[*reals.notes, *fakes.notes],
     )
-    if not has_floor:
-        found = {name: replace(one, floor=float("nan")) for name, one in found.items()}
-    return {
-        "metric": detector.metric_name,
-        **{name: one.to_json() for name, one in found.items()},
-        "protocol": protocol.name,
-        "protocol_text": replace(protocol, draws=draws).text(frames),
-        "videos": videos,
-        "draws": draws,
-        "frames": frames,
-        "seed": config.seed,
-        "is_stand_in": detector.is_stand_in,
-        **described(detector, index),
-        "fake_digest": digests[1],
-        "notes": [*reals.notes, *fakes.notes],
-    }
 
 
-def text(content: dict[str, Any]) -> str:
-    """What is printed."""
-    lines = []
-    for name, values in content.items():
-        if not isinstance(values, dict) or "mean" not in values:
-            continue
-        spread = f" +- {values['std']:.2g}" if content["draws"] > 1 else ""
-        interval = f"  (95 % interval {values['low']:.4g} to {values['high']:.4g})" if "low" in values else ""
-        lines.append(f"{name}: {values['mean']:.4g}{spread}{interval}")
-        if "floor" in values:
-            lines.append(f"  floor, real against real: {values['floor']:.4g}")
-        if "infinite" in values:
-            trust = "" if values["infinite_trusted"] else "; too few clips to trust it"
-            lines.append(f"  infinitely many videos: {values['infinite']:.4g} +- {values['infinite_error']:.2g}{trust}")
-    lines.append(f"protocol {content['protocol_text']}; seed {content['seed']}")
-    lines.append(
-        f"detector {content['detector']} {content['detector_digest'][:12]}, real data {content['data_digest'][:12]}"
-    )
-    if content["is_stand_in"]:
-        lines.append(f"{content['metric']} is a stand-in and no FVD: --detector i3d --weights PATH gives that.")
-    return "\n".join([*lines, *(f"note: {note}" for note in content["notes"])])
-
-
-def figure_of(content: dict[str, Any], place: str) -> Figure:
-    """The figure to compare with others; ``place`` is named where there is none."""
-    return Figure.read(content, "{protocol_text}, seed {seed}", place=place, remedy="digan evaluate --out writes them")
-
-
-def against(content: dict[str, Any], other: Path, margin: float) -> str:
-    """Whether the difference to the figures in ``other`` is larger than the spread; ``UserError`` where they cannot be
+def against(result: EvaluationResult, other: Path, margin: float) -> str:
+    """Whether the difference to the result in ``other`` is larger than the spread; ``UserError`` where the two cannot be
     compared.
     """
-    try:
-        before = json.loads(other.read_text())
-    except FileNotFoundError:
-        raise UserError(f"--against {other}: no such file; write one with digan evaluate --out") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"--against {other}: is not JSON ({error.msg}, line {error.lineno})") from None
-    mine, theirs = figure_of(content, "these figures"), figure_of(before, f"--against {other}")
+    place, remedy = f"--against {other}", "digan evaluate --out writes such a file"
+    before = EvaluationResult.read(other, place=place, remedy=remedy)
+    mine = result.figure(PROTOCOL, place="these figures", remedy=remedy)
+    theirs = before.figure(PROTOCOL, place=place, remedy=remedy)
     comparison = mine.against(theirs, margin=margin)
     word = "lower" if comparison.difference < 0 else "higher"
     sure = "surely" if comparison.is_significant else "not surely"
     return f"{sure} {word} than {other} ({theirs.value:.4g}): {comparison.text}"
-
-
-def write(content: dict[str, Any], out: Path) -> None:
-    """The figures as JSON."""
-    write_bytes(out, (json.dumps(content, indent=2) + "\n").encode())

@@ -3,47 +3,50 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from pipelines.evaluation.figures import Figures
+from pipelines.evaluation.result import EvaluationResult
 from pipelines.services import tracking
+from pipelines.services.tracking import TrackingConfig
 
 TAGS = ("metric", "protocol_text", "detector", "detector_digest", "data_digest", "is_stand_in")
+logger = logging.getLogger(__name__)
 
 
 def log(
-    settings: Any,
-    figures: Mapping[str, Figures],
+    config: TrackingConfig,
+    result: EvaluationResult,
     curve: Sequence[Mapping[str, float]],
-    content: Mapping[str, Any],
     train: Path,
-    artifacts: Path,
-    page: Path,
+    *,
+    files: Iterable[Path],
 ) -> None:
-    """Log to the run that the training in ``train`` names, where there is one."""
+    """Log to the run of the training in ``train``, if it has one; ``files`` become artifacts."""
     run_file = train / "run.json"
     if not run_file.is_file():
-        print(f"evaluate: {run_file} is not there, so nothing goes to MLflow")
+        logger.warning("%s is missing, so nothing is logged to MLflow", run_file)
         return
     run_id = str(json.loads(run_file.read_text())["run_id"])
-    values = {f"evaluation/{name}/{key}": v for name, part in figures.items() for key, v in part.to_json().items()}
-    values = {key: value for key, value in values.items() if math.isfinite(value)}
-    tags = {f"evaluation.{key}": str(content[key]) for key in TAGS}
-    step = int(content["clips_seen"])
-    pictures = [page, *(path for path in artifacts.iterdir() if path.is_file())]
-    tracking.log_evaluation(settings.tracking, run_id, values, step=step, tags=tags)
-    for path in sorted(pictures):
-        tracking.log_artifact(settings.tracking, run_id, path, "evaluation")
-    name = f"evaluation/curve/{content['metric']}"
-    log_curve(settings.tracking, run_id, name, {int(row["clips_seen"]): row["value"] for row in curve})
+    values = {
+        f"evaluation/{name}/{key}": value
+        for name, metric in result.metrics.items()
+        for key, value in metric.to_json().items()
+        if math.isfinite(value)
+    }
+    tags = {f"evaluation.{key}": str(getattr(result, key)) for key in TAGS}
+    tracking.log_evaluation(config, run_id, values, step=int(result.clips_seen or 0), tags=tags)
+    for path in sorted(path for path in files if path.is_file()):
+        tracking.log_artifact(config, run_id, path, "evaluation")
+    points = {int(row["clips_seen"]): row["value"] for row in curve}
+    log_curve(config, run_id, f"evaluation/curve/{result.metric}", points)
 
 
-def log_curve(config: Any, run_id: str, name: str, points: Mapping[int, float]) -> None:
-    """One point a step; a step that has this very value already is left out, so that nothing is there twice."""
+def log_curve(config: TrackingConfig, run_id: str, name: str, points: Mapping[int, float]) -> None:
+    """Log a point for each step, except those that the run has already."""
     from mlflow.entities import Metric
 
     client = tracking.client(config)

@@ -26,9 +26,7 @@ A DIGAN video generator (Yu et al., ICLR 2022): seeds in, videos out; a video is
 Protocol {protocol_text}; seed {seed}, truncation {truncation}; detector `{detector}` with digest \
 `{detector_digest:.16}`.
 
-| measure | mean | std over draws | 95 % interval | real against real | infinitely many videos |
-| --- | --- | --- | --- | --- | --- |
-{rows}
+{figures}
 {stand_in}
 ## Limits
 - It makes videos like those it was trained on, and repeats their gaps and their bias; it knows no captions.
@@ -41,11 +39,16 @@ The code is Apache-2.0. Who may use these weights depends on the videos that the
 
 
 def model_card(
-    name: str, metrics: Mapping[str, Any], index: Mapping[str, Any], params: Mapping[str, Any], weights: str
+    name: str,
+    metrics: Mapping[str, Any],
+    figures: str,
+    index: Mapping[str, Any],
+    params: Mapping[str, Any],
+    weights: str,
 ) -> str:
     """Return the card in Markdown; ``{verdict}`` in it is left for the gate's reason, and what is missing becomes ``?``.
 
-    ``metrics`` is metrics/evaluation.json, ``index`` the training's index.json, ``params`` params.yaml.
+    ``metrics`` is metrics/evaluation.json, ``figures`` its table in Markdown, ``index`` the training's index.json, ``params`` params.yaml.
     """
     metric, clips = metrics["metric"], params.get("clips", {})
     values = {
@@ -57,18 +60,7 @@ def model_card(
         "name": name,
         "weights": weights,
         "verdict": "{verdict}",
-        "rows": "\n".join(
-            _row(key, part) for key, part in metrics.items() if isinstance(part, dict) and "mean" in part
-        ),
+        "figures": figures,
         "stand_in": "" if metric == "fvd" else f"\n`{metric}` is a distance on a stand-in detector and **no FVD**.\n",
     }
     return CARD.format_map(defaultdict(lambda: "?", values))
-
-
-def _row(name: str, values: Mapping[str, Any]) -> str:
-    def shown(key: str) -> str:
-        value = values.get(key)
-        return f"{value:.4g}" if isinstance(value, int | float) else "-"
-
-    interval = f"{shown('low')} to {shown('high')}" if "low" in values else "-"
-    return f"| `{name}` | {shown('mean')} | {shown('std')} | {interval} | {shown('floor')} | {shown('infinite')} |"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from digan.errors import UserError
 from digan.metrics.spread import Comparison, compare
@@ -32,25 +31,6 @@ class Figure:
     data: str
     detector: str
     protocol: str
-
-    @classmethod
-    def read(cls, content: Mapping[str, Any], protocol: str, *, place: str, remedy: str) -> Figure:
-        """Read what an evaluation has written; ``protocol`` is a template over its keys.
-
-        Errors: ``UserError`` with ``place`` and ``remedy`` if there is no such value.
-        """
-        try:
-            metric = str(content["metric"])
-            return cls(
-                metric=metric,
-                value=float(content[metric]["mean"]),
-                spread=float(content[metric].get("spread", "nan")),
-                data=str(content["data_digest"]),
-                detector=str(content["detector_digest"]),
-                protocol=protocol.format_map(content),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{place}: holds no figure ({type(error).__name__}: {error}); {remedy}") from None
 
     def tags(self) -> dict[str, str]:
         """Return the tags of a version that store this value."""

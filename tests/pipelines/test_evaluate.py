@@ -115,7 +115,7 @@ def test_from_real_clips_to_figures(workplace: SimpleNamespace, capsys: pytest.C
 
     output = capsys.readouterr().out
     assert f"frechet_means: {content['frechet_means']['mean']:.4g} +- " in output
-    assert "floor, real against real" in output and "untrained generator" in output
+    assert "real against real (the floor)" in output and "untrained generator" in output
     assert "6 clips from 3 videos of the train split" in output
     rows = Path("plots/draws.csv").read_text().splitlines()
     assert rows[0] == "draw,frechet_means,kernel_means" and len(rows) == 3
@@ -146,7 +146,7 @@ def test_every_snapshot_is_measured_and_the_best_one_chosen(
     content = json.loads(Path("metrics/evaluation.json").read_text())
     assert content["clips_seen"] == int(best["clips_seen"])
     chosen = Path(content["generator"]) / "weights.pt"
-    assert chosen.read_bytes() == (evaluate.BEST / "weights.pt").read_bytes()
+    assert chosen.read_bytes() == (evaluate.PATHS.best / "weights.pt").read_bytes()
 
     before = workplace.counting.seen
     evaluate.main()  # again: nothing is embedded, and no point is logged twice

@@ -8,14 +8,16 @@ import pytest
 
 from digan.errors import UserError
 from pipelines import summary
+from pipelines.evaluation.result import EvaluationResult, MetricSummary
 from pipelines.services.tracking import TrackingConfig
 
-METRICS = {
-    "metric": "frechet_x",
-    "frechet_x": {"mean": 12.5, "std": 0.5, "floor": 3.25, "untrained": 50.0},
-    "draws": 3,
-    "videos": 256,
-}
+METRICS = EvaluationResult(
+    metric="frechet_x",
+    metrics={"frechet_x": MetricSummary.of([12.0, 12.5, 13.0], floor=3.25, untrained=50.0)},
+    draws=3,
+    videos=256,
+    is_stand_in=True,
+)
 RESULT = {"model": "toy", "alias": "champion", "version": 4, "reason": "the first of its name"}
 
 
@@ -29,7 +31,7 @@ def test_says_all_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "frechet_x: 12.5 +- 0.5",
         "3.25",
         "50",
-        "(the trained one is at 0.25 of it)",
+        "ratio to the untrained generator  0.250",
         "models:/toy@champion, version 4",
         "strip:   outputs/showcase/outputs/evaluation/strip.png",
         "classes: outputs/showcase/outputs/evaluation/classes.png",
