@@ -1,4 +1,4 @@
-"""The command `digan`: what a person asks of a trained model.
+"""The command `digan`: samples of a trained model, presets, comparisons of folders, sweeps.
 
 digan sample --model models:/digan-toy@champion --seed 7 --frames 16 --out clip.mp4
 """
@@ -21,7 +21,7 @@ MOST_SEEDS = 4096
 
 
 class _Parser(argparse.ArgumentParser):
-    """Wrong arguments are a user's mistake like any other: one line, exit code 2."""
+    """Reports wrong arguments as any other user error: one line, exit code 2."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; `{self.prog} --help` shows what there is")
@@ -41,16 +41,14 @@ def _run(argv: Sequence[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="digan", description="Videos out of a trained DIGAN generator.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
-    _add_sample(commands.add_parser("sample", help="write videos of given seeds as .mp4, .gif or a .png strip"))
-    _add_preset(
-        commands.add_parser("preset", help="put the parameters of one of the paper's runs in place as params.yaml")
-    )
+    _add_sample(commands.add_parser("sample", help="write videos of given seeds as .mp4, .gif or a .png contact sheet"))
+    _add_preset(commands.add_parser("preset", help="put the parameters of one of the paper's runs into params.yaml"))
     from pipelines.evaluation import command
 
-    command.add_arguments(
-        commands.add_parser("evaluate", help="measure the videos of one folder against those of another")
+    command.add_arguments(commands.add_parser("evaluate", help="compare the videos of two folders"))
+    sweep.add_commands(
+        commands.add_parser("sweep", help="show the trials of a sweep; put the best one into params.yaml")
     )
-    sweep.add_commands(commands.add_parser("sweep", help="the trials of a sweep; its winner into params.yaml"))
     return parser
 
 
@@ -63,7 +61,7 @@ def _add_preset(parser: argparse.ArgumentParser) -> None:
 
 
 def preset_command(arguments: argparse.Namespace) -> None:
-    """`digan preset NAME`: values change, comments stay; what changes is printed as a diff."""
+    """`digan preset NAME`: change the values of params.yaml, keep its comments, and print the diff."""
     from pipelines import preset
 
     if arguments.name is None:
@@ -73,12 +71,8 @@ def preset_command(arguments: argparse.Namespace) -> None:
     diff = preset.apply(arguments.name, arguments.params, write=not arguments.show)
     if diff:
         print(diff)
-    told = "would change" if arguments.show else "is now"
-    print(
-        f"{arguments.params}: {told} preset {arguments.name}"
-        if diff
-        else f"{arguments.params}: is preset {arguments.name}"
-    )
+    state = "is" if not diff else "would change to" if arguments.show else "is now"
+    print(f"{arguments.params}: {state} preset {arguments.name}")
 
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +80,9 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     add("--model", required=True, help="folder of a generator, models:/NAME@alias or models:/NAME/3")
     seeds = parser.add_mutually_exclusive_group()
     seeds.add_argument("--seed", type=int, help="one video (default: 0)")
-    seeds.add_argument("--seeds", help="several, as in 1,2,3 or 0-7; side by side in a video, one a row in a strip")
+    seeds.add_argument(
+        "--seeds", help="several, as in 1,2,3 or 0-7; side by side in a video, one per row in a contact sheet"
+    )
     add("--frames", type=int, default=16, help="number of frames, evenly spaced from --from to --to (default: 16)")
     add("--from", type=float, default=0.0, dest="start", help="first time; training clips span 0 to 1 (default: 0)")
     add("--to", type=float, default=1.0, dest="stop", help="last time; beyond 1 it extrapolates (default: 1)")
@@ -94,7 +90,7 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     add("--label", help="class, by name or number, of a class-conditional model (default: drawn by the seed)")
     add("--fps", type=float, default=8.0, help="frames a second in .mp4 and .gif (default: 8)")
     add("--scale", type=int, default=1, help="enlarge by whole pixels (default: 1)")
-    add("--out", required=True, type=Path, help="clip.mp4, clip.gif or strip.png")
+    add("--out", required=True, type=Path, help="clip.mp4, clip.gif or sheet.png")
     parser.set_defaults(command=sample_command)
 
 
@@ -131,7 +127,7 @@ def sample_command(arguments: argparse.Namespace) -> None:
 
 
 def read_seeds(text: str) -> list[int]:
-    """``1,2,3`` and ``0-7`` and mixtures of them, in the order given."""
+    """The seeds that ``1,2,3``, ``0-7`` or mixtures of them name, in the order given."""
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
@@ -147,23 +143,22 @@ def read_seeds(text: str) -> list[int]:
 
 
 def _check(arguments: argparse.Namespace, seeds: list[int], out: Path) -> None:
-    """Everything that can be refused before a model is fetched."""
-    if out.suffix.lower() not in SUFFIXES:
-        raise UserError(f"--out {out}: must end in {', '.join(SUFFIXES)}; try {out.stem or 'clip'}.mp4")
-    if out.is_dir():
-        raise UserError(f"--out {out}: is a folder; name a file, such as {out / 'clip.mp4'}")
-    if not 1 <= arguments.frames <= MOST_FRAMES:
-        raise UserError(f"--frames {arguments.frames}: must be from 1 to {MOST_FRAMES}; try 16")
-    if any(seed < 0 or seed >= 2**63 for seed in seeds):
-        raise UserError(f"--seed {min(seeds)}: must be from 0 to 2^63 - 1; try 7")
-    if not arguments.stop >= arguments.start or abs(arguments.start) > 1e6 or abs(arguments.stop) > 1e6:
-        raise UserError(f"--from {arguments.start} --to {arguments.stop}: must be times that rise; try --from 0 --to 1")
-    if not 0 <= arguments.truncation <= 2:
-        raise UserError(f"--truncation {arguments.truncation}: must be from 0 to 2; try 0.7")
-    if not 1 <= arguments.scale <= 64:
-        raise UserError(f"--scale {arguments.scale}: must be from 1 to 64; try 4")
-    if not 0 < arguments.fps <= 120:
-        raise UserError(f"--fps {arguments.fps}: must be above 0 and at most 120; try 8")
+    """Refuse impossible arguments before a model is fetched."""
+    start, stop = arguments.start, arguments.stop
+    span = abs(start) <= 1e6 and abs(stop) <= 1e6 and start <= stop
+    rules = (
+        (out.suffix.lower() in SUFFIXES, f"out {out}", f"end in {', '.join(SUFFIXES)}; try {out.stem or 'clip'}.mp4"),
+        (not out.is_dir(), f"out {out}", f"be a file, not a folder; try {out / 'clip.mp4'}"),
+        (1 <= arguments.frames <= MOST_FRAMES, f"frames {arguments.frames}", f"be from 1 to {MOST_FRAMES}; try 16"),
+        (min(seeds) >= 0 and max(seeds) < 2**63, f"seed {min(seeds)}", "be from 0 to 2^63 - 1; try 7"),
+        (span, f"from {start} --to {stop}", "be times that rise; try --from 0 --to 1"),
+        (0 <= arguments.truncation <= 2, f"truncation {arguments.truncation}", "be from 0 to 2; try 0.7"),
+        (1 <= arguments.scale <= 64, f"scale {arguments.scale}", "be from 1 to 64; try 4"),
+        (0 < arguments.fps <= 120, f"fps {arguments.fps}", "be above 0 and at most 120; try 8"),
+    )
+    for holds, argument, remedy in rules:
+        if not holds:
+            raise UserError(f"--{argument}: must {remedy}")
 
 
 if __name__ == "__main__":

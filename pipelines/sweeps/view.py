@@ -12,7 +12,7 @@ from pipelines.report.text_format import duration, grouped
 from pipelines.sweeps.records import FAILED, FINISHED, RUNNING, STOPPED, WAITING, Records, Trial, best_of
 from pipelines.sweeps.space import Parameter
 
-COLOURS = {RUNNING: "bold", FINISHED: "green", STOPPED: "yellow", FAILED: "red"}
+COLORS = {RUNNING: "bold", FINISHED: "green", STOPPED: "yellow", FAILED: "red"}
 
 
 class View:
@@ -66,6 +66,7 @@ class View:
 
     def table(self) -> Any:
         """All trials that have begun, the best marked."""
+        from rich.markup import escape
         from rich.table import Table
 
         trials = self.records.begun()
@@ -82,11 +83,11 @@ class View:
             star = "*" if best and trial.number == best.number else ""
             table.add_row(
                 f"{trial.number:03d}",
-                *(str(trial.values[p.name]) for p in self.parameters),
+                *(escape(str(trial.values[p.name])) for p in self.parameters),
                 f"{grouped(clips)} {100 * clips // self.length:3d}%",
                 f"{star}{last.value:.4g}" if last else "",
                 trial.state,
-                style=COLOURS.get(trial.state, ""),
+                style=COLORS.get(trial.state, ""),
             )
         return table
 
