@@ -103,7 +103,8 @@ class ProgressDisplay:
             from rich.console import Console
             from rich.live import Live
 
-            self._live = Live(content, console=Console(file=self._stream), auto_refresh=False)
+            console, shares_terminal = Console(file=self._stream), sys.stderr.isatty()
+            self._live = Live(content, console=console, auto_refresh=False, redirect_stderr=shares_terminal)
             self._live.start()
             atexit.register(self.close)  # an error must not leave the terminal without a cursor
         due = self._clock() - self._last_renewal >= RENEWAL
