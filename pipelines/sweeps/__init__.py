@@ -1,1 +1,1 @@
-"""Sweeps over params.yaml: a room of its own, since it drives whole trainings (services) and draws pages (report)."""
+"""Sweeps over params.yaml with Ray Tune: search space, objective, trials, state and page."""

@@ -1,4 +1,4 @@
-"""What a sweep minimises: the quick measure of the averaged generator at a checkpoint, by the code of the stage `evaluate`."""
+"""The objective that a sweep minimizes: the quick metric of the averaged generator, by the code of the stage `evaluate`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _detectors: dict[EvaluationConfig, Detector] = {}
 
 
 def quick(config: EvaluationConfig, videos: int) -> EvaluationConfig:
-    """The configuration of a quick measure: one draw of ``videos``, no companions."""
+    """The configuration of a quick metric: one draw of ``videos``, no further detectors."""
     return replace(config, videos=videos, curve_videos=videos, draws=1, companions="")
 
 
 def prepare(config: EvaluationConfig, shards: Path, folder: Path) -> str:
-    """Features of real clips for the quick measure in ``folder``, unless they are there; the value is the measure's name."""
+    """Write the features of real clips to ``folder``, unless they exist, and return the metric's name."""
     detector = _detector(config)
     found = reference_features.read(folder, shards, config, detector)
     if found is None:
@@ -46,8 +46,8 @@ def prepare(config: EvaluationConfig, shards: Path, folder: Path) -> str:
 class Objective:
     """Called by rank 0 of a trial: clips seen, averaged generator -> ``{"objective": distance, "seconds": cost}``.
 
-    What was measured stands in ``folder`` by clips seen, so that a trial that goes on measures nothing twice. ``reference`` is the
-    folder that ``prepare`` filled.
+    Values are written to ``folder`` by clips seen, so that a resumed trial measures nothing twice. ``reference`` is the folder
+    that ``prepare`` filled.
     """
 
     config: EvaluationConfig
@@ -86,7 +86,7 @@ class Objective:
 
 
 def measured(folder: Path) -> list[dict[str, Any]]:
-    """What was measured in a trial's folder, by clips seen."""
+    """The measurements in a trial's folder, in the order of clips seen."""
     found = sorted(p for p in folder.glob("*.json") if p.stem.isdigit())
     return [{"clips_seen": int(path.stem), **json.loads(path.read_text())} for path in found]
 

@@ -1,4 +1,4 @@
-"""What a sweep found, for tables and programs: a row a trial, how much each parameter matters, the winner."""
+"""The results of a sweep as data: a row per trial, the importance of each parameter, the best trial."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TABLE, SUMMARY = Path("metrics/sweep.csv"), Path("metrics/sweep.json")
 
 @dataclass(frozen=True, kw_only=True)
 class Importance:
-    """How the objective goes with one parameter over ``trials`` trials, all at the same clips.
+    """How the objective depends on one parameter, over ``trials`` trials at the same number of clips.
 
     ``strength`` is Spearman's rank correlation for a number (its sign says which way; negative: more is better), and for a choice
     the correlation ratio of the ranks, from 0 to 1. ``chance`` is the share of orders of the values, all or 999 random ones,
@@ -37,7 +37,7 @@ class Importance:
 
 
 def rows(trials: Sequence[Trial], parameters: Sequence[Parameter]) -> list[dict[str, Any]]:
-    """One row a trial in the order of numbers; ``value`` is the last measure, ``overhead`` what was neither training nor measuring."""
+    """One row per trial in the order of numbers; ``value`` is the last measurement."""
     found = []
     for trial in trials:
         measuring = sum(m.seconds for m in trial.measures)
@@ -60,9 +60,9 @@ def rows(trials: Sequence[Trial], parameters: Sequence[Parameter]) -> list[dict[
 
 
 def importances(trials: Sequence[Trial], parameters: Sequence[Parameter], *, seed: int = 0) -> list[Importance]:
-    """The strongest first, where at least four trials have a measure at the same clips.
+    """The importance of each parameter, the strongest first; empty with fewer than four measured trials.
 
-    A stopped trial counts as the others do: all are compared at the first measure.
+    Stopped trials count as the others do: all are compared at their first measurement.
     """
     first = [t.measures[0] for t in trials if t.measures]
     if len(first) < 4:
@@ -100,7 +100,7 @@ def _strength(given: Sequence[Any], values: np.ndarray) -> float:
 
 
 def write(records: Records, parameters: Sequence[Parameter], metric: str, total: int) -> None:
-    """metrics/sweep.csv and metrics/sweep.json in the present folder."""
+    """Write metrics/sweep.csv and metrics/sweep.json in the current folder."""
     trials = records.begun()
     if not trials:
         return

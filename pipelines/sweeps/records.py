@@ -1,7 +1,7 @@
-"""The books of a sweep: what each trial is, how far it came and how it ended, written by the driver as it happens.
+"""The state of a sweep: values, measurements and end of each trial, written by the driver as they happen.
 
-They alone decide what is left to do after a kill. Ray's own snapshot of an experiment comes every few seconds and holds no state of
-its scheduler, so a restored one forgets what it had compared.
+This state alone says what is left to do after a kill. Ray's own snapshot of an experiment is taken every few seconds and
+holds no state of the scheduler.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from digan.atomic import write_json
 SWEEP, TRIAL, ADOPTED = "sweep.json", "trial.json", "adopted.json"
 WAITING, RUNNING, FINISHED, STOPPED, FAILED = "waiting", "running", "finished", "stopped", "failed"
 ENDS = (FINISHED, STOPPED, FAILED)
-MAY_GROW = ("trials", "budget", "concurrency", "max_failures")  # of a sweep that goes on
+MAY_GROW = ("trials", "budget", "concurrency", "max_failures")  # when a sweep is resumed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One point of a trial: the objective at ``clips_seen``, with the parameters in force and the seconds that it took."""
+    """The objective at ``clips_seen``, with the values in force and the seconds that measuring took."""
 
     clips_seen: int
     value: float
@@ -33,10 +33,10 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One configuration. ``clips`` and ``seconds`` are training done, over all launches, and ``wall`` the seconds from
-    its launch to its end; ``starts`` counts launches.
+    """One trial. ``clips`` and ``seconds`` count its training over all launches, ``wall`` the seconds from launch to end;
+    ``starts`` counts launches.
 
-    ``adoptions`` are population-based training's: at how many clips whose weights were taken over.
+    ``adoptions`` are those of population-based training: which trial's weights were adopted, at how many clips.
     """
 
     number: int
@@ -54,17 +54,17 @@ class Trial:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether the trial has finished, was stopped or has failed."""
         return self.state in ENDS
 
     @property
     def last(self) -> Measure | None:
-        """The newest measure."""
+        """The latest measurement."""
         return self.measures[-1] if self.measures else None
 
 
 class Records:
-    """Trials of the sweep in ``folder``, by number; every change is on disk before anything follows from it."""
+    """The trials of the sweep in ``folder``, by number; every change is on disk before anything follows from it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -75,26 +75,24 @@ class Records:
         self.sweep_id = json.loads((folder / SWEEP).read_text())["id"] if (folder / SWEEP).is_file() else ""
 
     def trial_folder(self, number: int) -> Path:
-        """Where a trial keeps what it makes."""
+        """The folder with everything that a trial writes."""
         return self.folder / "trials" / f"{number:03d}"
 
     def put(self, trial: Trial) -> None:
-        """Keep a trial's new state."""
+        """Write a trial's new state."""
         self.trials[trial.number] = trial
         write_json(self.trial_folder(trial.number) / TRIAL, asdict(trial))
 
     def change(self, number: int, **changes: Any) -> Trial:
-        """Keep some new values of a trial."""
+        """Write new values of some of a trial's fields."""
         self.put(replace(self.trials[number], **changes))
         return self.trials[number]
 
-    def measure(self, number: int, measure: Measure) -> bool:
-        """Keep a measure; ``False`` for one that is known."""
+    def measure(self, number: int, measure: Measure) -> None:
+        """Append a measurement, unless it is known."""
         trial = self.trials[number]
-        if any(m.clips_seen == measure.clips_seen and m.value == measure.value for m in trial.measures):
-            return False
-        self.change(number, measures=(*trial.measures, measure))
-        return True
+        if all((m.clips_seen, m.value) != (measure.clips_seen, measure.value) for m in trial.measures):
+            self.change(number, measures=(*trial.measures, measure))
 
     @property
     def clips(self) -> int:
@@ -102,19 +100,19 @@ class Records:
         return sum(trial.clips for trial in self.trials.values())
 
     def begun(self) -> list[Trial]:
-        """All trials in the order of their numbers."""
+        """All trials that have been launched, in the order of their numbers."""
         return [self.trials[number] for number in sorted(self.trials)]
 
 
 def best_of(trials: list[Trial]) -> Trial | None:
-    """The trial with the lowest last measure, among whole ones where there are any."""
+    """The trial with the lowest last measurement, among the finished ones if there are any."""
     whole = [t for t in trials if t.state == FINISHED and t.last]
     measured = whole or [t for t in trials if t.state != FAILED and t.last]
     return min(measured, key=lambda t: (t.last.value if t.last else 0.0, t.number), default=None)
 
 
 def open_records(folder: Path, settings: dict[str, Any]) -> tuple[Records, list[str]]:
-    """The records in ``folder`` where they are of a sweep with these ``settings``, else new ones; notes say what was found."""
+    """Open the sweep in ``folder``, or begin a new one if the ``settings`` differ; returns its state and notes for the user."""
     notes = []
     if (folder / SWEEP).is_file():
         before = json.loads((folder / SWEEP).read_text())["settings"]
@@ -128,7 +126,7 @@ def open_records(folder: Path, settings: dict[str, Any]) -> tuple[Records, list[
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What makes it another sweep, in words."""
+    """What differs between two sweeps' settings, in words."""
     found = []
     for section in sorted({*before, *now}):
         old, new = before.get(section), now.get(section)

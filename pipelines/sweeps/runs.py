@@ -1,4 +1,4 @@
-"""A sweep in MLflow: one parent run, one child run a trial, found again by their tags, so that none comes twice."""
+"""A sweep in MLflow: one parent run and one child run per trial, found by their tags, so that none is created twice."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ RUN_FILE = "run.json"
 def ensure(
     config: TrackingConfig, identity: Mapping[str, str], name: str, run_file: Path, tags: Mapping[str, str]
 ) -> str:
-    """The run with the tags ``identity``, made with them in one request where there is none; ``run_file`` names it.
+    """Return the id of the run with the tags ``identity``, creating it if necessary, and write it to ``run_file``.
 
-    A driver that is killed between making a run and writing its id down finds it by the tags.
+    A run is created with its tags in one request, so that a driver killed before it wrote the id finds the run again.
     """
     config = tracking.resolved(config)
     client = tracking.client(config)
@@ -45,7 +45,7 @@ def ensure(
 
 
 def top_up(config: TrackingConfig, run_id: str, log: Path) -> None:
-    """The last point of a training's log, which a stopped trial had no time to send."""
+    """Log the last point of a training's log, which a stopped trial had no time to send."""
     lines = log.read_bytes().splitlines() if log.is_file() else []
     if lines:
         last = json.loads(lines[-1])
@@ -55,7 +55,7 @@ def top_up(config: TrackingConfig, run_id: str, log: Path) -> None:
 
 
 def close(config: TrackingConfig, trial: Trial, folder: Path) -> None:
-    """Say how a trial in ``folder`` ended: its status, and ``sweep.state`` and ``sweep.reason`` as tags. May be said again."""
+    """Set the status of an ended trial's run and the tags ``sweep.state`` and ``sweep.reason``; may be repeated."""
     try:
         run_id = trial.run_id or json.loads((folder / RUN_FILE).read_text())["run_id"]
     except (OSError, ValueError, KeyError):  # it ended before it had a run

@@ -1,4 +1,4 @@
-"""``tune.space`` of params.yaml: which parameters a sweep varies, from where to where; checked before anything starts.
+"""``tune.space`` of params.yaml: the parameters that a sweep varies and their ranges, checked before anything starts.
 
 An entry is ``name: {kind: arguments}`` with a parameter's dotted name, as in ``training.r1_gamma: {loguniform: [0.1, 10]}``.
 """
@@ -28,7 +28,7 @@ KINDS = {
 LISTS = ("choice", "grid")
 WHOLE = ("randint", "lograndint")
 SECTIONS = ("model", "training")
-RHYTHM = {  # what a sweep sets itself
+FIXED = {  # parameters that a sweep sets itself, and what to do instead
     "training.clips": "set tune.clips",
     "training.checkpoint_interval": "set tune.interval",
     "training.checkpoints_kept": "it changes no result",
@@ -54,16 +54,16 @@ class Parameter:
 
     @property
     def finite(self) -> bool:
-        """Whether it has listed values."""
+        """Whether the values are listed."""
         return self.kind in LISTS
 
     @property
     def logarithmic(self) -> bool:
-        """Whether ratios count, in drawing and in plots."""
+        """Whether draws and plots are on a logarithmic scale."""
         return self.kind in ("loguniform", "lograndint")
 
     def domain(self) -> Any:
-        """The same as Ray Tune's domain, which population-based training mutates within."""
+        """Tune's domain for the parameter, from which population-based training draws."""
         from ray import tune
 
         if self.finite:
@@ -93,7 +93,7 @@ class Parameter:
 
 
 def parse(space: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> list[Parameter]:
-    """The space against the parameters that there are: ``values`` are params.yaml's, by section and key.
+    """Return the parameters of a space; ``values`` are all values of params.yaml by section and key.
 
     Errors: ``UserError`` for an unknown name or kind and an impossible range.
     """
@@ -103,8 +103,8 @@ def parse(space: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> 
 
 def _parameter(name: str, entry: Any, known: Mapping[str, Any]) -> Parameter:
     place = f"tune.space.{name}"
-    if name in RHYTHM:
-        raise UserError(f"{place}: cannot be swept; {RHYTHM[name]}")
+    if name in FIXED:
+        raise UserError(f"{place}: cannot be swept; {FIXED[name]}")
     if name not in known:
         near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
         raise UserError(
@@ -116,7 +116,7 @@ def _parameter(name: str, entry: Any, known: Mapping[str, Any]) -> Parameter:
     ((kind, arguments),) = entry.items()
     if kind not in KINDS:
         near = difflib.get_close_matches(str(kind), KINDS, n=1, cutoff=0.0)[0]
-        raise UserError(f"{place}: {kind} is no kind of range; nearest is {near}; known: {_kinds()}")
+        raise UserError(f"{place}: {kind} is not a kind of range; nearest is {near}; known: {_kinds()}")
     if not isinstance(arguments, list) or not arguments:
         raise UserError(f"{place}={arguments}: {kind} takes {KINDS[kind]}")
     if kind in LISTS:
@@ -165,7 +165,7 @@ def _ranged(name: str, kind: str, arguments: list[Any], now: Any) -> Parameter:
 
 
 def ends(parameter: Parameter) -> tuple[Value, ...]:
-    """The values at which a range is checked: all listed ones, or both ends."""
+    """The values at which a range is checked: all listed ones, or both limits."""
     if parameter.finite:
         return parameter.values
     if parameter.kind in WHOLE:
@@ -174,7 +174,7 @@ def ends(parameter: Parameter) -> tuple[Value, ...]:
 
 
 def grid(parameters: list[Parameter]) -> list[dict[str, Value]]:
-    """Every combination of the listed values, the last parameter's running fastest. Errors: ``UserError`` for a range."""
+    """Every combination of the listed values, the last parameter's changing fastest. Errors: ``UserError`` for a range."""
     for parameter in parameters:
         if not parameter.finite:
             raise UserError(
@@ -186,7 +186,7 @@ def grid(parameters: list[Parameter]) -> list[dict[str, Value]]:
 
 
 def draw(parameters: list[Parameter], *, seed: int, number: int) -> dict[str, Value]:
-    """The random configuration of trial ``number``: ``grid`` values in turn, everything else drawn from (seed, number)."""
+    """The random values of trial ``number``: ``grid`` values in turn, all others drawn with the seed (seed, number)."""
     rng = np.random.default_rng([seed, number])
     combinations = grid([p for p in parameters if p.kind == "grid"])
     cell = combinations[number % len(combinations)]
