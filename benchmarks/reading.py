@@ -4,7 +4,8 @@ Clips of 16 frames at 128x128 in JPEG shards, from videos of 320x240 (made here,
 bare: the same two frames of each clip decoded in a loop from memory; reader: ``shards.read`` from the disk; s3: the
 same from SeaweedFS on loopback; plain: a data set that opens the source video with PyAV, decodes the 16 frames of a
 clip and keeps two. Ratios are medians over the runs. With ``--memory``: how much memory a reader takes with 10 and with
-1 000 shards, and how it grows over so many seconds.
+1 000 shards, and how it grows over so many seconds. With ``--parse``: CPU time per stored picture of parsing shards,
+by this project (SHA-256 included) and by webdataset, beside that of decoding a picture.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def ingest_into(folder: Path, raw: Path, *, encoding: str = "jpeg", address: str
 
     defaults = params.load()
     values = defaults.as_dict()
-    source = replace(defaults.source, name="folder", path=str(raw))
+    source = replace(defaults.source, name="folder", path=str(raw), classes=False)
     clips = type(defaults.clips)(**{**values["clips"], "resolution": resolution})
     shards = ShardsConfig(**{**values["shards"], "encoding": encoding, "megabytes": 8.0, "address": address})
     ingest(source, clips, shards, folder)
@@ -153,6 +154,35 @@ def plain(raw: Path) -> Callable[[], int]:
     return step
 
 
+def parse_times(folder: Path, runs: int) -> dict[str, float]:
+    """Microseconds of CPU time per picture, medians over ``runs``."""
+    import webdataset as wds
+
+    from pipelines.media import pictures, shards
+
+    listed = shards.read_index(folder).splits["train"]
+
+    def own() -> int:
+        return sum(len(sample.spans) for shard in listed for sample in shards.read_shard(folder / shard.path, shard))
+
+    def webdataset() -> int:
+        samples = wds.WebDataset([str(folder / shard.path) for shard in listed], shardshuffle=False)
+        return sum(key.endswith(".jpg") for sample in samples for key in sample)
+
+    encoded = [sample.picture(0) for shard in listed for sample in shards.read_shard(folder / shard.path, shard)]
+
+    def decode() -> int:
+        return sum(pictures.decode(data).ndim > 0 for data in encoded)
+
+    found: dict[str, list[float]] = {"parse": [], "webdataset": [], "decode": []}
+    for _ in range(runs):
+        for name, step in (("parse", own), ("webdataset", webdataset), ("decode", decode)):
+            began = time.process_time()
+            count = step()
+            found[name].append((time.process_time() - began) / count * 1e6)
+    return {name: statistics.median(times) for name, times in found.items()}
+
+
 def memory_of(place: Path, seconds: float) -> tuple[float, float, int]:
     """Megabytes of a fresh process after its first 100 batches, after ``seconds``, and batches read."""
     code = (
@@ -196,6 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--memory", type=float, default=0.0, help="seconds of reading while memory is watched")
+    parser.add_argument("--parse", action="store_true", help="compare parsing shards with webdataset's")
     parser.add_argument("--no-s3", action="store_true")
     arguments = parser.parse_args()
     import torch
@@ -205,6 +236,12 @@ def main() -> None:
         place = Path(name)
         make_videos(place / "raw")
         ingest_into(place / "shards", place / "raw")
+        if arguments.parse:
+            print(
+                "us per picture: "
+                + ", ".join(f"{k} {v:.1f}" for k, v in parse_times(place / "shards", arguments.runs).items())
+            )
+            return
         if arguments.memory:
             print(f"{'shards':>8} {'MB after 100 batches':>22} {'MB at most':>12} {'batches':>9}")
             for count in (10, 1000):

@@ -31,7 +31,7 @@ def draw_latents(
 
 
 def to_bytes(frames: torch.Tensor) -> torch.Tensor:
-    """floor(255 (x + 1) / 2) of frames clamped to [-1, 1], uint8 (spec 'Evaluation')."""
+    """floor(255 (x + 1) / 2) of frames clamped to [-1, 1], uint8, as the published model's samples are quantized."""
     return (frames.clamp(-1, 1) + 1).mul_(127.5).to(torch.uint8)
 
 

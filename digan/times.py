@@ -1,4 +1,4 @@
-"""The one law of time pairs (paper, section 3.2 and appendix; spec 'Training').
+"""The distribution of time pairs (DIGAN, Section 3.2, motion discriminator, and appendix).
 
 a ~ Beta(2, 1) and b ~ Beta(1, 2); the pair is (min, max). A video spans t in [0, 1], its n frames lie at i / (n - 1).
 """

@@ -1,7 +1,7 @@
 """Frames of a video to segments of square pictures: centre crop, anti-aliased resize, stride, windows.
 
 A clip is a window of n successive frames (after the stride). A segment is a piece of a video that is stored as one
-sample: its windows are the clips that begin in it. How a video is cut (spec, 'Clips'):
+sample: its windows are the clips that begin in it. How a video is cut (DIGAN, experimental setup of each data set):
 - ``every``: every window is a clip. The segments of a video share n - 1 frames with the next, so that every window lies
   in exactly one segment.
 - ``apart``: successive windows without overlap, a segment each.

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from digan.errors import UserError
 
-CODE_DIM = 512  # width of z, z_m and w (spec 'Codes')
+CODE_DIM = 512  # width of z, z_m and w, as in StyleGAN2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,6 @@
-"""Coordinate features: the code chooses the frequencies, time and motion shift the phases (spec 'Coordinate features').
+"""Coordinate features: the content code gives the frequencies, time and motion code shift the phases.
+
+DIGAN, Section 3.2, motion-aware generator: z_m and t enter the network nowhere else. The features are Fourier features.
 
 a = P (u, v) + phase(t), features = [sin a, cos a]. Two exact savings are used:
 - on a grid P (u, v) separates into a part per column and one per row, so sines of n values do for n x n pixels;

@@ -1,4 +1,4 @@
-"""Two residual discriminators: one judges frames, one judges motion between two frames (spec 'Discriminators').
+"""Image and motion discriminator (DIGAN, Section 3.2, motion-sensitive discriminator), both StyleGAN2's residual network.
 
 lrelu's gain sqrt(2) is folded into the weights before it, where it meets the residual 1 / sqrt(2) and vanishes.
 

@@ -1,4 +1,4 @@
-"""The generator: codes become the weights of a per-pixel network over (x, y, t), and the network paints (spec 'Synthesis').
+"""The generator: codes give the weights of a per-pixel network over (x, y, t) (DIGAN, Section 3, INR-based video generator).
 
 Activations are pixel-major, [B, pixels * T, C]: every layer is then one matrix product a video, in which the video's matrix
 M(w) is used for all frames and pixels at once.
@@ -23,7 +23,10 @@ TILE = 8192  # pixels times frames of the finest grid that are painted at once w
 
 
 class Block(nn.Module):
-    """One nominal resolution: two layers (one in the first block, three from 128 on), then colours."""
+    """One nominal resolution: its layers, then ToRGB.
+
+    Three layers at 128 and 256, one in the first block, two elsewhere, as in the published model.
+    """
 
     def __init__(self, config: ModelConfig, resolution: int) -> None:
         super().__init__()
@@ -66,6 +69,7 @@ class FeatureReader:
 
     def __init__(self, weights: BlockWeights, times: torch.Tensor, dtype: torch.dtype) -> None:
         assert weights.block.features is not None
+        self.block = weights.block
         self.waves = weights.block.features(weights.w_first, weights.motion, times)
         self.count = times.shape[1]
         matrix, bias = weights.layers[0]
@@ -73,6 +77,24 @@ class FeatureReader:
         self.moving = turn_into_time(matrix[:, split:], self.waves.phases).to(dtype)
         self.standing = matrix[:, :split].to(dtype)
         self.bias = bias.repeat(self.count).to(dtype)
+
+    def __call__(self, x_bpc: torch.Tensor, rows: int, columns: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
+        """The layer's output after its activation, [B, rows * n * T, C_out], for a grid of n ``columns`` and ``rows``.
+
+        ``x_bpc`` [B, rows / 2 * n / 2 * T, C_in] comes from the block below, of half the resolution; the first block ignores it.
+        """
+        n, out_channels = len(columns), self.block.out_channels
+        features_bpk = standing_features(self.waves, columns, down)  # [B, rows * n, 256]
+        batch = features_bpk.shape[0]
+        if self.block.first:
+            y = torch.baddbmm(self.bias, features_bpk.to(self.moving.dtype), self.moving)  # [B, rows * n, T * C_out]
+        else:
+            # a 1x1 layer commutes with repeating pixels: its part for x is taken before the repeat
+            low_bpc = torch.baddbmm(self.bias[:out_channels], x_bpc, self.standing)
+            low = low_bpc.view(batch, rows // 2, 1, n // 2, 1, -1)  # [B, rows / 2, 1, n / 2, 1, T * C_out]
+            high_bpc = torch.bmm(features_bpk.to(x_bpc.dtype), self.moving)
+            y = high_bpc.view(batch, rows // 2, 2, n // 2, 2, -1) + low  # each low pixel goes to 2 x 2 high ones
+        return lrelu(y).view(batch, rows * n * self.count, out_channels)
 
 
 def _affine(x: torch.Tensor, weights: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
@@ -136,42 +158,32 @@ class Synthesis(nn.Module):
         finer: int,
     ) -> torch.Tensor:
         """Rows ``start`` to ``stop`` - 1 of the base grid, and what they become on the finer ones: [B, rows, n, T, 3]."""
-        unread = iter(readers)
-        x = rgb = torch.empty(0)
+        remaining = iter(readers)
+        x_bpc = rgb_bhwtc = torch.empty(0)  # p counts pixels and, within a pixel, times
         for weights in prepared:
-            block = weights.block
-            times_finer = weights.n // BASE_GRID
-            n, top, rows = weights.n * finer, start * times_finer, (stop - start) * times_finer
-            rest = weights.layers
+            block, layers = weights.block, weights.layers
+            ratio = weights.n // BASE_GRID  # rows of this block's grid per row of the base grid
+            n, top, rows = weights.n * finer, start * ratio, (stop - start) * ratio
             if block.features is not None:
-                reader = next(unread)
-                columns = grid_axis(n, scale=scale, device=reader.moving.device)
-                features = standing_features(reader.waves, columns, columns.flip(0)[top : top + rows])
-                batch, count = features.shape[0], reader.count
-                rest = rest[1:]
-                if block.first:
-                    x = torch.baddbmm(reader.bias, features.to(reader.moving.dtype), reader.moving)
-                else:
-                    # a 1x1 layer commutes with repeating pixels: its part for x is taken before the repeat
-                    low = torch.baddbmm(reader.bias[: block.out_channels], x, reader.standing)
-                    x = torch.bmm(features.to(x.dtype), reader.moving).view(batch, rows // 2, 2, n // 2, 2, -1)
-                    x = x + low.view(batch, rows // 2, 1, n // 2, 1, -1)
-                x = lrelu(x).view(batch, rows * n * count, block.out_channels)
-            for layer in rest:
-                x = lrelu(_affine(x, layer))
-            colours = _affine(x, weights.to_rgb).view(batch, rows, n, count, 3)
+                columns = grid_axis(n, scale=scale, device=weights.w_first.device)
+                x_bpc = next(remaining)(x_bpc, rows, columns, columns.flip(0)[top : top + rows])
+                layers = layers[1:]
+            for layer in layers:
+                x_bpc = lrelu(_affine(x_bpc, layer))
+            block_rgb = _affine(x_bpc, weights.to_rgb).view(x_bpc.shape[0], rows, n, -1, 3)
             if block.first:
-                rgb = colours
+                rgb_bhwtc = block_rgb
             elif block.upsamples:
-                rgb = colours.view(batch, rows // 2, 2, n // 2, 2, count, 3) + rgb[:, :, None, :, None]
-                rgb = rgb.view(batch, rows, n, count, 3)
+                # add each low pixel to 2 x 2 high ones: [B, rows / 2, 2, n / 2, 2, T, 3] + [B, rows / 2, 1, n / 2, 1, T, 3]
+                tiled = block_rgb.view(x_bpc.shape[0], rows // 2, 2, n // 2, 2, -1, 3)
+                rgb_bhwtc = (tiled + rgb_bhwtc[:, :, None, :, None]).view_as(block_rgb)
             else:
-                rgb = rgb + colours
-        return rgb
+                rgb_bhwtc = rgb_bhwtc + block_rgb
+        return rgb_bhwtc
 
 
 class Generator(nn.Module):
-    """Content z, motion z_m, class c and times t to frames: ``forward(Latents-like, times)`` -> [B, T, 3, R, R]."""
+    """Content z, motion z_m, times t and class c to frames: ``forward(content, motion, times, labels)`` -> [B, T, 3, R, R]."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

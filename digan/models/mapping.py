@@ -1,4 +1,4 @@
-"""The mapping network: (z, c) -> w (spec 'Mapping network')."""
+"""The mapping network: (z, c) -> w (StyleGAN2's, with the class as in StyleGAN2-ADA)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Equalised layers: stored weights are unit normal, the right scale is applied at run time (spec 'Equalised linear layer')."""
+"""Equalized layers: stored weights are unit normal and scaled at run time (Progressive GAN, Section 4.1, equalized learning rate)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Factorised multiplicative modulation: a code writes a layer's matrix (spec 'Layer').
+"""Factorized multiplicative modulation: a code determines a layer's matrix (INR-GAN, Skorokhodov et al., 2021; used by DIGAN).
 
 Legend: B videos, O output channels, I input channels, r rank.
 """

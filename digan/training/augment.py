@@ -1,4 +1,4 @@
-"""DiffAugment for pairs: differentiable changes that real and fake go through alike (spec 'Training').
+"""DiffAugment for pairs: differentiable changes applied alike to real and fake (DiffAugment, Zhao et al., 2020).
 
 Both frames of a pair get the same draw. Each step takes frames [B, 2, 3, H, W] and its draws; ``augment`` draws and applies.
 """

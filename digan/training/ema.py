@@ -1,4 +1,4 @@
-"""The averaged generator: weights that follow the trained ones with a half-life in clips (spec 'Training')."""
+"""Exponential moving average (EMA) of the generator's weights, with a half-life in clips (StyleGAN2, training details)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses; each returns a scalar tensor (spec 'Training')."""
+"""Losses of generator and discriminators, scalar tensors unless stated otherwise (DIGAN, Section 3.2, training objective)."""
 
 from __future__ import annotations
 
