@@ -95,14 +95,11 @@ def evaluate_command(arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def _said_of_ray(address: str) -> Iterator[None]:
-    """What is wrong with ``cluster.address`` is said of the option that set it; nobody has a params.yaml here."""
+    """Name the option ``--ray`` in an error of the cluster's address: this command reads no params.yaml."""
+    from pipelines.services.cluster import ClusterAddressError
+
     try:
         yield
-    except UserError as error:
-        key = f"cluster.address={address}: "
-        if not str(error).startswith(key):
-            raise
-        what = str(error).removeprefix(key).rpartition("; ")[0]
-        raise UserError(
-            f"--ray {address}: {what}; start one with `ray start --head`, or leave --ray out and embed in this process"
-        ) from error
+    except ClusterAddressError as error:
+        remedy = "start one with `ray start --head`, or leave --ray out and embed in this process"
+        raise UserError(f"--ray {address}: {error.reason}; {remedy}") from error

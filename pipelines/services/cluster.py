@@ -40,6 +40,14 @@ QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPROFILEIMPORTTIME")
 
 
+class ClusterAddressError(UserError):
+    """No Ray cluster is at ``cluster.address``; ``reason`` leaves out the key and the remedy."""
+
+    def __init__(self, address: str, reason: str, remedy: str) -> None:
+        super().__init__(f"cluster.address={address}: {reason}; {remedy}")
+        self.reason = reason
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
     """The section ``cluster`` of params.yaml.
@@ -59,10 +67,8 @@ class ClusterConfig:
 
     def __post_init__(self) -> None:
         if self.address and not ADDRESS.fullmatch(self.address):
-            raise UserError(
-                f"cluster.address={self.address}: is no address of a Ray cluster; "
-                'try "" for this machine, auto, or ray://host:10001'
-            )
+            remedy = 'try "" for this machine, auto, or ray://host:10001'
+            raise ClusterAddressError(self.address, "is no address of a Ray cluster", remedy)
         for name in ("workers", "cpus_per_worker"):
             if getattr(self, name) < 1:
                 raise UserError(f"cluster.{name}={getattr(self, name)}: must be at least 1")
@@ -170,10 +176,8 @@ def _join(address: str) -> None:
         ray.init(address=address, runtime_env=code, **QUIET)
     except (OSError, RuntimeError, ValueError) as error:
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise UserError(
-            f"cluster.address={address}: no Ray cluster answers there ({cause}); start one with `ray start "
-            '--head`, or set cluster.address="" to train on this machine alone'
-        ) from error
+        remedy = 'start one with `ray start --head`, or set cluster.address="" to train on this machine alone'
+        raise ClusterAddressError(address, f"no Ray cluster answers there ({cause})", remedy) from error
 
 
 def job_folder() -> Path | None:
