@@ -55,14 +55,13 @@ def write_outputs(
     groups["nearest"] = [rooms.compared(alike)]
     _distance_plot(measured, paths.folder / "distances.png")
     page = report.write_page(
-        measured.result.to_json(),
+        measured.result,
         measured.curve,
-        groups,
+        report.videos(groups, paths.folder),
         copying=near.verdict,
         notes=measured.real.index["notes"],
         params=params,
         training_curves=train / "curves.csv",
-        folder=paths.folder,
     )
     write_text(paths.page, page)
     shown = {**files, **{one.file: one.title for one in groups["nearest"]}}

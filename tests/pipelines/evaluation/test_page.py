@@ -17,6 +17,7 @@ from digan.models.generator import Generator
 from digan.sampling import sample
 from pipelines.evaluation import gallery, report
 from pipelines.evaluation.gallery import Gallery
+from pipelines.evaluation.result import EvaluationResult
 from tests.browser import browser
 from tests.conftest import evaluation_config
 
@@ -48,14 +49,13 @@ def page(tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         "clips_seen,loss/generator,loss/discriminator,logits/real,logits/fake\n1000,1,2,0.5,-0.5\n2000,1.5,1,1,-1\n"
     )
     text = report.write_page(
-        CONTENT,
+        EvaluationResult.from_json(CONTENT, place="test", remedy=""),
         [{"clips_seen": 1000 * i, "value": 50 / i, "low": 45 / i, "high": 55 / i} for i in (1, 2, 3)],
-        groups,
+        report.videos(groups, folder),
         copying="The median distance <is> fine.",
         notes=["reals: 256 clips from 200 videos"],
         params={"evaluation": {"protocol": "quick"}, "training": {"clips": 120000}},
         training_curves=folder / "curves.csv",
-        folder=folder,
     )
     (folder / "evaluation.html").write_text(text)
     return folder / "evaluation.html"
