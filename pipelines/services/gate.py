@@ -10,11 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from digan.errors import UserError
 from digan.metrics.spread import Comparison, compare
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+# field of Figure -> tag of a version
+TAGS = {name: name for name in ("metric", "value", "spread", "protocol")}
+TAGS |= {"data": "data.digest", "detector": "detector.digest"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,27 +38,16 @@ class Figure:
 
     def tags(self) -> dict[str, str]:
         """Return the tags of a version that store this value."""
-        return {
-            "metric": self.metric,
-            "value": repr(self.value),
-            "spread": repr(self.spread),
-            "data.digest": self.data,
-            "detector.digest": self.detector,
-            "protocol": self.protocol,
-        }
+        values = {tag: getattr(self, field) for field, tag in TAGS.items()}
+        return {tag: value if isinstance(value, str) else repr(value) for tag, value in values.items()}
 
     @classmethod
     def of_tags(cls, tags: Mapping[str, str]) -> Figure | None:
         """Read a version's tags; ``None`` if they store no value (registered by other means)."""
+        tags = {"spread": "nan", **tags}
         try:
-            return cls(
-                metric=tags["metric"],
-                value=float(tags["value"]),
-                spread=float(tags.get("spread", "nan")),
-                data=tags["data.digest"],
-                detector=tags["detector.digest"],
-                protocol=tags["protocol"],
-            )
+            values: dict[str, Any] = {field: tags[tag] for field, tag in TAGS.items()}
+            return cls(**{**values, "value": float(values["value"]), "spread": float(values["spread"])})
         except (KeyError, ValueError):
             return None
 

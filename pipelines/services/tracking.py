@@ -10,16 +10,13 @@ import getpass
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from digan.atomic import write_json
 from pipelines.services.tracking_store import TrackingConfig, client, experiment_id, find, refusals, resolved
 
-# MLflow's limits for one request.
-POINTS_PER_REQUEST = 1000
-PARAMETERS_PER_REQUEST = 100
 # (store, run, metric) -> the last step in the store, read once per process and metric.
 _last_steps: dict[tuple[str, str, str], int] = {}
 
@@ -44,7 +41,7 @@ def open_run(
         experiment = experiment_id(config)
         run_id = None if fresh or run_file is None else _known_run(config, run_file)
         if run_id is None:
-            name = tags.get("dvc.exp_name") or None
+            name = tags.get("mlflow.runName") or tags.get("dvc.exp_name") or None
             run_id = mlflow.create_run(experiment, run_name=name, tags=user_tags()).info.run_id
         else:
             mlflow.update_run(run_id, status="RUNNING")
@@ -62,9 +59,8 @@ def log_metrics(config: TrackingConfig, run_id: str, metrics: Mapping[str, float
     """
     config = resolved(config)
     new = {key: value for key, value in metrics.items() if step > _last_step(config, run_id, key)}
-    _log_points(client(config), run_id, [(key, value, step) for key, value in new.items()])
-    for key in new:
-        _last_steps[config.uri, run_id, key] = step
+    _log_points(client(config), run_id, new, step)
+    _last_steps.update({(config.uri, run_id, key): step for key in new})
 
 
 def log_evaluation(
@@ -82,7 +78,8 @@ def log_evaluation(
     """
     mlflow = client(config)
     present = mlflow.get_run(run_id).data.metrics
-    _log_points(mlflow, run_id, [(k, v, step) for k, v in metrics.items() if not _same(present.get(k), float(v))])
+    new = {key: value for key, value in metrics.items() if not _is_same(present.get(key), float(value))}
+    _log_points(mlflow, run_id, new, step)
     set_tags(config, run_id, tags or {})
     if artifacts is not None:
         log_artifact(config, run_id, artifacts, "evaluation")
@@ -96,8 +93,9 @@ def log_artifact(config: TrackingConfig, run_id: str, path: Path, folder: str | 
 
 def set_tags(config: TrackingConfig, run_id: str, tags: Mapping[str, str]) -> None:
     """Set tags of a run, replacing equal names."""
-    for key, value in tags.items():
-        client(config).set_tag(run_id, key, value)
+    from mlflow.entities import RunTag
+
+    client(config).log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
 def finish_run(config: TrackingConfig, run_id: str, status: str = "FINISHED") -> None:
@@ -132,25 +130,19 @@ def find_run(config: TrackingConfig, run_id: str) -> Any | None:
 
 
 def _log_params(mlflow: Any, run_id: str, flat: Mapping[str, str]) -> None:
-    from mlflow.entities import Param
+    from mlflow.entities import Param, RunTag
 
     present = mlflow.get_run(run_id).data.params
     new = [Param(key, value) for key, value in flat.items() if key not in present]
-    for start in range(0, len(new), PARAMETERS_PER_REQUEST):
-        mlflow.log_batch(run_id, params=new[start : start + PARAMETERS_PER_REQUEST])
-    for key, value in flat.items():
-        if present.get(key, value) != value:
-            mlflow.set_tag(run_id, f"changed.{key}", value)
+    changed = [RunTag(f"changed.{key}", value) for key, value in flat.items() if present.get(key, value) != value]
+    mlflow.log_batch(run_id, params=new, tags=changed)
 
 
-def _log_points(mlflow: Any, run_id: str, points: Sequence[tuple[str, float, int]]) -> None:
-    """Log points (metric, value, step) with the present time."""
+def _log_points(mlflow: Any, run_id: str, metrics: Mapping[str, float], step: int) -> None:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    metrics = [Metric(key, float(value), now, step) for key, value, step in points]
-    for start in range(0, len(metrics), POINTS_PER_REQUEST):
-        mlflow.log_batch(run_id, metrics=metrics[start : start + POINTS_PER_REQUEST])
+    mlflow.log_batch(run_id, metrics=[Metric(key, float(value), now, step) for key, value in metrics.items()])
 
 
 def _last_step(config: TrackingConfig, run_id: str, metric: str) -> int:
@@ -161,7 +153,7 @@ def _last_step(config: TrackingConfig, run_id: str, metric: str) -> int:
     return _last_steps[key]
 
 
-def _same(old: float | None, new: float) -> bool:
+def _is_same(old: float | None, new: float) -> bool:
     return old is not None and (old == new or (math.isnan(old) and math.isnan(new)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -119,8 +120,7 @@ def _is_refusal(error: BaseException) -> bool:
 
 
 def _unusable(uri: str, error: Exception) -> UserError:
-    text = " ".join(str(error).split())
-    cause = text if len(text) < 240 else text[:237] + "..."
+    cause = textwrap.shorten(str(error), 240, placeholder="...")
     return UserError(
         f"tracking.uri={uri}: this MLflow store cannot be used ({cause}); start the server, or correct tracking.uri "
         f"or $MLFLOW_TRACKING_URI, or leave both empty for SQLite in this folder"

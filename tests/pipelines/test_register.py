@@ -174,6 +174,15 @@ def test_registered_model_makes_the_frames_of_its_generator(stage: Stage, store:
         assert part in str(caught.value)
 
 
+def test_training_logged_to_another_store_gets_a_run_in_this_one(stage: Stage, store: Path) -> None:
+    register.RUN_FILE.write_text(json.dumps({"run_id": "0" * 32}))
+    result = stage(5.0)
+    config = tracking.resolved(TrackingConfig(uri="", experiment="register"), store)
+    run = tracking.client(config).get_run(result["run_id"])
+    assert run.info.run_name == f"register {result['model']}" and run.info.status == "FINISHED"
+    assert run.data.tags["trained_in"] == "0" * 32 and run.data.tags["registered"] == f"{result['model']}/1"
+
+
 # The file MLmodel as commit 2b6f9dc wrote it, without ids, time and size.
 EARLIER_MLMODEL = """\
 flavors:
