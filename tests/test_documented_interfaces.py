@@ -40,7 +40,6 @@ def exempt(finding: Finding) -> bool:
     return any((e.path, e.kind, e.what) == (finding.path, finding.kind, finding.what) for e in EXEMPTIONS)
 
 
-@pytest.mark.xfail(strict=False, reason="the uses found at first are being removed one by one")
 def test_our_code_uses_documented_interfaces_only() -> None:
     paths = [path for package in OWN for path in sorted((ROOT / package).rglob("*.py"))]
     wrong = [str(each) for each in findings(paths, ROOT) if not exempt(each)]
