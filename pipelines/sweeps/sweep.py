@@ -196,8 +196,8 @@ def _cluster(sections: SweepSections) -> Iterator[tuple[Path, int]]:
     logging.getLogger("ray.tune").setLevel(
         logging.CRITICAL
     )  # the sweep reports failed trials and keeps their tracebacks
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\.tune")  # a hint about the speed of PBT
-    with connect(_cluster_config(sections), environment=ENVIRONMENT) as scratch:
+    with warnings.catch_warnings(), connect(_cluster_config(sections), environment=ENVIRONMENT) as scratch:
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\.tune")  # a hint about the speed of PBT
         yield scratch, _slots(sections)
 
 
