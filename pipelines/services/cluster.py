@@ -36,6 +36,9 @@ ELASTIC_ENVIRONMENT = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60"}
 CODE_SENT = "DIGAN_CODE_SENT"  # in Ray's runtime environment: this project's driver has sent the code, not a Ray job
 CHECKOUT = Path(__file__).resolve().parents[2]
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+# A private cluster has no dashboard. Ray Train watches a training's driver through whatever dashboard it finds; that of another
+# cluster on this machine does not know the driver, and Ray Train would take the workers' resources away.
+PRIVATE_ENVIRONMENT = {"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:9"}  # nothing answers there
 # Set in the driver, these would make every worker slower to start.
 UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPROFILEIMPORTTIME")
 
@@ -124,7 +127,7 @@ def connect(config: ClusterConfig, *, environment: Mapping[str, str] | None = No
 
     address = config.address or os.environ.get("RAY_ADDRESS", "")
     wanted = {**ENVIRONMENT, **(ELASTIC_ENVIRONMENT if config.elastic else {}), **(environment or {})}
-    with _environment(wanted), _scratch() as folder:
+    with _environment(wanted, {} if address else PRIVATE_ENVIRONMENT), _scratch() as folder:
         if ray.is_initialized():
             _check_capacity(config, ray.cluster_resources(), "the cluster in use")
             yield folder
@@ -250,11 +253,13 @@ def _gpus_here() -> int:
 
 
 @contextmanager
-def _environment(wanted: dict[str, str]) -> Iterator[None]:
-    """Set the variables that Ray reads and passes on, unless the user has set them; restored at the end."""
-    before = {name: os.environ.get(name) for name in (*wanted, *UNWANTED)}
+def _environment(wanted: dict[str, str], forced: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Set the variables that Ray reads and passes on, ``wanted`` unless the user has set them; restored at the end."""
+    forced = forced or {}
+    before = {name: os.environ.get(name) for name in (*wanted, *forced, *UNWANTED)}
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
+    os.environ.update(forced)
     for name in UNWANTED:
         os.environ.pop(name, None)
     try:

@@ -76,6 +76,14 @@ def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
         pass
 
 
+def test_a_private_cluster_asks_no_other_clusters_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even one that the user has named: it would not know a training's driver, which Ray Train would take for dead."""
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://elsewhere:8265")
+    with cluster._environment({}, cluster.PRIVATE_ENVIRONMENT):
+        assert os.environ["RAY_API_SERVER_ADDRESS"] == "http://127.0.0.1:9"
+    assert os.environ["RAY_API_SERVER_ADDRESS"] == "http://elsewhere:8265"
+
+
 def test_the_environment_is_as_before_and_the_users_values_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "7")
