@@ -6,7 +6,6 @@ F [R, D]: fewer samples than features cost N x D instead of D x D, and nothing i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,17 +62,6 @@ def from_features(features: NDArray[np.floating]) -> FeatureStatistics:
         )
     mean = values.mean(axis=0)
     return FeatureStatistics(count=len(values), mean=mean, factor=_shorten(values - mean))
-
-
-def accumulate(batches: Iterable[NDArray[np.floating]]) -> FeatureStatistics:
-    """Statistics of a stream of feature batches [B, D]; memory does not grow with their number."""
-    total: FeatureStatistics | None = None
-    for batch in batches:
-        part = from_features(batch)
-        total = part if total is None else total.merge(part)
-    if total is None:
-        raise UserError("no features at all: the stream of videos was empty")
-    return total
 
 
 def _shorten(factor: Array) -> Array:

@@ -16,7 +16,7 @@ __all__ = ["Detector", "DetectorConfig", "load", "load_companions"]
 def load(config: DetectorConfig, resize: str = "crop") -> Detector:
     """The detector that ``config`` names; a ``UserError`` where its weights are missing or do not fit."""
     row = TABLE[config.detector]
-    if not row.has_weights:
+    if row.is_stand_in:
         return row.detector(b"", f"evaluation.detector={row.name}", resize)
     data = weights.read(config.weights, key="evaluation.weights", where=weights.WHERE, sha256=config.weights_sha256)
     if row.runs_code and not config.weights_sha256:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from digan.metrics.networks import c3d, i3d
 from pipelines.detectors import networks, scripted
@@ -11,24 +11,24 @@ from pipelines.detectors.detector import Detector
 from pipelines.detectors.networks import LoadedNetwork
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class DetectorEntry:
     """A row of the table.
 
-    ``load`` takes the bytes of the weights (none where ``has_weights`` is false), a text that names them in errors, and the
+    ``load`` takes the bytes of the weights (none for a stand-in), a text that names them in errors, and the
     protocol's way of resizing (``crop`` or ``squash``). ``kernel`` names the kernel distance, ``kernel_<name>`` where it is
     empty. A file that ``runs_code`` must be named by its SHA-256. An ``is_extra`` detector is measured beside the main one.
     """
 
     name: str
     metric_name: str
-    min_frames: int
     load: Callable[[bytes, str, str], LoadedNetwork]
+    min_frames: int
+    _: KW_ONLY
     kernel: str = ""
     measure: str = "frechet"
     is_stand_in: bool = False
     is_extra: bool = False
-    has_weights: bool = True
     runs_code: bool = False
 
     def detector(self, data: bytes, place: str, resize: str) -> Detector:
@@ -50,53 +50,20 @@ class DetectorEntry:
 TABLE = {
     row.name: row
     for row in (
-        DetectorEntry(name="i3d", metric_name="fvd", kernel="kvd", min_frames=i3d.MIN_FRAMES, load=networks.load_i3d),
+        DetectorEntry("i3d", "fvd", networks.load_i3d, i3d.MIN_FRAMES, kernel="kvd"),
+        DetectorEntry("i3d_torchscript", "fvd", scripted.load_i3d, i3d.MIN_FRAMES, kernel="kvd", runs_code=True),
+        DetectorEntry("transnetv2", "frechet_transnetv2", networks.load_transnetv2, 2, is_stand_in=True),
         DetectorEntry(
-            name="i3d_torchscript",
-            metric_name="fvd",
-            kernel="kvd",
-            min_frames=i3d.MIN_FRAMES,
-            load=scripted.load_i3d,
-            runs_code=True,
+            "i3d_untrained", "frechet_i3d_untrained", networks.load_i3d_untrained, i3d.MIN_FRAMES, is_stand_in=True
         ),
         DetectorEntry(
-            name="transnetv2",
-            metric_name="frechet_transnetv2",
-            min_frames=2,
-            load=networks.load_transnetv2,
-            is_stand_in=True,
-            has_weights=False,
+            "c3d", "inception_score", networks.load_c3d, c3d.FRAMES, measure="inception_score", is_extra=True
         ),
         DetectorEntry(
-            name="i3d_untrained",
-            metric_name="frechet_i3d_untrained",
-            min_frames=i3d.MIN_FRAMES,
-            load=networks.load_i3d_untrained,
-            is_stand_in=True,
-            has_weights=False,
+            "inception_frames", "fid_frames", scripted.load_inception_frames, 1, kernel="kid_frames", is_extra=True
         ),
         DetectorEntry(
-            name="c3d",
-            metric_name="inception_score",
-            measure="inception_score",
-            min_frames=c3d.FRAMES,
-            load=networks.load_c3d,
-            is_extra=True,
-        ),
-        DetectorEntry(
-            name="inception_frames",
-            metric_name="fid_frames",
-            kernel="kid_frames",
-            min_frames=1,
-            load=scripted.load_inception_frames,
-            is_extra=True,
-        ),
-        DetectorEntry(
-            name="video_transformer",
-            metric_name="frechet_video_transformer",
-            min_frames=1,
-            load=scripted.load_video_transformer,
-            is_extra=True,
+            "video_transformer", "frechet_video_transformer", scripted.load_video_transformer, 1, is_extra=True
         ),
     )
 }

@@ -63,7 +63,7 @@ def page(tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_stands_alone_and_says_all(page: Path) -> None:
     text = page.read_text()
-    assert "http" not in text.replace("http://www.w3.org", "")
+    assert "://" not in text.replace("http://www.w3.org", "")  # base64 may hold "http" by chance
     assert "<script" not in text and "&lt;is&gt;" in text
     assert text.count('src="data:video/mp4;base64,') == 8 == text.count("<video")
     assert text.count("<svg") == 3
