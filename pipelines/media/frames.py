@@ -19,10 +19,6 @@ from pipelines.media.video import Container, Decoded, Refused
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg"))
 MODES = frozenset(("1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr"))  # eight bits a channel or fewer
-SIGNATURES: dict[bytes, type[ImageFile.ImageFile]] = {
-    b"\x89PNG\r\n\x1a\n": PngImageFile,
-    b"\xff\xd8\xff": JpegImageFile,
-}
 MOST_PIXELS = 2**28  # of a strip: 4096 frames of 256x256, 0.8 GB decoded
 
 
@@ -125,7 +121,8 @@ def _opened(path: Path) -> ImageFile.ImageFile:
         start = file.read(8)
     if not start:
         raise Refused(f"{path.name}: the file is empty")
-    for signature, kind in SIGNATURES.items():
-        if start.startswith(signature):
-            return kind(path)
+    if start == b"\x89PNG\r\n\x1a\n":
+        return PngImageFile(path)
+    if start.startswith(b"\xff\xd8\xff"):
+        return JpegImageFile(path)
     raise Refused(f"{path.name}: is not a png or jpg picture")

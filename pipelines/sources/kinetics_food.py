@@ -11,6 +11,7 @@ choice of seventeen names out of Kinetics-600. To reproduce the paper's figures,
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from pipelines.media.raw import RawVideo
 from pipelines.sources.config import CommonConfig, OfficialSplit
 from pipelines.sources.listing import list_of, no_class, read_csv, root_of, video_files
 from pipelines.sources.place import Place, known_by
+
+log = logging.getLogger(__name__)
 
 FOOD = (
     "baking cookies", "barbequing", "breading or breadcrumbing", "cooking egg", "cooking on campfire",
@@ -37,7 +40,7 @@ class KineticsFoodConfig(OfficialSplit):
     name = "kinetics_food"
 
     def list_videos(self, common: CommonConfig) -> list[RawVideo]:
-        """The listed videos of the wanted classes that exist; how many do not (YouTube loses some) is printed.
+        """The listed videos of the wanted classes that exist, with a warning if some do not (YouTube loses some).
 
         A YouTube video in both lists is kept in the validation list only.
         """
@@ -65,10 +68,7 @@ class KineticsFoodConfig(OfficialSplit):
             )
         if len(there) < len(listed):
             twice, lost = len(listed) - len(chosen), len(chosen) - len(there)
-            print(
-                f"kinetics_food: {lost} of {len(listed)} listed videos are not there; {twice} are in both lists",
-                flush=True,
-            )
+            log.warning("%d of %d listed videos are missing; %d are in both lists", lost, len(listed), twice)
         return [
             RawVideo(
                 name=f"{chosen[stem][1]}/{stem}{files[stem].suffix}",

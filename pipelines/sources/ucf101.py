@@ -9,6 +9,7 @@ videos, nothing is held out). Every window of a video is a clip.
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from pipelines.media.raw import RawVideo
 from pipelines.sources.config import CommonConfig, OfficialSplit
 from pipelines.sources.listing import check_classes, list_of, part_of, root_of, video_files
 from pipelines.sources.place import Place, known_by
+
+log = logging.getLogger(__name__)
 
 LISTS = "ucfTrainTestlist"
 SHOWN = 3
@@ -37,7 +40,7 @@ class Ucf101Config(OfficialSplit):
     def list_videos(self, common: CommonConfig) -> list[RawVideo]:
         """The videos that the two lists name; every one of them must exist.
 
-        Files in neither list are left out, and their number is printed.
+        Files in neither list are left out, with a warning.
         """
         root = root_of(common, f"the folder that holds UCF-101 and {LISTS}")
         folder = part_of(common, root, "UCF-101", "the class folders")
@@ -62,7 +65,7 @@ class Ucf101Config(OfficialSplit):
                 f" {names}; unpack the whole archive (a part of it: source.name=folder with source.folder.labels)"
             )
         if strays := there - set(listed):
-            print(f"ucf101: {len(strays)} videos are in no list and are left out, such as {min(strays)}", flush=True)
+            log.warning("%d videos are in no list and are left out, such as %s", len(strays), min(strays))
         found = [
             RawVideo(name=name, **known_by(folder / name), category=name.split("/")[0], split=self.split_of(part))
             for name, part in listed.items()

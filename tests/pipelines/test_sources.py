@@ -109,10 +109,10 @@ def test_ucf101_follows_the_official_lists(ucf: Path) -> None:
     assert all(video.cut == "every" and video.kind == "video" and video.path.is_file() for video in videos)
 
 
-def test_ucf101_leaves_out_what_stands_in_no_list(ucf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ucf101_leaves_out_files_that_no_list_names(ucf: Path, caplog: pytest.LogCaptureFixture) -> None:
     touch(ucf / "UCF-101", ["Archery/v_Archery_g01_c01.avi"])
     assert len(found("ucf101", ucf)) == 4
-    assert "1 videos are in no list and are left out, such as Archery/v_Arch" in capsys.readouterr().out
+    assert "1 videos are in no list and are left out, such as Archery/v_Arch" in caplog.text
 
 
 def test_ucf101_that_is_not_whole_is_one_line(ucf: Path) -> None:
@@ -234,7 +234,7 @@ VAL = ["making pizza,zzzzzzzzzzz,100,110,val"]
 
 
 @pytest.mark.parametrize("flat", [True, False])
-def test_kinetics_food_takes_the_food_classes(tmp_path: Path, flat: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_kinetics_food_takes_the_food_classes(tmp_path: Path, flat: bool, caplog: pytest.LogCaptureFixture) -> None:
     kinetics(tmp_path, TRAIN, VAL)
     files = ["---0dWlqevI_000019_000029.mp4", "aaaaaaaaaaa_000001_000011.mp4", "zzzzzzzzzzz_000100_000110.mp4"]
     folders = ["train/making pizza", "train/archery", "val/making pizza"]
@@ -243,7 +243,7 @@ def test_kinetics_food_takes_the_food_classes(tmp_path: Path, flat: bool, capsys
     assert splits(videos) == {f"making pizza/{files[0]}": "train", f"making pizza/{files[2]}": "val"}
     assert {(video.category, video.cut) for video in videos} == {("making pizza", "apart")}
     assert all(video.path.is_file() for video in videos)
-    assert "18 of 20 listed videos are not there; 0 are in both lists" in capsys.readouterr().out
+    assert "18 of 20 listed videos are missing; 0 are in both lists" in caplog.text
     assert [video.name for video in found("kinetics_food", tmp_path, only_classes="archery")] == [f"archery/{files[1]}"]
 
 
