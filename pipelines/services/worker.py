@@ -1,4 +1,4 @@
-"""What one training worker does: build its reader, run the loop, tell the driver. Ray has set up the process group."""
+"""What one training worker does: build its loader, run the loop, send messages to the driver. Ray sets up the process group."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from pipelines.services.worker_messages import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from digan.models.generator import Generator
+    from digan.training.run_spec import Progress, TrainingHooks
     from digan.types import FramePair
 
 LAST_WORDS = 5.0  # seconds that a dying worker waits for its message to arrive
@@ -28,7 +31,7 @@ VERDICT = 300.0  # seconds that rank 0 waits at a measured checkpoint; its peers
 
 
 class Assignment(TypedDict):
-    """All that a worker is told; it reads no params.yaml and may sit on another machine than the driver.
+    """A worker's configuration; it reads no params.yaml and may run on another machine than the driver.
 
     ``training`` and ``model`` are the fields of ``TrainingConfig`` and ``ModelConfig``; ``shards`` and ``output`` are
     folders that every worker reaches or s3:// addresses; ``threads`` are torch's on a CPU; ``environment`` leads to S3.
@@ -47,7 +50,7 @@ class Assignment(TypedDict):
 
 
 def train_worker(config: Assignment) -> None:
-    """Ray Train calls this once in each worker. Errors are told to the driver before they are raised."""
+    """Ray Train calls this once in each worker. Errors are sent to the driver before they are raised."""
     import ray.train
 
     rank = ray.train.get_context().get_world_rank()
@@ -59,7 +62,7 @@ def train_worker(config: Assignment) -> None:
 
 
 def fault_of(error: Exception, rank: int) -> WorkerFailed:
-    """What kind of end this is. A restart mends a lost peer, device or connection; no mistake, full disk or bug."""
+    """The kind of an error. A restart helps after a lost peer, device or connection, not after a user error or a bug."""
     from digan.errors import UserError
     from pipelines.errors import remedy_of
 
@@ -86,51 +89,34 @@ def _train(config: Assignment, rank: int, world: int) -> None:
     from digan.models.config import ModelConfig
     from digan.training import loop, state, step
     from digan.training.config import TrainingConfig
+    from pipelines import log_setup
     from pipelines.media import storage
     from pipelines.media.shards import LoaderConfig, PairLoader
     from pipelines.services.stores import store_at
 
+    log_setup.configure(rank=rank)
     torch.set_num_threads(config["threads"])
     training, model = TrainingConfig(**config["training"]), ModelConfig(**config["model"])
-    channel = config["channel"]
     for name, value in config["environment"].items():
         os.environ.setdefault(name, value)
     home = store_at(config["output"])
-    usage = Usage()
 
     def reader(update: int, seed: int) -> Iterator[list[FramePair]]:
-        loading = LoaderConfig(
-            seed=seed,
-            batch_size=training.micro_batch,
-            horizontal_flip=training.mirror,
-            labelled=model.classes > 0,
-        )
         return PairLoader(
             config["shards"],
-            loading,
+            LoaderConfig(
+                seed=seed,
+                batch_size=training.micro_batch,
+                horizontal_flip=training.mirror,
+                labelled=model.classes > 0,
+            ),
             reader_indices=step.numbers_of(rank, world, training.micro_batches),
             num_readers=training.micro_batches,
             start_batch=update,
         )
 
-    def on_progress(progress: loop.Progress) -> None:
-        if rank == 0:
-            values = asdict(progress)
-            own = {"waiting": values.pop("waiting"), **usage.now()}
-            channel.send(ProgressReport(**{**values, "metrics": {**values["metrics"], **own}}))
-
-    def on_samples(clips_seen: int, videos_btchw: torch.Tensor) -> None:
-        if rank == 0:
-            channel.send(SampleVideos(clips_seen=clips_seen, videos=videos_btchw.cpu().numpy()))
-
-    def on_checkpoint(clips_seen: int, average: Generator) -> None:
-        assert config["objective"] is not None
-        values = config["objective"](clips_seen, average)
-        channel.send(TrialMeasured(clips_seen=clips_seen, values=values))
-        channel.wait_for(clips_seen, patience=VERDICT)
-
     if rank == 0:
-        channel.send(WorkerStarted(workers=world, placement=ray.util.get_current_placement_group()))
+        config["channel"].send(WorkerStarted(workers=world, placement=ray.util.get_current_placement_group()))
         if "initial_generator" not in home.names():
             files = checkpointing.generator_files(state.initial_generator(training, model))
             home.write("initial_generator", files)
@@ -143,12 +129,35 @@ def _train(config: Assignment, rank: int, world: int) -> None:
             checkpoints=store_at(storage.join(config["output"], "checkpoints")),
             snapshots=store_at(storage.join(config["output"], "snapshots")),
         ),
-        loop.TrainingHooks(
-            on_progress=on_progress,
-            on_samples=on_samples,
-            on_notice=lambda text: channel.send(UserNotice(text=text)),
-            on_checkpoint=on_checkpoint if config["objective"] is not None else None,
-        ),
+        _hooks(config, rank),
     )
     if rank == 0:
         home.write("generator", checkpointing.generator_files(generator))
+
+
+def _hooks(config: Assignment, rank: int) -> TrainingHooks:
+    """What the loop calls: rank 0 sends messages to the driver."""
+    from digan.training.run_spec import TrainingHooks
+
+    channel, objective, usage = config["channel"], config["objective"], Usage()
+
+    def on_progress(progress: Progress) -> None:
+        if rank == 0:
+            values = asdict(progress)
+            own = {"waiting": values.pop("waiting"), **usage.now()}
+            channel.send(ProgressReport(**{**values, "metrics": {**values["metrics"], **own}}))
+
+    def on_samples(clips_seen: int, videos_btchw: torch.Tensor) -> None:
+        channel.send(SampleVideos(clips_seen=clips_seen, videos=videos_btchw.cpu().numpy()))
+
+    def on_checkpoint(clips_seen: int, average: Generator) -> None:
+        assert objective is not None
+        channel.send(TrialMeasured(clips_seen=clips_seen, values=objective(clips_seen, average)))
+        channel.wait_for(clips_seen, patience=VERDICT)
+
+    return TrainingHooks(
+        on_progress=on_progress,
+        on_samples=on_samples,
+        on_notice=lambda text: channel.send(UserNotice(text=text)),
+        on_checkpoint=on_checkpoint if objective is not None else None,
+    )
