@@ -13,7 +13,7 @@ from pathlib import Path
 
 from digan.errors import UserError
 from pipelines.media import storage
-from pipelines.media.plan import sizes_of
+from pipelines.media.plan import with_tag
 from pipelines.sources import SourceConfig, open_source
 
 OUT = Path("outputs/listing.json")
@@ -26,9 +26,9 @@ def describe(source: SourceConfig) -> str:
     videos = open_source(source)
     digest = hashlib.sha256()
     total = 0
-    for video, size in zip(videos, sizes_of(videos), strict=True):
-        digest.update(json.dumps([video.name, video.category, video.split, video.kind, size]).encode())
-        total += max(size, 0)
+    for video in map(with_tag, videos):
+        digest.update(json.dumps([video.name, video.category, video.split, video.kind, video.bytes]).encode())
+        total += max(video.bytes, 0)
     found = {"source": source.name, "videos": len(videos), "bytes": total, "digest": digest.hexdigest()}
     return json.dumps(found, indent=1) + "\n"
 

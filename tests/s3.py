@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 KEY, SECRET = "digan-test", "digan-test-secret"
 BINARY = Path(sys.executable).with_name("weed")
@@ -137,66 +137,9 @@ class Proxy:
 @contextmanager
 def faulty(server: S3Server, fault: Callable[[int, str, str], Fault]) -> Iterator[Proxy]:
     """``server`` behind a proxy; ``fault(number, method, path)`` says what happens to request ``number`` = 1, 2, ..."""
-    upstream = urlsplit(server.endpoint)
-    lock = threading.Lock()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-        def _serve(self) -> None:
-            with lock:
-                proxy.requests += 1
-                fate = fault(proxy.requests, self.command, self.path)
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if fate.refuse:
-                proxy.refused += 1
-                self.send_response(503)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            connection = http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=60)
-            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
-                if name.lower() not in ("connection", "expect"):
-                    connection.putheader(name, value)
-            connection.endheaders(body or None)
-            reply = connection.getresponse()
-            data = reply.read()
-            self.send_response_only(reply.status, reply.reason)
-            for name, value in reply.getheaders():
-                if name.lower() not in ("transfer-encoding", "connection", "content-length"):
-                    self.send_header(name, value)
-            length = reply.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
-            self.send_header("Content-Length", length or "0")
-            self.end_headers()
-            connection.close()
-            end = len(data) if fate.cut is None else int(len(data) * fate.cut)
-            for start in range(0, end, 65536):
-                time.sleep(fate.pause)
-                self.wfile.write(data[start : min(end, start + 65536)])
-            self.wfile.flush()
-            if fate.cut is not None and self.command == "GET":
-                proxy.cut += 1
-                # lingering for no time at all: the close is a reset, as from a router that has forgotten the connection
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self.close_connection = True
-
-        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _serve
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            pass  # clients that hang up are what this is about
-
-        def shutdown_request(self, request: Any) -> None:
-            self.close_request(request)  # no shutdown before: a reset stays one
-
-    listening = Server(("127.0.0.1", 0), Handler)
+    listening = _Listener(("127.0.0.1", 0), _Handler)
     proxy = Proxy(server=S3Server(endpoint=f"http://127.0.0.1:{listening.server_address[1]}"))
+    listening.upstream, listening.fault, listening.proxy = urlsplit(server.endpoint), fault, proxy
     thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -204,3 +147,73 @@ def faulty(server: S3Server, fault: Callable[[int, str, str], Fault]) -> Iterato
     finally:
         listening.shutdown()
         listening.server_close()
+
+
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+    upstream: SplitResult
+    fault: Callable[[int, str, str], Fault]
+    proxy: Proxy
+    lock = threading.Lock()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass  # clients that hang up are expected
+
+    def shutdown_request(self, request: Any) -> None:
+        self.close_request(request)  # no shutdown before it: a reset stays a reset
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Listener
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def _serve(self) -> None:
+        proxy = self.server.proxy
+        with self.server.lock:
+            proxy.requests += 1
+            fate = self.server.fault(proxy.requests, self.command, self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if fate.refuse:
+            proxy.refused += 1
+            self.send_response(503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        data = self._forward(body)
+        end = len(data) if fate.cut is None else int(len(data) * fate.cut)
+        for start in range(0, end, 65536):
+            time.sleep(fate.pause)
+            self.wfile.write(data[start : min(end, start + 65536)])
+        self.wfile.flush()
+        if fate.cut is not None and self.command == "GET":
+            proxy.cut += 1
+            # Without lingering, the close is a reset, as from a router that has forgotten the connection.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+
+    def _forward(self, body: bytes) -> bytes:
+        """Send the request on, reply with the server's headers, and return its body."""
+        connection = http.client.HTTPConnection(
+            self.server.upstream.hostname or "", self.server.upstream.port, timeout=60
+        )
+        connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            if name.lower() not in ("connection", "expect"):
+                connection.putheader(name, value)
+        connection.endheaders(body or None)
+        reply = connection.getresponse()
+        data = reply.read()
+        self.send_response_only(reply.status, reply.reason)
+        for name, value in reply.getheaders():
+            if name.lower() not in ("transfer-encoding", "connection", "content-length"):
+                self.send_header(name, value)
+        length = reply.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
+        self.send_header("Content-Length", length or "0")
+        self.end_headers()
+        connection.close()
+        return data
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _serve

@@ -17,10 +17,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from digan.data.clips import ClipsConfig, Cut
+from digan.data.clips import ClipsConfig
 from pipelines.media import encode, isolation, pictures, storage
-from pipelines.media.encode import EncodedVideo, EncodeJob, Kind, Levels
+from pipelines.media.encode import EncodedVideo, EncodeJob, Levels
 from pipelines.media.ingest_records import ChunkDone, record_address, write_record
+from pipelines.media.raw import RawVideo
 from pipelines.media.shard_writer import ChunkWriter, ShardsConfig
 
 FETCHED_AHEAD = 4  # videos that are fetched from S3 while earlier ones are decoded
@@ -28,31 +29,25 @@ SECONDS, SECONDS_PER_MEGABYTE = 60.0, 5.0  # the time limit for a video
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChunkVideo:
-    """A video of a task; ``stamp`` changes with its content."""
-
-    name: str
-    address: str
-    category: str | None
-    label: int | None
-    kind: Kind
-    cut: Cut
-    bytes: int
-    stamp: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class ChunkTask:
-    """These videos, in this order, become shards below ``address``; ``in_use`` as in ``ChunkWriter``."""
+    """These videos, in this order, become shards below ``address``; ``in_use`` as in ``ChunkWriter``.
+
+    ``classes``: what the labels count, empty where there are to be none.
+    """
 
     split: str
     number: int
-    videos: tuple[ChunkVideo, ...]
+    videos: tuple[RawVideo, ...]
+    classes: tuple[str, ...]
     clips: ClipsConfig
     shards: ShardsConfig
     software: dict[str, str]
     address: str
     in_use: dict[str, str]
+
+    def label(self, video: RawVideo) -> int | None:
+        """The number of the video's class."""
+        return self.classes.index(video.category or "") if self.classes else None
 
     @property
     def record(self) -> str:
@@ -62,7 +57,7 @@ class ChunkTask:
     @property
     def fingerprint(self) -> str:
         """A hash of everything that the shards' bytes depend on; videos count by name, size and stamp."""
-        known = [(v.name, v.category, v.label, v.kind, v.cut, v.bytes, v.stamp) for v in self.videos]
+        known = [(v.name, v.category, self.label(v), v.kind, v.cut, v.bytes, v.stamp) for v in self.videos]
         config = {**asdict(self.shards), "address": ""}
         text = json.dumps([known, asdict(self.clips), config, self.software], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -102,7 +97,7 @@ class ChunkMaker:
             for number, (video, result) in enumerate(zip(task.videos, results, strict=True)):
                 done = encode.refusal(result.reason) if isinstance(result, isolation.Lost) else result
                 rate = None if done.fps is None else done.fps / clips.frame_stride
-                meta = {"name": video.name, "category": video.category, "label": video.label, "fps": rate}
+                meta = {"name": video.name, "category": video.category, "label": task.label(video), "fps": rate}
                 for part, segment in enumerate(done.segments):
                     writer.add(meta, segment, number=part, clip_frames=clips.frames)
                 records.append(_record(video, done))
@@ -114,7 +109,7 @@ class ChunkMaker:
         return chunk
 
 
-def _record(video: ChunkVideo, done: EncodedVideo) -> dict[str, Any]:
+def _record(video: RawVideo, done: EncodedVideo) -> dict[str, Any]:
     """What the report says of a video."""
     return {
         "name": video.name,
@@ -145,7 +140,7 @@ class _Jobs(Sequence[EncodeJob]):
     def __getitem__(self, number: Any) -> Any:
         video = self._task.videos[number]
         job = EncodeJob(
-            path=Path(video.address),
+            path=Path(video.path),
             clips=self._task.clips,
             encoding=self._task.shards.encoding,
             jpeg_quality=self._task.shards.jpeg_quality,
@@ -175,12 +170,12 @@ class _Jobs(Sequence[EncodeJob]):
         video = self._task.videos[number]
         path = self._folder / f"{number}{Path(video.name).suffix}"
         if video.kind == "frames":
-            for name in storage.list_names(video.address):
+            for name in storage.list_names(video.path):
                 if "/" not in name:
-                    storage.download(storage.join(video.address, name), path / name)
+                    storage.download(storage.join(video.path, name), path / name)
         else:
             try:
-                storage.download(video.address, path)
+                storage.download(video.path, path)
             except FileNotFoundError:
                 return path  # it has gone since it was listed: refused by name, as on a disk
         return path
@@ -188,7 +183,7 @@ class _Jobs(Sequence[EncodeJob]):
 
 @contextmanager
 def _jobs(task: ChunkTask) -> Iterator[_Jobs]:
-    if not any(storage.is_remote(video.address) for video in task.videos):
+    if not any(storage.is_remote(video.path) for video in task.videos):
         yield _Jobs(task, None)
         return
     with tempfile.TemporaryDirectory(prefix="digan-videos-") as folder:

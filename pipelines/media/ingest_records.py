@@ -37,7 +37,7 @@ class ChunkDone:
 
 def record_address(address: str, split: str, chunk: int) -> str:
     """Where the record of a chunk is."""
-    return storage.join(address, RECORDS, "records", f"{split}-{chunk:05d}.json")
+    return storage.join(address, RECORDS, f"{split}-{chunk:05d}.json")
 
 
 def write_record(record: str, fingerprint: str, done: ChunkDone) -> None:
@@ -95,14 +95,14 @@ def publish(address: str, index: ShardIndex, report: str) -> None:
 def delete_all_but(address: str, paths: Iterable[str]) -> None:
     """Delete every shard and record that an ingest left, except the shards at ``paths``."""
     kept = set(paths)
-    for name in storage.list_names(address):
-        if re.fullmatch(r"[a-z]+/\d{6,}\.tar", name) and name not in kept:
+    names = storage.list_names(address)
+    for name in sorted(names, key=lambda name: name.startswith(RECORDS)):  # records last: until then a start resumes
+        if name not in kept and re.fullmatch(rf"[a-z]+/\d{{6,}}\.tar|{re.escape(RECORDS)}/.+", name):
             storage.delete(storage.join(address, name))
-    storage.delete_below(storage.join(address, RECORDS))
     if not storage.is_remote(address):
-        for path in Path(address).glob("*/.*"):
+        for path in sorted(Path(address).rglob("*"), reverse=True):  # a folder after its content
             if atomic.is_part(path.name):  # of a killed process
                 path.unlink()
-        for folder in Path(address).glob("*/"):
-            with contextlib.suppress(OSError):  # not empty
-                folder.rmdir()
+            elif path.is_dir():
+                with contextlib.suppress(OSError):  # not empty
+                    path.rmdir()

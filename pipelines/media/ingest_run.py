@@ -97,6 +97,7 @@ def _tasks(videos: Sequence[RawVideo], classes: tuple[str, ...], request: Ingest
             split=split,
             number=number,
             videos=chunk,
+            classes=classes,
             clips=request.clips,
             shards=request.shards,
             software=software,
@@ -104,7 +105,7 @@ def _tasks(videos: Sequence[RawVideo], classes: tuple[str, ...], request: Ingest
             in_use={path: sha256 for path, sha256 in in_use.items() if chunk_of(path) == (split, number)},
         )
         for split, chosen in by_split(videos, request.clips).items()
-        for number, chunk in enumerate(planned(chosen, classes, request.clips, request.shards))
+        for number, chunk in enumerate(planned(chosen, request.clips, request.shards))
     ]
 
 

@@ -1,32 +1,32 @@
-"""Which videos go into which split and chunk: decided from names, sizes and headers before anything is decoded.
+"""Which videos go into which split and chunk, decided from names, sizes and headers before anything is decoded.
 
-The plan depends on the input alone, never on how many processes carry it out, and so does the set.
+The plan, and so the set, depends on the input alone, not on the number of processes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from digan.data.clips import ClipsConfig
 from digan.data.splits import TRAIN, VALIDATION, shuffled, split_of
 from digan.errors import UserError
 from pipelines.media import frames, isolation, storage
-from pipelines.media.chunks import ChunkVideo
 from pipelines.media.raw import RawVideo
 from pipelines.media.shard_writer import ShardsConfig
 
-CHUNKS_AT_LEAST = 8  # a split of enough videos has this many, so that every core and every reader finds its own
-MOST_VIDEOS = 500  # of a chunk: what a killed start may have to do again
-PROBED = 9  # videos whose headers are read to foresee how large the shards become
-BYTES_PER_PIXEL = {"png": 1.6, "webp": 1.1, "jpeg": 0.6}  # of a stored picture, about, to foresee sizes
-UNKNOWN_FRAMES = 100  # of a video that cannot be asked: on S3, or broken
+CHUNKS_AT_LEAST = 8  # of a split with enough videos, so that every core and every reader has one
+MOST_VIDEOS = 500  # of a chunk: what is done again after a kill
+PROBED = 9  # videos whose headers are read to estimate the size of shards
+BYTES_PER_PIXEL = {"png": 1.6, "webp": 1.1, "jpeg": 0.6}  # of a stored picture, estimated
+UNKNOWN_FRAMES = 100  # of a video on S3 or a damaged one
 
 
 def by_split(videos: Sequence[RawVideo], clips: ClipsConfig) -> dict[str, list[RawVideo]]:
-    """The videos of each split in an order that mixes folders and classes; a data set's own split goes before the hash.
+    """The videos of each split in an order that mixes folders and classes; a data set's own split precedes the hash.
 
-    ``val`` is empty only where the source has decided so for every video.
+    ``val`` is empty only where the source decides the split of every video.
     """
     by_name = {video.name: video for video in videos}
     found: dict[str, list[RawVideo]] = {TRAIN: [], VALIDATION: []}
@@ -34,7 +34,7 @@ def by_split(videos: Sequence[RawVideo], clips: ClipsConfig) -> dict[str, list[R
         found[by_name[name].split or split_of(name, clips.validation_share)].append(by_name[name])
     decided = all(video.split for video in videos)
     if decided and not found[TRAIN]:
-        raise UserError(f"none of the {len(videos)} videos is in the train split; look at the list that splits them")
+        raise UserError(f"none of the {len(videos)} videos is in the train split; check the list that splits them")
     for split, chosen in found.items():
         if not chosen and not decided:
             raise UserError(
@@ -44,14 +44,12 @@ def by_split(videos: Sequence[RawVideo], clips: ClipsConfig) -> dict[str, list[R
     return found
 
 
-def planned(
-    videos: Sequence[RawVideo], classes: tuple[str, ...], clips: ClipsConfig, shards: ShardsConfig
-) -> list[tuple[ChunkVideo, ...]]:
-    """The chunks of a split: successive videos that will fill about one shard, and never more than an eighth of all."""
-    known = [_known(video, classes) for video in videos]
+def planned(videos: Sequence[RawVideo], clips: ClipsConfig, shards: ShardsConfig) -> list[tuple[RawVideo, ...]]:
+    """The chunks of a split: successive videos that fill about one shard, and at most an eighth of all videos."""
+    known = [with_tag(video) for video in videos]
     per_byte = _stored_bytes_per_byte(known, clips, shards)
     most = min(MOST_VIDEOS, max(1, len(known) // CHUNKS_AT_LEAST))
-    found: list[list[ChunkVideo]] = []
+    found: list[list[RawVideo]] = []
     filled = 0.0
     for video in known:
         stored = max(video.bytes, 0) * per_byte
@@ -63,41 +61,22 @@ def planned(
     return [tuple(chunk) for chunk in found]
 
 
-def sizes_of(videos: Sequence[RawVideo]) -> list[int]:
-    """The bytes of each video, of all its frames together where it is a folder; -1 where it is gone."""
-    return [_bytes_and_stamp(video)[0] for video in videos]
-
-
-def _bytes_and_stamp(video: RawVideo) -> tuple[int, str]:
+def with_tag(video: RawVideo) -> RawVideo:
+    """The video with size and content tag, of all its frames together where it is a folder; size -1 where it is gone."""
     if video.stamp:
-        return video.bytes, video.stamp
+        return video
     try:
         if video.kind == "frames":
             count, size, newest = frames.bytes_and_time(Path(video.path))
-            return size, f"{count} {newest}"
+            return replace(video, bytes=size, stamp=f"{count} {newest}")
         stat = Path(video.path).stat()
-        return stat.st_size, str(stat.st_mtime_ns)
+        return replace(video, bytes=stat.st_size, stamp=str(stat.st_mtime_ns))
     except OSError:
-        return -1, "gone"
+        return replace(video, bytes=-1, stamp="gone")
 
 
-def _known(video: RawVideo, classes: tuple[str, ...]) -> ChunkVideo:
-    size, stamp = _bytes_and_stamp(video)
-    label = classes.index(video.category or "") if classes else None
-    return ChunkVideo(
-        name=video.name,
-        address=str(video.path),
-        category=video.category,
-        label=label,
-        kind=video.kind,
-        cut=video.cut,
-        bytes=size,
-        stamp=stamp,
-    )
-
-
-def _stored_bytes_per_byte(videos: Sequence[ChunkVideo], clips: ClipsConfig, shards: ShardsConfig) -> float:
-    """How many bytes of shards a byte of these videos becomes, from the headers of some of them."""
+def _stored_bytes_per_byte(videos: Sequence[RawVideo], clips: ClipsConfig, shards: ShardsConfig) -> float:
+    """Bytes of shards per byte of these videos, estimated from the headers of some of them."""
     picture = BYTES_PER_PIXEL[shards.encoding] * clips.resolution**2
     here = [video for video in videos if video.bytes > 0]
     some = here[:: max(1, len(here) // PROBED)][:PROBED]
@@ -107,17 +86,17 @@ def _stored_bytes_per_byte(videos: Sequence[ChunkVideo], clips: ClipsConfig, sha
     return picture * pictures / total if total else 1.0
 
 
-def _counted(videos: Sequence[ChunkVideo]) -> list[int]:
-    """How many frames these videos have, read in a process that a broken one may take down."""
-    local = [video for video in videos if video.kind == "video" and not storage.is_remote(video.address)]
-    counts: dict[ChunkVideo, int] = {}
+def _counted(videos: Sequence[RawVideo]) -> list[int]:
+    """The number of frames of these videos, read in a child process, which a damaged video may crash."""
+    local = [video for video in videos if video.kind == "video" and not storage.is_remote(video.path)]
+    counts: dict[RawVideo, int] = {}
     if local:
         with isolation.IsolatedPool("pipelines.media.video:count_frames", processes=1) as pool:
-            found = pool.map([video.address for video in local], lambda _: 60.0)
+            found = pool.map([str(video.path) for video in local], lambda _: 60.0)
             counts = {v: n for v, n in zip(local, found, strict=True) if isinstance(n, int) and n > 0}
     return [counts.get(video) or _pictures(video) for video in videos]
 
 
-def _pictures(video: ChunkVideo) -> int:
+def _pictures(video: RawVideo) -> int:
     first = video.stamp.split()[0]
     return int(first) if video.kind == "frames" and first.isdigit() else UNKNOWN_FRAMES

@@ -132,12 +132,3 @@ def delete(address: str | Path) -> None:
         s3.request(address, "delete_object")
     else:
         Path(address).unlink(missing_ok=True)
-
-
-def delete_below(address: str | Path) -> None:
-    """Remove every file below the address, one by one."""
-    if not is_remote(address):
-        shutil.rmtree(address, ignore_errors=True)
-        return
-    for name in list_names(address):
-        delete(join(address, name))

@@ -32,7 +32,8 @@ def test_killed_at_ten_random_moments(tmp_path: Path) -> None:
             tmp_path / f"raw/class{number % 2}/{number % 24:02d}.png", tmp_path / f"raw/class0/copy{number}.png"
         )
     values = yaml.load(ROOT / "params.yaml")
-    values["source"] |= {"name": "frames", "layout": "strips", "path": str(tmp_path / "raw")}
+    values["source"] |= {"name": "frames", "path": str(tmp_path / "raw")}
+    values["source"]["frames"]["layout"] = "strips"
     values["clips"] |= {"frames": 4, "resolution": 256}
     values["shards"] |= {"encoding": "png", "megabytes": 0.05}
     random = np.random.default_rng(0)
