@@ -1,6 +1,6 @@
-"""Separate hosts on one machine: a network namespace each, joined by veth, with a raylet, /tmp and sight of the disk of its own.
+"""Separate hosts on one machine: network namespaces joined by veth, each with its own raylet and its own view of the disk.
 
-Needs root and iproute2. Every host has a folder of its own where the others have theirs, so no disk is shared.
+Needs root and iproute2. The first host's folder is hidden from the others, so no disk is shared.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def possible() -> str:
-    """Why hosts cannot be made here; empty where they can."""
+    """Why hosts cannot be created here; empty if they can."""
     if os.geteuid() != 0:
         return "needs root, for network namespaces"
     if shutil.which("ip") is None or shutil.which("unshare") is None:
@@ -40,7 +40,7 @@ def possible() -> str:
 
 @dataclass
 class Host:
-    """A namespace with an address; ``folder`` is its own disk, hidden from the others."""
+    """A network namespace with an address; ``folder`` is its own disk, ``hidden`` another host's that it cannot see."""
 
     name: str
     address: str
@@ -49,7 +49,7 @@ class Host:
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, *command: str, environment: dict[str, str] | None = None, log: str = "") -> subprocess.Popen[str]:
-        """A process on this host, which sees nothing in ``hidden``."""
+        """Start a process on this host; it finds ``hidden`` empty."""
         inside = f'mount -t tmpfs none "{self.hidden}" && exec "$@"' if self.hidden else 'exec "$@"'
         script = ["unshare", "-m", "--propagation", "private", "bash", "-c", inside, "host", *command]
         output = (self.folder / log).open("a") if log else subprocess.PIPE
@@ -65,7 +65,7 @@ class Host:
         return process
 
     def kill(self) -> None:
-        """Everything on this host at once, as when the power goes."""
+        """Kill all processes of this host at once, as a power failure does."""
         found = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True, check=False).stdout
         for pid in found.split():
             try:
@@ -76,12 +76,12 @@ class Host:
             process.wait(timeout=30)
 
     def cut(self) -> None:
-        """Pull the network cable."""
+        """Take the network interface down."""
         subprocess.run(["ip", "-n", self.name, "link", "set", "eth0", "down"], check=True)
 
 
 def clean(extra: dict[str, str]) -> dict[str, str]:
-    """This process's environment without what would lead elsewhere."""
+    """This process's environment without settings of Ray, MLflow, S3 and Python's cache, and with ``extra``."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_", "AWS_", "PYTHONDONT"))}
     quiet = {
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -100,7 +100,7 @@ def clean(extra: dict[str, str]) -> dict[str, str]:
 
 @contextmanager
 def joined(count: int, folder: Path) -> Iterator[list[Host]]:
-    """``count`` hosts on one network (a bridge in a namespace of its own); all is gone afterwards."""
+    """``count`` hosts on one network (a bridge in its own namespace); all of it is removed at the end."""
     number, tag = os.getpid() % 250, f"dg{os.getpid() % 10000}"
     switch = f"{tag}sw"
 
@@ -123,7 +123,7 @@ def joined(count: int, folder: Path) -> Iterator[list[Host]]:
             ip("-n", host.name, "addr", "add", f"{host.address}/24", "dev", "eth0")
             for device in ("lo", "eth0"):
                 ip("-n", host.name, "link", "set", device, "up")
-        for host in hosts[1:]:  # what the first host keeps is not on their disk
+        for host in hosts[1:]:  # no shared disk
             host.hidden = hosts[0].folder
         yield hosts
     finally:
@@ -134,7 +134,7 @@ def joined(count: int, folder: Path) -> Iterator[list[Host]]:
 
 
 def start_ray(host: Host, head: Host, *, cpus: int = 1) -> None:
-    """A raylet on ``host``, with the cluster's head where host and head are one."""
+    """Start a raylet on ``host``, as the cluster's head if ``host`` is ``head``."""
     where = (
         ["--head", "--port=6379", "--dashboard-host=0.0.0.0"] if host is head else [f"--address={head.address}:6379"]
     )
@@ -146,12 +146,12 @@ def start_ray(host: Host, head: Host, *, cpus: int = 1) -> None:
     )
 
 
-def wait_for(what: str, seconds: float, holds: object, log: Path | None = None) -> None:
-    """Until ``holds()`` is true; ``AssertionError`` afterwards, with the end of ``log``."""
+def wait_for(what: str, seconds: float, holds: Callable[[], object], log: Path | None = None) -> None:
+    """Wait until ``holds()`` is true; ``AssertionError`` with the end of ``log`` after ``seconds``."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
-            if holds():  # type: ignore[operator]
+            if holds():
                 return
         except (OSError, ValueError, subprocess.SubprocessError):
             pass
@@ -161,7 +161,7 @@ def wait_for(what: str, seconds: float, holds: object, log: Path | None = None) 
 
 
 def inside(host: Host, *command: str, seconds: float = 60, environment: dict[str, str] | None = None) -> str:
-    """What a command on the host prints."""
+    """The output of a command on the host."""
     done = subprocess.run(
         ["ip", "netns", "exec", host.name, *command],
         env=clean(environment or {}),
@@ -174,7 +174,7 @@ def inside(host: Host, *command: str, seconds: float = 60, environment: dict[str
 
 
 def start_s3(host: Host) -> dict[str, str]:
-    """SeaweedFS on the host, with one bucket ``digan``; returns the variables that lead to it."""
+    """Start SeaweedFS on the host, with one bucket ``digan``; returns the environment variables of its clients."""
     config = {
         "identities": [
             {
@@ -222,7 +222,7 @@ def start_s3(host: Host) -> dict[str, str]:
 
 
 def start_mlflow(host: Host) -> str:
-    """An MLflow server on the host; returns its address."""
+    """Start an MLflow server on the host; returns its address."""
     host.start(
         *(str(BIN / "mlflow"), "server", "--workers", "1", "--host", host.address, "--port", "5000"),
         *(

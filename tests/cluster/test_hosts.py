@@ -1,4 +1,4 @@
-"""Two hosts train one run without a shared disk; one of them dies, or its cable is pulled; the run ends all the same."""
+"""Two hosts train one run without a shared disk; one of them dies or loses its network, and the run completes on the other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLIPS, INTERVAL, LOSS_AT = 1000, 80, 320
 
 @dataclass
 class Site:
-    """Two hosts; the first has the head, S3, MLflow and the project's folder, which the second cannot see."""
+    """Two hosts; the first runs the head, S3 and MLflow and holds the project's folder, which the second cannot see."""
 
     one: Host
     two: Host
@@ -86,7 +86,7 @@ def ended(poll: Callable[[], int | None], seconds: float) -> int:
 
 
 def assert_whole(site: Site, log: str) -> None:
-    """A generator, a log and an MLflow run with every point once, in order, to the end."""
+    """Assert a generator, and a log and an MLflow run that hold every point once, in order, to the end."""
     output = site.project / "outputs/train"
     load_generator(output / "generator")
     assert list(origin.read_origin(output).training.items())  # type: ignore[union-attr]
@@ -105,7 +105,7 @@ def assert_whole(site: Site, log: str) -> None:
 
 
 @pytest.mark.parametrize("loss", ["killed", "cut off"])
-def test_a_host_is_lost_and_the_run_ends(site: Site, loss: str) -> None:
+def test_run_completes_after_the_loss_of_a_host(site: Site, loss: str) -> None:
     run = loss.replace(" ", "-")
     output = site.project / "outputs/train"
     poll = site.launch(run, f"{run}.log")
@@ -126,7 +126,7 @@ def test_a_host_is_lost_and_the_run_ends(site: Site, loss: str) -> None:
 
 
 def submit(site: Site, checkout: Path, variables: dict[str, str]) -> tuple[int, str]:
-    """`ray job submit` of a checkout, as docs/cluster.md says it; exit code and what it printed."""
+    """`ray job submit` of a checkout, as in docs/cluster.md; returns its exit code and what it printed."""
     runtime = json.dumps({"env_vars": variables})
     command = [str(BIN / "ray"), "job", "submit", "--address", f"http://{site.one.address}:8265", "--working-dir", "."]
     command += ["--runtime-env-json", runtime, "--", "python", "-m", "pipelines.train"]
@@ -135,8 +135,8 @@ def submit(site: Site, checkout: Path, variables: dict[str, str]) -> tuple[int, 
     return process.returncode, text
 
 
-def test_a_job_brings_its_code_and_nothing_else_and_its_exit_code_tells(site: Site) -> None:
-    """After the runs above their shards lie on S3; the job's folder has neither shards nor outputs."""
+def test_job_brings_its_code_only_and_its_exit_code_shows_success(site: Site) -> None:
+    """The shards are on S3; the job's folder has neither shards nor outputs."""
     checkout = site.one.folder / "checkout"
     for name in ("digan", "pipelines"):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -150,16 +150,16 @@ def test_a_job_brings_its_code_and_nothing_else_and_its_exit_code_tells(site: Si
     values["cluster"].update(min_workers=1, storage="s3://digan/job")
     with (checkout / "params.yaml").open("w") as file:
         YAML().dump(values, file)
+    publish = "from pipelines.services import mirror\nimport sys\nmirror.publish_shards(*sys.argv[1:], print)"
+    shards = str(site.project / "outputs/shards")
+    environment = site.variables | {"PYTHONPATH": str(ROOT)}
+    inside(site.one, sys.executable, "-c", publish, shards, "s3://digan/job", environment=environment)
     code, text = submit(site, checkout, site.variables)
     print(text)
     assert code != 0 and "SQLite in a job's own folder goes with the job" in text
     values["tracking"].update(uri="")
     with (checkout / "params.yaml").open("w") as file:
         YAML().dump(values, file)
-    publish = "from pipelines.services import mirror\nimport sys\nmirror.publish_shards(*sys.argv[1:], print)"
-    shards = str(site.project / "outputs/shards")
-    environment = site.variables | {"PYTHONPATH": str(ROOT)}
-    inside(site.one, sys.executable, "-c", publish, shards, "s3://digan/job", environment=environment)
     code, text = submit(site, checkout, site.variables)
     print(text)
     assert code == 0 and "160 clips in" in text and "succeeded" in text

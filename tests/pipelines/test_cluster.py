@@ -1,4 +1,4 @@
-"""The Ray section of params.yaml, and what starting a private cluster leaves behind (nothing)."""
+"""The section `cluster` of params.yaml, and the connection to Ray, which leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ CONFIG = ClusterConfig(
         ("address", "no address"),
     ],
 )
-def test_an_impossible_value_is_named(key: str, value: object) -> None:
+def test_invalid_value_is_refused_by_its_key(key: str, value: object) -> None:
     with pytest.raises(UserError, match=f"^cluster.{key}={value}: "):
         replace(CONFIG, **{key: value})
 
 
 @pytest.mark.parametrize("address", ["", "auto", "127.0.0.1:6379", "ray://head.example:10001"])
-def test_addresses_of_clusters_pass(address: str) -> None:
+def test_valid_addresses_are_accepted(address: str) -> None:
     assert replace(CONFIG, address=address).address == address
 
 
-def test_resources_name_gpus_only_where_there_are_some() -> None:
+def test_resources_contain_gpus_only_if_asked_for() -> None:
     assert CONFIG.resources_per_worker == {"CPU": 1.0}
     with_gpu = replace(CONFIG, gpus_per_worker=1)
     assert with_gpu.resources_per_worker == {"CPU": 1.0, "GPU": 1.0}
     assert (CONFIG.backend, with_gpu.backend) == ("gloo", "nccl")
 
 
-def test_a_cpu_worker_starts_with_one_heap_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_worker_has_one_heap_unless_the_user_sets_another_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
     assert CONFIG.worker_environment == {"MALLOC_ARENA_MAX": "1"}
     assert replace(CONFIG, gpus_per_worker=1).worker_environment == {}
@@ -61,14 +61,14 @@ def test_a_cpu_worker_starts_with_one_heap_unless_the_user_says_otherwise(monkey
     assert CONFIG.worker_environment == {"MALLOC_ARENA_MAX": "4"}
 
 
-def test_what_can_never_be_placed_is_refused_with_a_number_that_fits() -> None:
+def test_request_beyond_the_cluster_is_refused_with_a_number_that_fits() -> None:
     with pytest.raises(
         UserError, match=r"^cluster.workers=4: .* needs 4 GPUs, and the cluster has 2; try cluster.workers=2$"
     ):
         cluster._check_capacity(replace(CONFIG, workers=4, gpus_per_worker=1), {"CPU": 64, "GPU": 2}, "the cluster")
 
 
-def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
+def test_address_without_a_listener_is_refused_at_once() -> None:
     with (
         pytest.raises(UserError, match=r"^cluster.address=127.0.0.1:1: no Ray cluster answers there"),
         cluster.connect(replace(CONFIG, address="127.0.0.1:1")),
@@ -76,7 +76,7 @@ def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
         pass
 
 
-def test_a_private_cluster_asks_no_other_clusters_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_private_cluster_asks_no_other_clusters_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even one that the user has named: it would not know a training's driver, which Ray Train would take for dead."""
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://elsewhere:8265")
     with cluster._environment({}, cluster.PRIVATE_ENVIRONMENT):
@@ -84,7 +84,7 @@ def test_a_private_cluster_asks_no_other_clusters_dashboard(monkeypatch: pytest.
     assert os.environ["RAY_API_SERVER_ADDRESS"] == "http://elsewhere:8265"
 
 
-def test_the_environment_is_as_before_and_the_users_values_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_is_restored_and_keeps_the_users_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "7")
     monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
@@ -96,7 +96,7 @@ def test_the_environment_is_as_before_and_the_users_values_stay(monkeypatch: pyt
     assert dict(os.environ) == before
 
 
-def test_a_scratch_folder_goes_and_takes_those_of_killed_drivers_along(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scratch_folder_is_removed_with_those_of_killed_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     old = Path("/tmp") / f"{cluster.SOCKET_FOLDER}{dead.pid}-test"
@@ -108,13 +108,13 @@ def test_a_scratch_folder_goes_and_takes_those_of_killed_drivers_along(monkeypat
     assert not mine.exists()
 
 
-def test_the_config_is_there_without_ray() -> None:
+def test_config_is_importable_without_ray_and_torch() -> None:
     code = "import sys, pipelines.services.cluster; sys.exit(bool({'ray', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_sigterm_stays_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray sets a handler of its own while it starts, which would end a preempted training without a word."""
+def test_sigterm_handler_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray sets its own handler while it starts, which would end a preempted training without a message."""
 
     def own(signum: int, frame: object) -> None: ...
 

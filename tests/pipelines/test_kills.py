@@ -1,4 +1,4 @@
-"""Many kills at random moments in one run: workers, driver and raylet in turn; it ends, bit-equal, and no checkpoint is lost."""
+"""Many kills at random moments of one run, of workers, driver and raylet in turn: equal weights, and no checkpoint is lost."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def find(driver: subprocess.Popen[bytes], victim: str, luck: random.Random) -> p
 
 
 def is_agent(process: psutil.Process) -> bool:
-    """Ray's agents outlive their raylet for a while and touch nothing of ours; a process that has gone is none."""
+    """Whether this is one of Ray's agents, which outlive their raylet for a while and do not touch the run; False for an ended process."""
     try:
         return process.name().endswith("Agent")
     except psutil.NoSuchProcess:
@@ -52,8 +52,8 @@ def is_agent(process: psutil.Process) -> bool:
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_cost_no_bit(tmp_path: Path) -> None:
-    clips = 450 * max(KILLS, 4)  # long enough not to end before the last kill
+def test_weights_are_equal_after_kills_at_random_moments(tmp_path: Path) -> None:
+    clips = 450 * max(KILLS, 4)  # too long to complete before the last kill
     params = write_params(tmp_path, clips=clips, checkpoint_interval=40, sample_interval=clips, snapshot_interval=clips)
     text = (tmp_path / "params.yaml").read_text().replace("max_failures: 3", "max_failures: 100")
     (tmp_path / "params.yaml").write_text(text)

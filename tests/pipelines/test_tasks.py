@@ -1,4 +1,4 @@
-"""Tasks on Ray and without: every result once, errors as they were."""
+"""Tasks on Ray and in threads: every result once, errors unchanged."""
 
 from __future__ import annotations
 

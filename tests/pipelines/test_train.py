@@ -1,4 +1,4 @@
-"""The stage `train`: two workers from end to end, lost workers and drivers, when a run goes on or starts over."""
+"""The stage `train`: two workers from end to end, lost workers and drivers, refused inputs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.pipelines.small_run import (
 
 
 @dataclass(frozen=True)
-class Place:
+class Project:
     folder: Path
     params: Params
 
@@ -50,35 +50,35 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Shards and params.yaml."""
     folder = tmp_path_factory.mktemp("line")
-    place = Place(folder, write_params(folder))
-    write_shards(place.shards)
-    return place
+    project = Project(folder, write_params(folder))
+    write_shards(project.shards)
+    return project
 
 
 @pytest.fixture(scope="module")
-def ray_here(place: Place) -> Iterator[None]:
+def ray_here(project: Project) -> Iterator[None]:
     """One private cluster for all tests that train in this process."""
-    with connect(place.params.cluster):
+    with connect(project.params.cluster):
         yield
 
 
 @pytest.fixture(scope="module")
-def unbroken(place: Place, ray_here: None) -> Path:
-    """The output of a run that nothing has disturbed."""
-    train.train(place.params, shards=place.shards, output=place.unbroken)
-    return place.unbroken
+def unbroken(project: Project, ray_here: None) -> Path:
+    """The output of an undisturbed run."""
+    train.train(project.params, shards=project.shards, output=project.unbroken)
+    return project.unbroken
 
 
 def relatives(driver: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The processes of its cluster; Ray's two agents, which do nothing, stay for a minute after a kill -9."""
+    """The processes of its cluster, without Ray's agents, which may outlive it for a minute after a kill -9."""
     return [p for p in psutil.Process(driver.pid).children(recursive=True) if not p.name().endswith("Agent")]
 
 
 def training(driver: subprocess.Popen[str], *, seconds: float = 90) -> list[psutil.Process]:
-    """The same, once a worker is there: what an earlier driver's workers still wrote after its death says nothing of this one."""
+    """The same, once this driver has a worker of its own; files may still come from a killed driver's workers."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = relatives(driver)
@@ -110,7 +110,7 @@ def checkpoint_beyond(output: Path, clips: int, *, seconds: float = 90) -> None:
 
 
 def test_two_workers_from_shards_to_a_generator(
-    place: Place, unbroken: Path, capsys: pytest.CaptureFixture[str]
+    project: Project, unbroken: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     index = json.loads((unbroken / "index.json").read_text())
     assert index["clips_seen"] == CLIPS and index["seconds"] > 0
@@ -132,18 +132,20 @@ def test_two_workers_from_shards_to_a_generator(
     assert [p.name for p in sorted((unbroken / "snapshots").iterdir())][-1] == f"{CLIPS:010d}"
     assert origin.weights_digest(unbroken / "snapshots" / f"{CLIPS:010d}") == index["weights_digest"]
     assert sorted(p.name for p in (unbroken / "samples").iterdir()) == ["00000000.png", "00000120.png", "00000240.png"]
-    steps = points(place.folder, index["run_id"], "loss/generator")
+    steps = points(project.folder, index["run_id"], "loss/generator")
     assert steps == sorted(set(steps)) and steps[-1] == CLIPS
-    assert status(place.folder, index["run_id"]) == "FINISHED"
+    assert status(project.folder, index["run_id"]) == "FINISHED"
 
     before = (unbroken / "index.json").stat().st_mtime_ns
-    train.train(place.params, shards=place.shards, output=unbroken)
+    train.train(project.params, shards=project.shards, output=unbroken)
     assert (unbroken / "index.json").stat().st_mtime_ns == before
     assert "nothing to do" in capsys.readouterr().out
 
 
-def test_a_killed_worker_costs_no_bit(place: Place, unbroken: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output = place.folder / "worker_killed"
+def test_weights_are_equal_after_a_killed_worker(
+    project: Project, unbroken: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = project.folder / "worker_killed"
 
     def kill() -> None:
         checkpoint_beyond(output, 80)
@@ -152,7 +154,7 @@ def test_a_killed_worker_costs_no_bit(place: Place, unbroken: Path, capsys: pyte
 
     killer = threading.Thread(target=kill)
     killer.start()
-    train.train(place.params, shards=place.shards, output=output)
+    train.train(project.params, shards=project.shards, output=output)
     killer.join()
     assert "restart 1 of at most 3" in capsys.readouterr().out
     assert_same_weights(output, unbroken)
@@ -161,12 +163,12 @@ def test_a_killed_worker_costs_no_bit(place: Place, unbroken: Path, capsys: pyte
 
 
 @pytest.mark.slow
-def test_a_killed_driver_and_an_interrupted_one_cost_no_bit(place: Place, unbroken: Path) -> None:
-    output = place.folder / "outputs/train"
+def test_weights_are_equal_after_killed_and_interrupted_drivers(project: Project, unbroken: Path) -> None:
+    output = project.folder / "outputs/train"
     command = [sys.executable, "-m", "pipelines.train"]
 
     def launch() -> subprocess.Popen[str]:
-        return subprocess.Popen(command, cwd=place.folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        return subprocess.Popen(command, cwd=project.folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
     first = launch()
     checkpoint_beyond(output, 80)
@@ -185,18 +187,18 @@ def test_a_killed_driver_and_an_interrupted_one_cost_no_bit(place: Place, unbrok
         assert "to resume" in told
         assert psutil.wait_procs(family, timeout=20)[1] == []
         run_id = json.loads((output / "run.json").read_text())["run_id"]
-        assert status(place.folder, run_id) == "KILLED"
+        assert status(project.folder, run_id) == "KILLED"
 
-    third = subprocess.run(command, cwd=place.folder, capture_output=True, text=True, timeout=120, check=False)
+    third = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, timeout=120, check=False)
     assert third.returncode == 0, third.stderr
     assert_same_weights(output, unbroken)
     assert json.loads((output / "index.json").read_text())["run_id"] == run_id
-    assert status(place.folder, run_id) == "FINISHED"
-    steps = points(place.folder, run_id, "loss/generator")
+    assert status(project.folder, run_id) == "FINISHED"
+    steps = points(project.folder, run_id, "loss/generator")
     assert steps == sorted(set(steps)) and steps[-1] == CLIPS
 
 
-def test_a_second_training_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+def test_second_training_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     with (
         origin.sole_writer(tmp_path / "train"),
         pytest.raises(UserError, match=f"process {os.getpid()} is training there"),
@@ -205,13 +207,13 @@ def test_a_second_training_in_the_same_folder_is_refused(tmp_path: Path) -> None
         pass
 
 
-def test_without_shards_there_is_one_line_and_nothing_written(place: Place, tmp_path: Path) -> None:
+def test_missing_shards_are_reported_and_nothing_is_written(project: Project, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ingest"):
-        train.train(place.params, shards=tmp_path / "shards", output=tmp_path / "train")
+        train.train(project.params, shards=tmp_path / "shards", output=tmp_path / "train")
     assert not (tmp_path / "train").exists()
 
 
-def test_shards_of_another_size_are_refused(place: Place, tmp_path: Path) -> None:
-    params = replace(place.params, clips=replace(place.params.clips, resolution=64))
+def test_shards_of_another_size_are_refused(project: Project, tmp_path: Path) -> None:
+    params = replace(project.params, clips=replace(project.params.clips, resolution=64))
     with pytest.raises(UserError, match=r"32 pixels .* asks for 64"):
-        train.train(params, shards=place.shards, output=tmp_path / "train")
+        train.train(params, shards=project.shards, output=tmp_path / "train")
