@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 
 from digan.errors import UserError
@@ -17,6 +18,7 @@ from pipelines.media.plan import with_tag
 from pipelines.sources import SourceConfig, open_source
 
 OUT = Path("outputs/listing.json")
+logger = logging.getLogger(__name__)
 
 
 def describe(source: SourceConfig) -> str:
@@ -43,14 +45,12 @@ def main() -> None:
     except UserError as error:
         if not OUT.is_file():
             raise
-        print(f"listing: {error}; what was listed before is taken as unchanged", flush=True)
+        logger.warning("%s; the earlier listing is taken as unchanged", error)
         return
     storage.write_bytes(OUT, text.encode())
     found = json.loads(text)
-    print(
-        f"listing: {source.name}"
-        + (f", {found['videos']} videos, {found['bytes'] / 1e6:.1f} MB" if "videos" in found else "")
-    )
+    size = f", {found['videos']} videos, {found['bytes'] / 1e6:.1f} MB" if "videos" in found else ""
+    print(f"listing: {source.name}{size}", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 from pipelines.evaluation.gallery import Shown
 from pipelines.evaluation.result import EvaluationResult
 from pipelines.report import plots
-from pipelines.report.page import Paragraph, Plot, Section, Table, Video, flat_rows, page
+from pipelines.report.page import Figure, Paragraph, Section, Table, data_address, flat_rows, page
 
 DIGESTS = ("data_digest", "detector_digest", "weights_sha256", "weights_digest")
 TRAINING_PLOTS = (  # title, prefix of the metrics, caption
@@ -20,10 +20,17 @@ TRAINING_PLOTS = (  # title, prefix of the metrics, caption
 )
 
 
-def videos(shown: Mapping[str, Sequence[Shown]], folder: Path) -> dict[str, list[Video]]:
+def videos(shown: Mapping[str, Sequence[Shown]], folder: Path) -> dict[str, list[Figure]]:
     """The gallery's videos in ``folder`` by group."""
     return {
-        group: [Video(title=one.title, caption=one.caption, mp4=(folder / one.file).read_bytes()) for one in items]
+        group: [
+            Figure(
+                title=one.title,
+                caption=one.caption,
+                video=data_address("video/mp4", (folder / one.file).read_bytes()),
+            )
+            for one in items
+        ]
         for group, items in shown.items()
     }
 
@@ -31,7 +38,7 @@ def videos(shown: Mapping[str, Sequence[Shown]], folder: Path) -> dict[str, list
 def write_page(
     result: EvaluationResult,
     curve: Sequence[Mapping[str, float]],
-    groups: Mapping[str, Sequence[Video]],
+    groups: Mapping[str, Sequence[Figure]],
     *,
     copying: str,
     notes: Sequence[str],
@@ -71,8 +78,8 @@ def _lead(result: EvaluationResult) -> list[Paragraph]:
     return [*lead, Paragraph(style="note", text=result.stand_in_note)] if result.stand_in_note else lead
 
 
-def _snapshots(result: EvaluationResult, curve: Sequence[Mapping[str, float]]) -> Plot:
-    return Plot(
+def _snapshots(result: EvaluationResult, curve: Sequence[Mapping[str, float]]) -> Figure:
+    return Figure(
         title="Quick measure of each snapshot",
         caption=f"{result.curve_videos} videos each, one draw; bootstrap interval.",
         svg=plots.lines_svg(
@@ -85,7 +92,7 @@ def _snapshots(result: EvaluationResult, curve: Sequence[Mapping[str, float]]) -
     )
 
 
-def _training(path: Path) -> list[Plot]:
+def _training(path: Path) -> list[Figure]:
     """Plots of the training's table of metrics; none where it left no table."""
     if not path.is_file():
         return []
@@ -96,5 +103,5 @@ def _training(path: Path) -> list[Plot]:
         names = sorted({name for row in points for name in row if name.startswith(prefix)})
         lines = {name: [(row["clips_seen"], row[name]) for row in points if name in row] for name in names}
         if lines:
-            found.append(Plot(title=title, caption=caption, svg=plots.lines_svg(lines, y=title.lower())))
+            found.append(Figure(title=title, caption=caption, svg=plots.lines_svg(lines, y=title.lower())))
     return found

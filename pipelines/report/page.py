@@ -22,26 +22,13 @@ class Paragraph:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Video:
-    """An mp4 that plays by itself, in a loop and without sound."""
+class Figure:
+    """A plot, as an SVG element by matplotlib, which is not escaped, or an mp4 that plays in a loop, as a data address."""
 
-    title: str
-    caption: str
-    mp4: bytes
-
-    @property
-    def address(self) -> str:
-        """The file as a data address."""
-        return data_address("video/mp4", self.mp4)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plot:
-    """An SVG element as matplotlib writes it; the page does not escape it."""
-
-    title: str
-    caption: str
-    svg: str
+    title: str = ""
+    caption: str = ""
+    svg: str = ""
+    video: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +82,7 @@ class Section:
     tables: Sequence[Table] = ()
     pictures: Sequence[Pictures] = ()
     bars: Sequence[Bars] = ()
-    figures: Sequence[Video | Plot] = ()
+    figures: Sequence[Figure] = ()
 
 
 def page(title: str, lead: Sequence[Paragraph], sections: Sequence[Section], *, marks_trials: bool = False) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from digan.atomic import write_text
 from pipelines.report import page as pages
-from pipelines.report.page import Paragraph, Plot, Section, Table, TrialRow
+from pipelines.report.page import Figure, Paragraph, Section, Table, TrialRow
 from pipelines.report.text_format import duration, grouped
 from pipelines.sweeps import charts
 from pipelines.sweeps.outcome import Importance, importances
@@ -63,7 +63,7 @@ def write(
 def _plot(title: str, text: str, svg: str) -> Section:
     if not svg:
         return Section(title=title, paragraphs=["Too little has been measured yet."])
-    return Section(title=title, paragraphs=[text], figures=[Plot(title="", caption="", svg=svg)])
+    return Section(title=title, paragraphs=[text], figures=[Figure(svg=svg)])
 
 
 def _table(trials: Sequence[Trial], parameters: Sequence[Parameter], metric: str, best: Trial | None) -> Table:

@@ -32,7 +32,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_page_fetches_nothing(page: str) -> None:
     assert all(address.startswith("data:image/webp;base64,") for address in re.findall(r'src="([^"]*)"', page))
-    assert "http" not in page and "<script" not in page and "<link" not in page
+    assert "://" not in page and "<script" not in page and "<link" not in page
 
 
 def test_clips_of_every_class_from_different_videos(page: str) -> None:

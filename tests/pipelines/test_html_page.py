@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.report.page import Bars, Paragraph, Pictures, Section, Table, Video, page
+from pipelines.report.page import Bars, Figure, Paragraph, Pictures, Section, Table, page
 from pipelines.report.plots import lines_svg, log_ticks
 from pipelines.sweeps import page as sweep_page
 from pipelines.sweeps.records import FAILED, FINISHED, open_records
@@ -40,11 +40,11 @@ def test_values_of_a_page_are_escaped() -> None:
             tables=[Table(title=EVIL, head=[EVIL], rows=[[EVIL]], more=EVIL), Table(rows=[[EVIL, EVIL]])],
             pictures=[Pictures(title=EVIL, addresses=[EVIL])],
             bars=[Bars(title=EVIL, counts={EVIL: 1}, more=EVIL)],
-            figures=[Video(title=EVIL, caption=EVIL, mp4=b"")],
+            figures=[Figure(title=EVIL, caption=EVIL, video=EVIL)],
         )
     ]
     text = page(EVIL, [Paragraph(text=EVIL, big=EVIL)], sections)
-    assert "<script" not in text and text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 19
+    assert "<script" not in text and text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 20
     assert lines_svg({EVIL: [(1, 2), (2, 3)]}, y=EVIL).count("&lt;script&gt;") == 2
 
 

@@ -61,7 +61,7 @@ def test_the_toy_is_not_made_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_without_the_videos_an_earlier_listing_stays(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
@@ -79,4 +79,4 @@ def test_without_the_videos_an_earlier_listing_stays(
     folder.rename(tmp_path / "away")
     listing.main()
     assert listing.OUT.read_bytes() == before
-    assert "no such folder" in capsys.readouterr().out
+    assert "no such folder" in caplog.text
