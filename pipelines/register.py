@@ -41,19 +41,16 @@ def read_json(path: Path, stage: str) -> Any:
         raise UserError(f"{path}, line {error.lineno}: is not JSON ({error.msg}); run `dvc repro -f {stage}`") from None
 
 
-def read_figure(path: Path) -> Figure:
-    """Return the figure that decides, from the metrics file of the stage `evaluate`."""
-    return _read_evaluation(path).figure(PROTOCOL, place=str(path), remedy=REMEDY)
-
-
-def _read_evaluation(path: Path) -> EvaluationResult:
-    return EvaluationResult.from_json(read_json(path, "evaluate"), place=str(path), remedy=REMEDY)
+def read_evaluation(path: Path) -> tuple[EvaluationResult, Figure]:
+    """Return the result in the metrics file of the stage `evaluate`, and the value in it that decides."""
+    evaluation = EvaluationResult.from_json(read_json(path, "evaluate"), place=str(path), remedy=REMEDY)
+    return evaluation, evaluation.figure(PROTOCOL, place=str(path), remedy=REMEDY)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read params.yaml and the figures, register the generator, write and print the result."""
     config = params.load()
-    figure, evaluation = read_figure(METRICS), _read_evaluation(METRICS)
+    evaluation, figure = read_evaluation(METRICS)
     try:
         digest = weights_digest(GENERATOR)
     except FileNotFoundError as error:

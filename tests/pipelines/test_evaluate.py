@@ -111,7 +111,7 @@ def test_from_real_clips_to_figures(workplace: SimpleNamespace, capsys: pytest.C
         np.testing.assert_allclose(found["floor"], distance(features(reals), features(floor)), rtol=1e-5)
         np.testing.assert_allclose(found["ratio_to_untrained"], found["mean"] / found["untrained"])
     assert content["frechet_means"]["untrained"] != content["frechet_means"]["mean"]
-    assert register.read_figure(Path("metrics/evaluation.json")).metric == "frechet_means"
+    assert register.read_evaluation(Path("metrics/evaluation.json"))[1].metric == "frechet_means"
 
     output = capsys.readouterr().out
     assert f"frechet_means: {content['frechet_means']['mean']:.4g} +- " in output
