@@ -131,9 +131,7 @@ class Population(RecordedScheduler, PopulationBasedTraining):
         ``config`` is the better trial's, so the reporting trial's number is put back.
         """
         for p in self.driver.parameters:
-            if not p.finite:
-                value = min(max(config[p.name], p.low), p.high)
-                config[p.name] = int(value) if p.kind in ("randint", "lograndint") else float(f"{value:.4g}")
+            config[p.name] = p.limited(config[p.name])
         config[NUMBER] = self.reporting
         return config
 

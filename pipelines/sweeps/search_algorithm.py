@@ -84,7 +84,7 @@ def _tpe(seed: int, parameters: list[Parameter], number: int, known: list[Trial]
             )
         )
     asked = study.ask(distributions)
-    return {p.name: _plain(p, asked.params[p.name]) for p in parameters}
+    return {p.name: p.limited(asked.params[p.name]) for p in parameters}
 
 
 def _distribution(parameter: Parameter) -> Any:
@@ -96,9 +96,3 @@ def _distribution(parameter: Parameter) -> Any:
         return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.logarithmic)
     step = parameter.step or None
     return FloatDistribution(parameter.low, parameter.high, log=parameter.logarithmic, step=step)
-
-
-def _plain(parameter: Parameter, value: Any) -> Value:
-    if isinstance(value, float) and not parameter.finite:
-        return float(f"{value:.4g}")
-    return value

@@ -74,18 +74,22 @@ class Parameter:
             return tune.quniform(self.low, self.high, self.step)
         return getattr(tune, self.kind)(self.low, self.high)
 
+    def limited(self, value: Any) -> Value:
+        """``value`` within the range, as a whole number or with four digits; a listed value as it is."""
+        if self.finite:
+            return value
+        value = min(max(value, self.low), self.high)
+        return int(value) if self.kind in WHOLE else float(f"{value:.4g}")
+
     def draw(self, rng: np.random.Generator) -> Value:
         """One value."""
         if self.finite:
             return self.values[int(rng.integers(len(self.values)))]
         if self.kind == "randint":
             return int(rng.integers(int(self.low), int(self.high) + 1))
-        if self.kind == "lograndint":
-            drawn = math.exp(rng.uniform(math.log(self.low), math.log(self.high + 1)))
-            return int(min(drawn, self.high))
-        if self.kind == "loguniform":
-            drawn = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
-            return float(f"{min(max(drawn, self.low), self.high):.4g}")
+        if self.logarithmic:
+            above = self.high + 1 if self.kind == "lograndint" else self.high
+            return self.limited(math.exp(rng.uniform(math.log(self.low), math.log(above))))
         drawn = float(rng.uniform(self.low, self.high))
         if self.kind == "quniform":
             drawn = self.low + round((drawn - self.low) / self.step) * self.step
