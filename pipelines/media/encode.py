@@ -1,4 +1,4 @@
-"""One raw video to the encoded pictures of its segments: what runs in an isolated process."""
+"""One raw video -> the encoded pictures of its segments; runs in an isolated process."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipelines.media import frames, pictures, video
 
 Kind = Literal["video", "frames", "strip"]  # a file | a folder of pictures | one picture with all frames in a row
 FUNCTION = "pipelines.media.encode:encode_video"
-SAMPLED = 8  # every so-manieth stored frame goes into the statistics
+SAMPLED = 8  # every SAMPLED-th stored frame enters the statistics
 
 
 @dataclass(frozen=True, kw_only=True)
 class Levels:
-    """Sums over sampled frames, exact and so the same in any order: how many values each channel has, their sum, their
-    squares' sum.
+    """Sums over sampled frames: values per channel, their sum and their sum of squares. Integers, so the order of the
+    frames does not matter.
     """
 
     values: int = 0
@@ -28,7 +28,7 @@ class Levels:
     squares: tuple[int, int, int] = (0, 0, 0)
 
     def with_frame(self, frame_hwc: np.ndarray) -> Levels:
-        """These and one more frame, uint8 [H, W, 3]."""
+        """The sums with one more frame, uint8 [H, W, 3]."""
         counts = np.array(Image.fromarray(frame_hwc).histogram()).reshape(3, 256)
         levels = np.arange(256)
         sums, squares = (counts @ levels).tolist(), (counts @ levels**2).tolist()
@@ -42,7 +42,7 @@ class Levels:
         )
 
     def described(self) -> dict[str, list[float]]:
-        """Mean and standard deviation of the channels red, green, blue in levels of 0 to 255."""
+        """Mean and standard deviation of red, green and blue, from 0 to 255."""
         if not self.values:
             return {}
         means = [total / self.values for total in self.sums]
@@ -52,7 +52,7 @@ class Levels:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeJob:
-    """What an isolated process is asked to do."""
+    """A video for ``encode_video``."""
 
     path: Path
     clips: ClipsConfig
@@ -60,12 +60,12 @@ class EncodeJob:
     jpeg_quality: int
     kind: Kind = "video"
     cut: Cut = "every"
-    seconds: float = 60.0  # that it may take
+    seconds: float = 60.0  # time limit
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedSegment:
-    """The pictures of a segment and the numbers these frames have in the video."""
+    """The encoded frames of a segment and their numbers in the video."""
 
     pictures: tuple[bytes, ...]
     numbers: tuple[int, ...]
@@ -73,10 +73,9 @@ class EncodedSegment:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedVideo:
-    """What came of a job: the segments, or in ``refused`` why there are none; ``note`` says why PyAV had to step in.
+    """The segments of a video, or in ``refused`` the reason why there are none.
 
-    ``fps`` is the rate of the frames that were taken. ``size`` is the video's width and height, ``levels`` what every
-    ``SAMPLED``-th stored frame is like.
+    ``note`` says why PyAV decoded it, ``fps`` is the rate of the frames that were taken, ``size`` is width and height.
     """
 
     segments: tuple[EncodedSegment, ...]
@@ -92,13 +91,14 @@ class EncodedVideo:
 
 
 def refusal(reason: str) -> EncodedVideo:
-    """The outcome of a video that cannot be used."""
+    """The result for a video that cannot be used."""
     return EncodedVideo(segments=(), refused=reason)
 
 
 def encode_video(job: EncodeJob) -> EncodedVideo:
-    """Decode, cut and encode one video. Holds the encoded pictures of the whole video, so that a damaged one leaves
-    nothing behind.
+    """Decode, cut and encode one video.
+
+    Holds the encoded pictures of the whole video, so that a damaged one adds nothing to a shard.
     """
     try:
         decoded = _open(job)
@@ -145,7 +145,7 @@ def _encode(decoded: video.Decoded, job: EncodeJob) -> tuple[tuple[EncodedSegmen
         chosen = video.taken(chosen, numbers)
     levels = Levels()
     found: list[EncodedSegment] = []
-    shared: dict[int, bytes] = {}  # pictures of the segment before, with which this one may share some
+    shared: dict[int, bytes] = {}  # pictures of the previous segment, some of which this one may repeat
     places = iter(range(2**62))
     for segment in segments(chosen, clips, job.cut, numbers=places):
         encoded = []

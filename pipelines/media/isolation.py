@@ -1,7 +1,7 @@
-"""Work that may crash, hang or leak, done in processes of its own: a lost process costs the one item it was at.
+"""Work that may crash, hang or leak, in child processes: a lost process costs only the item it was working on.
 
-A worker is a fresh Python process (``python -m pipelines.media.isolation FD MODULE:FUNCTION``) that takes pickled
-items from a socket, so nothing of the caller (threads, CUDA, ``__main__``) gets into it.
+A worker is a fresh Python process (``python -m pipelines.media.isolation FD MODULE:FUNCTION``) that receives pickled
+items through a socket, so it inherits nothing from the caller (threads, CUDA, ``__main__``).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-RENEW_AFTER = 200  # items a process handles before a new one takes its place
+RENEW_AFTER = 200  # items a process handles before a new one replaces it
 
 
 @dataclass(frozen=True)
 class Lost:
-    """An item whose process died, ran out of time or failed in a way that nobody foresaw."""
+    """The result of an item whose process died, took too long or raised an unexpected error."""
 
     reason: str
 
@@ -34,7 +34,7 @@ class _Worker:
     process: subprocess.Popen[bytes]
     connection: Connection
     done: int = 0
-    item: int = -1  # number of the item it is at, -1: idle
+    item: int = -1  # number of its present item, -1: idle
     deadline: float = field(default=float("inf"))
 
 
@@ -58,10 +58,9 @@ class IsolatedPool:
         self._workers = []
 
     def map(self, items: Sequence[Any], seconds: Callable[[Any], float]) -> Generator[Any, None, None]:
-        """The results in the order of the items, ``Lost`` where there is none; works ahead by a bounded number of
-        items.
+        """Yield the results in the order of the items, ``Lost`` for an item without one.
 
-        ``seconds(item)`` is the time that an item may take.
+        Works ahead by a bounded number of items. ``seconds(item)`` is the time limit of an item.
         """
         results: dict[int, Any] = {}
         upcoming = 0
@@ -75,17 +74,17 @@ class IsolatedPool:
                         worker.deadline = time.monotonic() + seconds(item)
                         self._send(worker, item)
                         upcoming += 1
-                if number in results:  # only now, so that no process waits while the caller works on the result
+                if number in results:  # after sending, so that no process idles while the caller works on the result
                     break
                 self._collect(results)
             yield results.pop(number)
 
     def _send(self, worker: _Worker, item: Any) -> None:
-        with contextlib.suppress(OSError):  # it died while idle: _collect sees that
+        with contextlib.suppress(OSError):  # it died while idle; _collect notices
             worker.connection.send(item)
 
     def _collect(self, results: dict[int, Any]) -> None:
-        """Take what has come in, and give up on what is overdue or dead."""
+        """Receive results, and stop workers that are overdue or dead."""
         busy = [worker for worker in self._workers if worker.item >= 0]
         now = time.monotonic()
         soonest = min(worker.deadline for worker in busy)
@@ -129,7 +128,7 @@ def _stop(worker: _Worker) -> int:
     worker.connection.close()
     if worker.process.poll() is None:
         try:
-            worker.process.wait(timeout=0.2)  # it ends by itself when its connection closes
+            worker.process.wait(timeout=0.2)  # it ends when its connection closes
         except subprocess.TimeoutExpired:
             worker.process.kill()
     return worker.process.wait()

@@ -1,4 +1,4 @@
-"""Video files to frames: decord, checked against the container's own count, and PyAV where decord fails."""
+"""Video files -> frames, by decord, whose count is compared with the container's, or by PyAV where decord fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-CHUNK, CHUNK_BYTES = 32, 2**25  # frames that decord hands over at once, and how large they may be together
+CHUNK, CHUNK_BYTES = 32, 2**25  # frames per call of decord, and their total size at most
 DECORD_WRONG_WIDTHS = frozenset((16, 24, 48, 72))  # 'The size must exactly match': decord 0.6.0 fails on these
 
 
@@ -21,13 +21,13 @@ class Refused(Exception):
 
 
 class DecordFailed(Exception):
-    """decord gave up in the middle of a file: decode it again, by PyAV, from the start."""
+    """decord failed in the middle of a file: decode it again from the start, by PyAV."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """What a file says of its picture stream: frames counted by its packets and by its header (0: says nothing),
-    codec, rate, and when each frame is shown, in seconds (empty: it does not say).
+    """The picture stream of a file: frames counted by packets and by the header (0: unknown), codec, frames a second,
+    and the time of each frame in seconds (empty: unknown).
     """
 
     packets: int
@@ -40,16 +40,14 @@ class Container:
 
     @property
     def steady(self) -> bool:
-        """Whether frames follow each other at one rate: no pause is a half longer than the median one."""
+        """Whether the frame rate is constant: no interval is more than 1.5 times the median."""
         pauses = np.diff(self.times)
         return len(pauses) < 2 or bool(pauses.max() <= 1.5 * np.median(pauses))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """Frames of a video, uint8 [H, W, 3] one by one and upright, and how they are read: ``decoder`` is decord or
-    pyav.
-    """
+    """Frames of a video, uint8 [H, W, 3], upright, one by one; ``decoder`` is decord, pyav or pillow."""
 
     frames: Iterator[np.ndarray]
     container: Container
@@ -58,9 +56,7 @@ class Decoded:
 
 
 def probe(path: Path) -> Container:
-    """Read the headers and count the packets of the first picture stream, decoding nothing; ``Refused`` with the
-    reason.
-    """
+    """Read the headers and count the packets of the first picture stream without decoding; ``Refused`` on failure."""
     import av
 
     if not path.is_file():
@@ -93,7 +89,7 @@ def probe(path: Path) -> Container:
 
 
 def count_frames(address: str) -> int:
-    """How many frames a file says it has; 0 where it cannot be opened."""
+    """The number of frames by the file's packets; 0 where it cannot be opened."""
     try:
         return probe(Path(address)).packets
     except Refused:
@@ -101,11 +97,11 @@ def count_frames(address: str) -> int:
 
 
 def decode(path: Path, *, without_decord: str = "") -> Decoded:
-    """Open a video; frames come as they are asked for, so memory does not grow with its length.
+    """Open a video; frames are decoded lazily, so memory does not grow with its length.
 
-    ``Refused`` is raised here, or while iterating, where neither decoder reads the file or it has fewer frames than
-    it says. decord's own count is compared first, because it loses frames in silence. ``DecordFailed`` may be raised
-    while iterating: then ask again with its text as ``without_decord``, the reason to use PyAV.
+    ``Refused`` is raised here, or while iterating, where neither decoder reads the file or frames are missing. decord's
+    count is compared first, because decord loses frames silently. ``DecordFailed`` may be raised while iterating: then
+    call again with its text as ``without_decord``, the reason to use PyAV.
     """
     container = probe(path)
     if container.packets == 0:
@@ -124,8 +120,9 @@ def decode(path: Path, *, without_decord: str = "") -> Decoded:
 
 
 def at_rate(container: Container, fps: float) -> list[int]:
-    """The numbers of the frames to take so that ``fps`` are shown a second: for each moment the frame that is shown
-    then, so one of a slow stretch may come twice. ``Refused`` where the video has fewer frames a second.
+    """The numbers of the frames to take for ``fps`` frames a second: for each moment the frame shown then.
+
+    A frame of a slow stretch may repeat. ``Refused`` where the video has fewer frames a second.
     """
     count = container.packets
     times = container.times
@@ -142,7 +139,7 @@ def at_rate(container: Container, fps: float) -> list[int]:
 
 
 def taken(frames: Iterator[np.ndarray], numbers: list[int]) -> Iterator[np.ndarray]:
-    """The frames of these numbers, which never fall; a number that comes twice gives its frame twice."""
+    """The frames with these numbers, which must not decrease; a repeated number repeats its frame."""
     place = 0
     for number, frame in enumerate(frames):
         while place < len(numbers) and numbers[place] == number:
@@ -151,7 +148,7 @@ def taken(frames: Iterator[np.ndarray], numbers: list[int]) -> Iterator[np.ndarr
 
 
 def _open_with_decord(path: Path, container: Container) -> tuple[Any, str]:
-    """decord's reader where it opens the file with all its frames, else ``None`` and the reason for PyAV."""
+    """decord's reader if it finds all frames, else ``None`` and the reason to use PyAV."""
     if {container.width, container.height} & DECORD_WRONG_WIDTHS:
         return None, f"decord fails on this width: {container.width}x{container.height}"
     try:
@@ -160,7 +157,7 @@ def _open_with_decord(path: Path, container: Container) -> tuple[Any, str]:
         reader = decord.VideoReader(str(path), num_threads=1)
         if len(reader) != container.packets:
             return None, f"decord finds {len(reader)} of {container.packets} frames"
-    except Exception as error:  # decord raises RuntimeError and DECORDError, which have nothing in common
+    except Exception as error:  # decord raises RuntimeError and DECORDError, which share no other base
         return None, f"decord: {_short(error)}"
     return reader, ""
 
@@ -200,7 +197,7 @@ def _pyav_frames(path: Path, container: Container) -> Iterator[np.ndarray]:
 
 
 def _short(error: Exception) -> str:
-    """The last useful line of an error, without decord's time stamps and source paths."""
+    """The useful line of an error, for people, without decord's time stamps and source paths."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "Stack trace" not in line]
     text = (lines[0] if lines else type(error).__name__).rsplit("] ", 1)[-1]
     return re.sub(r": '[^']*'$|^/\S+:\d+: ", "", text)[:160]

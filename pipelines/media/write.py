@@ -1,5 +1,4 @@
-"""Pictures and videos for people: mp4, gif and png strips, each written whole or not at all, equal input giving equal
-bytes.
+"""Pictures and videos for people: mp4, gif and png. Written atomically; equal input gives equal bytes.
 
 Legend: B videos, T times, H, W pixels. Videos are uint8 torch tensors, channels before rows, RGB.
 """
