@@ -1,7 +1,4 @@
-"""What can be known to fail on other machines is refused before anything starts, with the remedy.
-
-Every machine of the cluster is asked: does it have the driver's code, and does it reach what workers read and write?
-"""
+"""Checks before a training starts: does every machine of the cluster have the driver's code, and reach shards and output?"""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from digan.errors import UserError
 from pipelines.media import storage
 
 REACH_SECONDS = 300
-PASSED_ON = ("AWS_", "DIGAN_CACHE")  # beginnings of variables that workers need as the driver has them
+PASSED_ON = ("AWS_", "DIGAN_CACHE")  # prefixes of the variables that workers get from the driver
 
 
 def check_driver(uri: str, home: str, folder: Path, job_folder: Path | None) -> None:
@@ -32,7 +29,7 @@ def check_driver(uri: str, home: str, folder: Path, job_folder: Path | None) -> 
 
 
 def check_nodes(shards: str, output: str, code: str) -> None:
-    """Ask every machine with CPUs; ``UserError`` names the first that cannot take part. One machine alone is not asked."""
+    """Check every other machine with CPUs; ``UserError`` names the first one that cannot take part."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -67,12 +64,12 @@ def check_nodes(shards: str, output: str, code: str) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The driver's variables that lead workers to S3."""
+    """The driver's environment variables that workers need for S3."""
     return {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
 
 
 def _probe(shards: str, mark: str, word: str, code: str, variables: dict[str, str]) -> str:
-    """On another machine: what keeps it from taking part, empty if nothing does."""
+    """Run on another machine: what keeps it from taking part, empty if nothing does."""
     from pipelines.media.shard_index import INDEX
     from pipelines.services import origin
 

@@ -1,4 +1,4 @@
-"""What a worker and its machine use: figures under the names that MLflow's page "System metrics" shows."""
+"""System metrics of a worker and its machine, under the names that MLflow's page "System metrics" shows."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 
 
 class Usage:
-    """Of this process and this machine; shares are over the time since the last call."""
+    """Metrics of this process and this machine; percentages are averages since the last call."""
 
     def __init__(self) -> None:
         import psutil
 
         self._process = psutil.Process(os.getpid())
-        psutil.cpu_percent(interval=None)  # the first call begins the measurement
+        psutil.cpu_percent(interval=None)  # the first call starts the measurement
 
     def now(self) -> dict[str, float]:
         """``memory_gb`` of this worker, ``device_memory_gb`` at its peak on a GPU, and ``system/...`` of the machine."""
