@@ -80,7 +80,7 @@ def own_way(detector: Detector, videos: torch.Tensor, batch: int) -> float:
     def works(spans: list[Span]) -> Iterator[Work]:
         for number, start, count in spans:
             part = videos[start : start + count]
-            yield Work(number=number, videos=count, make=RealChunk(videos=part, names=(), batch_size=batch))
+            yield Work(number=number, make=RealChunk(videos=part, names=(), batch_size=batch))
 
     detector.features(videos[:batch])
     with tempfile.TemporaryDirectory() as folder:
@@ -130,7 +130,7 @@ def passes() -> None:
     def reals(spans: list[Span]) -> Iterator[Work]:
         for number, start, count in spans:
             part = videos[start : start + count]
-            yield Work(number=number, videos=count, make=RealChunk(videos=part, names=(), batch_size=16))
+            yield Work(number=number, make=RealChunk(videos=part, names=(), batch_size=16))
 
     print("| evaluation of 64 clips a draw, ten draws | real clips embedded | generated clips embedded |")
     print("| --- | --- | --- |")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.detectors import Detector
 from pipelines.media import storage
 
 CHUNK = 64  # clips
@@ -35,6 +36,20 @@ class Chunk:
         """Those of the first clips alone."""
         rows = len(self.features) // self.videos * videos
         return Chunk(features=self.features[:rows], names=self.names[:videos], videos=videos)
+
+
+def join(chunks: Sequence[Chunk]) -> Chunk:
+    """All chunks, one after the other."""
+    return Chunk(
+        features=np.concatenate([chunk.features for chunk in chunks]),
+        names=tuple(name for chunk in chunks for name in chunk.names),
+        videos=sum(chunk.videos for chunk in chunks),
+    )
+
+
+def feature_key(detector: Detector, kind: str, **clips: Any) -> dict[str, Any]:
+    """All that features depend on: the detector, and which ``clips`` of which ``kind`` (real, fake, folder)."""
+    return {"kind": kind, **clips, "detector": detector.network, "detector_digest": detector.digest}
 
 
 def digest_of(key: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from digan.errors import UserError
 from pipelines import detectors
 from pipelines.evaluation import embedding
-from pipelines.evaluation.cache import Cache
+from pipelines.evaluation.cache import Cache, feature_key
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.embedding import Runner
 from pipelines.evaluation.figures import figures_of
@@ -53,15 +53,9 @@ def evaluate_folders(
     cache = Cache(config.cache)
 
     def features(folder: Folder, digest: str, windows: list[Window], runner: Runner) -> Any:
-        key = {
-            "kind": "folder",
-            "data_digest": digest,
-            "windows": [f"{window.video.name}@{window.start}" for window in windows],
-            "frames": frames,
-            "detector": detector.network,
-            "detector_digest": detector.digest,
-        }
-        chunks = embedding.embed(
+        names = [f"{window.video.name}@{window.start}" for window in windows]
+        key = feature_key(detector, "folder", data_digest=digest, windows=names, frames=frames)
+        found = embedding.embed(
             key,
             len(windows),
             lambda spans: folder.works(windows, spans, config.batch_size),
@@ -70,7 +64,7 @@ def evaluate_folders(
             detector=detector,
             progress=progress,
         )
-        return embedding.features(chunks)
+        return found.features
 
     data_digest, fake_digest = reals.digest(), fakes.digest()
     with embedding.runner(config, cluster) as runner:

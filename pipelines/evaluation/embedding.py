@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from digan import checkpointing, sampling
 from digan.models.generator import Generator
 from pipelines.detectors import Detector
-from pipelines.evaluation.cache import CHUNK, Cache, Chunk
+from pipelines.evaluation.cache import CHUNK, Cache, Chunk, join
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.report.progress_display import ProgressDisplay
 
@@ -35,10 +35,9 @@ def seeds_of(seed: int, draw: int, start: int, count: int) -> range:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A chunk still to be embedded: its number, how many videos, and what makes its features when called with a detector."""
+    """A chunk still to be embedded: its number, and what makes its features when called with a detector."""
 
     number: int
-    videos: int
     make: Callable[[Detector], Chunk]
 
 
@@ -139,8 +138,8 @@ def embed(
     runner: Runner,
     detector: Detector,
     progress: ProgressDisplay | None = None,
-) -> list[Chunk]:
-    """Features of ``videos`` clips, chunk by chunk: those in the cache are read, the works of the others done and kept."""
+) -> Chunk:
+    """Features of ``videos`` clips: chunks in the cache are read, the others are embedded and written to it."""
     spans = list(chunks_of(videos))
     done: dict[int, Chunk] = {}
     for number, _, count in spans:
@@ -155,19 +154,14 @@ def embed(
             cache.write(key, work.number, chunk)
             done[work.number] = chunk
             if progress is not None:
-                progress.advance(work.videos)
-    return [done[number] for number, _, _ in spans]
+                progress.advance(chunk.videos)
+    return join([done[number] for number, _, _ in spans])
 
 
 def chunks_of(videos: int) -> Iterator[Span]:
     """Number, first clip and clips of each chunk."""
     for number, start in enumerate(range(0, videos, CHUNK)):
         yield number, start, min(CHUNK, videos - start)
-
-
-def features(chunks: list[Chunk]) -> NDArray[np.float64]:
-    """All features, one after the other."""
-    return np.concatenate([chunk.features for chunk in chunks])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,7 +126,7 @@ class Folder:
             chosen = windows[start : start + count]
             stacked = torch.stack([read_window(window, self.frames, f"{self.option} {self.root}") for window in chosen])
             names = tuple(f"{window.video.name}@{window.start}" for window in chosen)
-            yield Work(number=number, videos=count, make=RealChunk(videos=stacked, names=names, batch_size=batch_size))
+            yield Work(number=number, make=RealChunk(videos=stacked, names=names, batch_size=batch_size))
 
 
 def read_window(window: Window, frames: int, place: str) -> torch.Tensor:

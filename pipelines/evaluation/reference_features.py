@@ -26,7 +26,7 @@ from digan.types import Clip
 from pipelines import detectors
 from pipelines.detectors import Detector
 from pipelines.evaluation import embedding
-from pipelines.evaluation.cache import Cache, Chunk
+from pipelines.evaluation.cache import Cache, Chunk, feature_key
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.embedding import RealChunk, Runner, Span, Work
 from pipelines.evaluation.protocols import Protocol
@@ -109,7 +109,7 @@ def build(folder: Path, shards_folder: Path, config: EvaluationConfig, detector:
     parts = _parts(shards_folder, config)
     key = _reference_key(shards_folder, config, detector)
     progress = ProgressDisplay("reference", sum(part.count for part in parts.values()), unit="clips")
-    blocks: dict[str, list[Chunk]] = {}
+    blocks: dict[str, Chunk] = {}
     for name, part in parts.items():
         if part.count < 2:
             raise UserError(
@@ -123,7 +123,7 @@ def build(folder: Path, shards_folder: Path, config: EvaluationConfig, detector:
                 batch = [protocol.cut(clip) for clip in islice(stream, count)]
                 stacked, names = torch.stack([clip.frames for clip in batch]), tuple(clip.name for clip in batch)
                 make = RealChunk(videos=stacked, names=names, batch_size=config.batch_size)
-                yield Work(number=number, videos=count, make=make)
+                yield Work(number=number, make=make)
 
         blocks[name] = embedding.embed(
             _clips_key(index, config, detector, part),
@@ -145,18 +145,11 @@ def build(folder: Path, shards_folder: Path, config: EvaluationConfig, detector:
         "detector_digest": detector.digest,
         "weights_sha256": detector.weights_sha256,
         "seed": config.seed,
-        **{
-            name: _described(
-                part.split, [clip for block in blocks[name] for clip in block.names], available[part.split]
-            )
-            for name, part in parts.items()
-        },
+        **{name: _described(part.split, blocks[name].names, available[part.split]) for name, part in parts.items()},
         "clips_available": available,
     }
     content["notes"] = _notes(content)
-    made = Reference(
-        reals=embedding.features(blocks["reals"]), floor=embedding.features(blocks["floor"]), index=content
-    )
+    made = Reference(reals=blocks["reals"].features, floor=blocks["floor"].features, index=content)
     memory = io.BytesIO()
     np.savez(memory, reals=made.reals, floor=made.floor, key=np.array(json.dumps(key)))
     (folder / f"{detector.network}.json").unlink(missing_ok=True)
@@ -175,17 +168,16 @@ def _parts(shards_folder: Path, config: EvaluationConfig) -> dict[str, Part]:
 def _clips_key(index: shards.ShardIndex, config: EvaluationConfig, detector: Detector, part: Part) -> dict[str, Any]:
     """All that the features of a part's clips depend on, whatever their number."""
     protocol = config.measured_by()
-    return {
-        "kind": "real",
-        "data_digest": index.digest,
-        "split": part.split,
-        "start": part.start,
-        "choice": protocol.choice,
-        "frames": protocol.frames_of(index.frames),
-        "seed": config.seed,
-        "detector": detector.network,
-        "detector_digest": detector.digest,
-    }
+    return feature_key(
+        detector,
+        "real",
+        data_digest=index.digest,
+        split=part.split,
+        start=part.start,
+        choice=protocol.choice,
+        frames=protocol.frames_of(index.frames),
+        seed=config.seed,
+    )
 
 
 def _reference_key(shards_folder: Path, config: EvaluationConfig, detector: Detector) -> dict[str, Any]:

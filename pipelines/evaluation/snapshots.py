@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from digan.metrics.measures import FRECHET
 from digan.metrics.spread import bootstrap
 from pipelines.detectors import Detector
 from pipelines.evaluation import embedding
-from pipelines.evaluation.cache import Cache
+from pipelines.evaluation.cache import Cache, feature_key
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.embedding import FakeChunk, Runner, Span, Work, seeds_of
 from pipelines.report.progress_display import ProgressDisplay
@@ -68,20 +67,6 @@ class Embedder:
     cache: Cache
     runner: Runner
 
-    def key_of(self, digest: str, draw: int, detector: Detector) -> dict[str, Any]:
-        """All that a generated video's features depend on."""
-        return {
-            "kind": "fake",
-            "generator": digest,
-            "draw": draw,
-            "seed": self.config.seed,
-            "truncation": self.config.truncation,
-            "frames": self.frames,
-            "available": self.available,
-            "detector": detector.network,
-            "detector_digest": detector.digest,
-        }
-
     def features(
         self, snapshot: Snapshot, detector: Detector, *, draw: int, videos: int, progress: ProgressDisplay | None
     ) -> NDArray[np.float64]:
@@ -98,14 +83,22 @@ class Embedder:
                     truncation=self.config.truncation,
                     batch_size=self.config.batch_size,
                 )
-                yield Work(number=number, videos=count, make=make)
+                yield Work(number=number, make=make)
 
-        key = self.key_of(snapshot.digest, draw, detector)
-        return embedding.features(
-            embedding.embed(
-                key, videos, works, cache=self.cache, runner=self.runner, detector=detector, progress=progress
-            )
+        key = feature_key(
+            detector,
+            "fake",
+            generator=snapshot.digest,
+            draw=draw,
+            seed=self.config.seed,
+            truncation=self.config.truncation,
+            frames=self.frames,
+            available=self.available,
         )
+        found = embedding.embed(
+            key, videos, works, cache=self.cache, runner=self.runner, detector=detector, progress=progress
+        )
+        return found.features
 
 
 def curve(

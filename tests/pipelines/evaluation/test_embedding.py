@@ -42,29 +42,29 @@ class Source:
             self.made += count
             videos = torch.stack([torch.full((2, 3, 4, 4), (start + i) % 251, dtype=torch.uint8) for i in range(count)])
             names = tuple(f"v{start + i}@0" for i in range(count))
-            yield Work(number=number, videos=count, make=RealChunk(videos=videos, names=names, batch_size=10))
+            yield Work(number=number, make=RealChunk(videos=videos, names=names, batch_size=10))
 
 
-def run(source: Source, videos: int, folder: Path | str, runner: embedding.Runner | None = None) -> list[Chunk]:
+def run(source: Source, videos: int, folder: Path | str, runner: embedding.Runner | None = None) -> Chunk:
     cache = Cache(str(folder))
     return embedding.embed(KEY, videos, source.works, cache=cache, runner=runner or Process(), detector=DETECTOR)
 
 
 def test_a_second_pass_costs_nothing(tmp_path: Path) -> None:
     first, second = Source(), Source()
-    made = embedding.features(run(first, 3 * CHUNK - 5, tmp_path))
+    made = run(first, 3 * CHUNK - 5, tmp_path).features
     assert first.made == 3 * CHUNK - 5 and made.shape == (3 * CHUNK - 5, 3)
     np.testing.assert_array_equal(made[:, 0], np.arange(3 * CHUNK - 5) % 251)
     chunks = run(second, 3 * CHUNK - 5, tmp_path)
     assert second.made == 0
-    np.testing.assert_array_equal(embedding.features(chunks), made)
-    assert chunks[1].names[0] == f"v{CHUNK}@0"
+    np.testing.assert_array_equal(chunks.features, made)
+    assert chunks.names[CHUNK] == f"v{CHUNK}@0"
 
 
 def test_fewer_and_more_clips_share_chunks(tmp_path: Path) -> None:
     run(Source(), 2 * CHUNK, tmp_path)
     fewer, more = Source(), Source()
-    assert len(embedding.features(run(fewer, CHUNK + 7, tmp_path))) == CHUNK + 7
+    assert len(run(fewer, CHUNK + 7, tmp_path).features) == CHUNK + 7
     run(more, 3 * CHUNK, tmp_path)
     assert (fewer.made, more.made) == (0, CHUNK)
 
@@ -73,20 +73,20 @@ def test_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(Source(fuse=2), 4 * CHUNK, tmp_path)
     rest = Source()
-    found = embedding.features(run(rest, 4 * CHUNK, tmp_path))
+    found = run(rest, 4 * CHUNK, tmp_path).features
     assert rest.made == 2 * CHUNK
-    np.testing.assert_array_equal(found, embedding.features(run(Source(), 4 * CHUNK, tmp_path / "other")))
+    np.testing.assert_array_equal(found, run(Source(), 4 * CHUNK, tmp_path / "other").features)
 
 
 @pytest.mark.parametrize("damage", [b"", b"half", None])
 def test_damaged_chunks_are_made_again(tmp_path: Path, damage: bytes | None) -> None:
-    whole = embedding.features(run(Source(), 2 * CHUNK, tmp_path))
+    whole = run(Source(), 2 * CHUNK, tmp_path).features
     path = next(iter(tmp_path.rglob("000001.npz")))
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(bytes(data) if damage is None else damage)
     again = Source()
-    np.testing.assert_array_equal(embedding.features(run(again, 2 * CHUNK, tmp_path)), whole)
+    np.testing.assert_array_equal(run(again, 2 * CHUNK, tmp_path).features, whole)
     assert again.made == CHUNK
 
 
@@ -106,9 +106,9 @@ def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 
 def test_on_s3(s3_bucket: str) -> None:
     address = f"{s3_bucket}/features"
-    first = embedding.features(run(Source(), CHUNK + 3, address))
+    first = run(Source(), CHUNK + 3, address).features
     again = Source()
-    np.testing.assert_array_equal(embedding.features(run(again, CHUNK + 3, address)), first)
+    np.testing.assert_array_equal(run(again, CHUNK + 3, address).features, first)
     assert again.made == 0
 
 
@@ -122,10 +122,10 @@ def test_on_ray(tmp_path: Path, tiny_generator: Path) -> None:
     cluster = ClusterConfig(**{**cluster_values(), "address": "", "workers": 2})
     config = evaluation_config(runs_on="ray", batch_size=16)
     snapshot = Snapshot(folder=tiny_generator, clips_seen=0, digest=embedding.generator_digest(tiny_generator))
-    here = embedding.features(run(Source(), 3 * CHUNK, tmp_path / "here"))
+    here = run(Source(), 3 * CHUNK, tmp_path / "here").features
     with embedding.runner(config, cluster) as runner:
         assert isinstance(runner, embedding.RayTasks)
-        found = embedding.features(run(Source(), 3 * CHUNK, tmp_path / "ray", runner))
+        found = run(Source(), 3 * CHUNK, tmp_path / "ray", runner).features
         np.testing.assert_array_equal(found, here)
         made = []
         for name, one in (("there", runner), ("here", Process())):
