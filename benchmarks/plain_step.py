@@ -1,7 +1,7 @@
 """Claim: a training step is at least 1.5 times as fast as a plain one in float32, and 2 times with bf16, at the same loss.
 
 Run: python -m benchmarks.plain_step [--threads 2] [--runs 3] [--resolution 64] [--channels 128] [--steps 2].
-The plain step is this project's with what makes it fast taken out: the synthesis as the spec writes it (modulated matrices, grid and
+The plain step is this project's with what makes it fast taken out: the synthesis as the paper describes it (modulated matrices, grid and
 trigonometry anew for every frame), contiguous layout, fake and real judged apart, an Adam per tensor; float32. Losses of the first update
 are compared: float32 within 1e-3, bf16 within 2e-2 relative.
 """

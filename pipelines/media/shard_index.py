@@ -1,6 +1,6 @@
-"""index.json: what a set of shards holds, with a digest of every byte; written last, so where it lies the set is whole.
+"""index.json: what a set of shards holds, with every shard's SHA-256; written last, so where it exists the set is whole.
 
-Shards lie beside the index, or at the address that it names.
+The shards are beside the index, or at the address that it names.
 """
 
 from __future__ import annotations

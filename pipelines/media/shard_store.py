@@ -1,8 +1,8 @@
 """Whole shards in memory, fetched ahead of their use: from a path or S3, through an optional cache on disk.
 
-Every shard is compared with the SHA-256 that the index gives; one that arrives altered is fetched again before it is
-refused. The cache is a matter of the machine that reads, so two variables set it: DIGAN_CACHE (a folder) and
-DIGAN_CACHE_GB (its bound, 10 if not said); least lately used shards go first.
+Every shard's SHA-256 is compared with the index; one from S3 that differs is fetched again before it is refused. The
+cache belongs to the machine that reads, so two environment variables set it: DIGAN_CACHE (a folder) and DIGAN_CACHE_GB
+(its limit, by default 10); the least recently used shards are removed first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipelines.media.shard_index import Shard, ShardIndex
 from pipelines.media.tars import NoShard, Sample, samples_of
 
 TRANSFERS = 4  # shards that are fetched from S3 at once
-FETCHES = 3  # times that a shard is fetched which arrives altered
+FETCHES = 3  # attempts at a shard whose SHA-256 differs
 CACHE_GB = 10.0
 
 
@@ -41,9 +41,7 @@ def read_shard(address: str | Path, shard: Shard) -> tuple[Sample, ...]:
 
 
 class ShardStore:
-    """The shards that a reader is at and those that it will be at next, each fetched once by threads in the
-    background; what neither needs is given up.
-    """
+    """The shards in use and those needed next, each fetched once by background threads; all others are dropped."""
 
     def __init__(self, index: ShardIndex) -> None:
         self._index = index
@@ -53,7 +51,7 @@ class ShardStore:
         weakref.finalize(self, self._threads.shutdown, wait=False, cancel_futures=True)
 
     def want(self, present: Sequence[Shard], coming: Sequence[Shard] = ()) -> None:
-        """Begin to fetch what is not there yet, and give up everything else."""
+        """Begin to fetch what is missing, and drop everything else."""
         wanted = {shard.path: shard for shard in (*present, *coming)}
         for path in [path for path in self._kept if path not in wanted]:
             self._kept.pop(path).cancel()
@@ -89,7 +87,7 @@ def _fetched(address: str, shard: Shard) -> bytes:
 
 
 def _cache() -> tuple[Path, int] | None:
-    """The cache's folder and its bound in bytes, where there is to be one."""
+    """The cache's folder and its limit in bytes; ``None`` without DIGAN_CACHE."""
     folder, size = os.environ.get("DIGAN_CACHE", ""), os.environ.get("DIGAN_CACHE_GB", "")
     if not folder:
         return None
@@ -112,7 +110,7 @@ def _kept(path: Path, shard: Shard) -> bytes | None:
 
 
 def _bound(folder: Path, limit: int) -> None:
-    """Remove the least lately used until the rest keeps the limit; other readers may do the same at once."""
+    """Remove the least recently used until the rest keeps the limit; other readers may do the same at once."""
     found = []
     for path in folder.glob("*.tar"):
         with contextlib.suppress(FileNotFoundError):

@@ -1,6 +1,6 @@
-"""A run whose home is S3 (``cluster.storage``): its books follow it there, its results come back, shards go there once.
+"""Synchronize a run whose home is S3 (``cluster.storage``): its records go there, results come back, shards go there once.
 
-So the driver may be a job on any machine, in a folder that goes with it, and the same command still takes the run up again.
+So the driver can be a job on any machine, in a temporary folder, and the same command still resumes the run.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from pipelines.services.stores import copy, store_at
 
 BOOKS = ("origin.json", "run.json", "log.jsonl", "index.json")
 SHARDS = "shards"
-EVERY = 30.0  # seconds between two looks at what has changed
+EVERY = 30.0  # seconds between two checks for changed files
 GENERATOR_FILES = (WEIGHTS, CONFIG)
 
 
 def find_shards(local: Path, home: str) -> str:
-    """Where the workers find the shards: beside the run on S3, or the local folder."""
+    """The shards' address for the workers: beside the run on S3, or the local folder."""
     if home and not (local / INDEX).exists():
         return storage.join(home, SHARDS)
     return str(local.absolute())
 
 
 def publish_shards(local: str, home: str, say: Callable[[str], None]) -> str:
-    """Put local shards beside the run on S3, unless they are there; returns the address to read from."""
+    """Upload local shards beside the run on S3, unless they are there; returns the address to read from."""
     index = read_index(local)
     if storage.is_remote(index.address):
         return index.address
@@ -42,11 +42,11 @@ def publish_shards(local: str, home: str, say: Callable[[str], None]) -> str:
         if there.digest == index.digest:
             return target
         raise UserError(
-            f"{target}: holds the shards of other data ({there.digest[:8]}, not {index.digest[:8]}); one run a prefix: "
-            "set cluster.storage to another one"
+            f"{target}: holds the shards of other data ({there.digest[:8]}, not {index.digest[:8]}); set cluster.storage "
+            "to another prefix, one per run"
         )
     paths = [shard.path for listed in index.splits.values() for shard in listed]
-    say(f"putting {len(paths)} shards to {target}, once")
+    say(f"uploading {len(paths)} shards to {target}, once")
     for path in paths:
         storage.upload(Path(local) / path, storage.join(target, path))
     storage.write_bytes(storage.join(target, INDEX), index_to_json(index).encode())
@@ -54,7 +54,7 @@ def publish_shards(local: str, home: str, say: Callable[[str], None]) -> str:
 
 
 def pull(home: str, folder: Path) -> None:
-    """Bring the books of the run at ``home`` into a folder that has none."""
+    """Download the records of the run at ``home`` into a folder that has none."""
     if (folder / origin.ORIGIN).exists():
         return
     for name in BOOKS:
@@ -65,7 +65,7 @@ def pull(home: str, folder: Path) -> None:
 
 
 def fetch(home: str, folder: Path) -> None:
-    """Bring the generators and snapshots that are not there yet or are others."""
+    """Download the generators and the snapshots; snapshots that are no longer at ``home`` are removed."""
     source, target = store_at(home), FolderStore(folder)
     for name in ("initial_generator", "generator"):
         copy(source, name, GENERATOR_FILES, target)
@@ -78,7 +78,7 @@ def fetch(home: str, folder: Path) -> None:
 
 
 class Books:
-    """Sends the books in ``folder`` to ``home`` whenever they have changed, from a thread; a context."""
+    """Upload the records in ``folder`` to ``home`` whenever they change, from a thread; a context manager."""
 
     def __init__(self, folder: Path, home: str, warn: Callable[[str], None]) -> None:
         self._folder, self._home, self._warn = folder, home, warn
@@ -99,7 +99,7 @@ class Books:
             self.push()
 
     def push(self) -> None:
-        """Send what has changed, index.json last."""
+        """Upload what has changed, index.json last."""
         for name in BOOKS:
             path = self._folder / name
             if path.exists():
@@ -113,4 +113,4 @@ class Books:
             try:
                 self.push()
             except (OSError, UserError) as error:
-                self._warn(f"the log could not be put to {self._home} ({error}); trying again")
+                self._warn(f"the log could not be uploaded to {self._home} ({error}); retrying")

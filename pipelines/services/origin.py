@@ -1,7 +1,7 @@
-"""What a training folder was begun with, and so whether a launch goes on there, has nothing to do, or must start over.
+"""What a training folder was started with, and so whether a launch resumes it, finds it finished, or starts over.
 
-DVC keeps the outputs of the stage (``persist``), so the folder may hold a run of another configuration. Only its length
-and the rhythm of its checkpoints and samples may change in the middle of a run.
+DVC keeps the outputs of the stage (``persist``), so the folder may hold a run of another configuration. Only the run's
+length and the intervals of its outputs may change during a run.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """``kind`` is ``fresh``, ``continue``, ``finished`` or ``over`` (another run lies there); ``notes`` say why."""
+    """``kind`` is ``fresh``, ``continue``, ``finished`` or ``over`` (the folder holds another run); ``notes`` say why."""
 
     kind: str
     notes: list[str]
@@ -64,28 +64,28 @@ def weights_digest(generator: Path) -> str:
 
 
 def decide(folder: Path, now: Origin, *, clips_seen: int) -> Decision:
-    """What to do in ``folder``, where a run has come to ``clips_seen`` clips."""
+    """What to do in ``folder``, which holds a run of ``clips_seen`` clips."""
     if not folder.exists() or not any(folder.iterdir()):
         return Decision(kind="fresh", notes=[])
     before = read_origin(folder)
     if before is None:
-        return Decision(kind="over", notes=["it does not say what it was begun with"])
+        return Decision(kind="over", notes=["it has no readable origin.json"])
     changed = _changes(before, now)
     if now.training["clips"] < before.training["clips"] and now.training["clips"] < clips_seen:
-        changed.append(f"training.clips={now.training['clips']} is less than the {clips_seen} clips that it has seen")
+        changed.append(f"training.clips={now.training['clips']} is less than the {clips_seen} clips it has seen")
     if changed:
         return Decision(kind="over", notes=changed)
     whole = _is_whole(folder, now)
     if whole and before.code == now.code:
         return Decision(kind="finished", notes=[])
     if whole:
-        return Decision(kind="over", notes=["the code in digan/ has changed since it was finished"])
+        return Decision(kind="over", notes=["the code in digan/ has changed since it finished"])
     notes = []
     if before.code != now.code:
-        notes.append("the code in digan/ has changed since it began")
+        notes.append("the code in digan/ has changed since it started")
     if before.workers != now.workers:
         notes.append(
-            f"{now.workers} workers go on where {before.workers} began: the same run up to the order of summation"
+            f"resuming with {now.workers} workers in place of {before.workers}: the same run up to the order of summation"
         )
     return Decision(kind="continue", notes=notes)
 
@@ -103,7 +103,7 @@ def _changes(before: Origin, now: Origin) -> list[str]:
 
 
 def _is_whole(folder: Path, now: Origin) -> bool:
-    """Whether a finished run of this length lies there, undamaged."""
+    """Whether the folder holds a finished, undamaged run of this length."""
     try:
         index = json.loads((folder / INDEX).read_text())
         same = index["config"]["training"]["clips"] == now.training["clips"]
@@ -113,7 +113,7 @@ def _is_whole(folder: Path, now: Origin) -> bool:
 
 
 def read_origin(folder: Path) -> Origin | None:
-    """What the folder was begun with, or ``None`` where it does not say."""
+    """What the folder was started with, or ``None`` where it does not say."""
     try:
         return Origin(**json.loads((folder / ORIGIN).read_text()))
     except (OSError, ValueError, TypeError):
@@ -121,12 +121,12 @@ def read_origin(folder: Path) -> Origin | None:
 
 
 def write_origin(folder: Path, origin: Origin) -> None:
-    """Say what the folder is begun with."""
+    """Record what the folder is started with."""
     write_json(folder / ORIGIN, asdict(origin))
 
 
 def move_aside(folder: Path) -> Path | None:
-    """``folder`` becomes ``folder.previous``, in place of an older one; it is deleted if nothing was learned in it."""
+    """``folder`` becomes ``folder.previous``, in place of an older one; without a checkpoint it is deleted."""
     if not any((folder / "checkpoints").glob("*")) and not (folder / "generator").exists():
         shutil.rmtree(folder)
         return None
@@ -144,7 +144,7 @@ def lock_of(folder: Path) -> Path:
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which ends with the process. ``UserError`` where another process has it."""
+    """Hold the folder's lock, which ends with the process; ``UserError`` when another process holds it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with lock_of(folder).open("a+") as lock:
         try:

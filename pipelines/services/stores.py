@@ -1,4 +1,4 @@
-"""Where checkpoints, snapshots and generators lie: a folder, or a prefix on S3 with the same promise, whole or not at all."""
+"""Stores of checkpoints, snapshots and generators: a folder or a prefix on S3, both atomic."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from digan.training.checkpoint import FolderStore, Store
 from pipelines.media import storage
 
-LAST = ("manifest.json", "config.json")  # one of these is written last: where it lies, all lies
+LAST = ("manifest.json", "config.json")  # one of these is written last, so where it exists, all files do
 
 
 class RemoteStore:
-    """A prefix on S3. Objects appear whole; a name counts once its last file is there, and loses that one first."""
+    """A prefix on S3. A name is listed while its last file exists, which is written last and deleted first."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -45,5 +45,5 @@ def store_at(address: str) -> Store:
 
 
 def copy(source: Store, name: str, files: tuple[str, ...], target: Store) -> None:
-    """Put what lies under ``name`` into another store; ``files`` in the order in which they are to be written."""
+    """Copy ``name`` into another store, writing ``files`` in their order."""
     target.write(name, {file: source.read(name, file) for file in files})

@@ -1,4 +1,4 @@
-"""The synthesis as the spec says it, frame by frame and pixel by pixel: slow, plain, and sharing no arithmetic with digan/models.
+"""The synthesis as the paper describes it, frame by frame and pixel by pixel: slow, and sharing no arithmetic with digan/models.
 
 Used as an independent check in tests and as the baseline of benchmarks/generator.py. Takes the weights from a Generator's state dict.
 """
