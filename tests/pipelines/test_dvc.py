@@ -22,6 +22,7 @@ NO_RESULT = {
     "digan.checkpointing": "the format of a generator's folder; a change there shows in the folder's own digest",
     "pipelines.dry_run": "trains nothing",
     "pipelines.errors": "messages and exit codes",
+    "pipelines.log_setup": "messages with their level and rank",
     "pipelines.params": "reading and checking; the values themselves are listed under params",
     "pipelines.media.write": "encoding of pictures for people",
     "pipelines.report.logbook": "the log",
