@@ -10,21 +10,18 @@ from digan.errors import UserError
 from digan.metrics.measures import FRECHET
 from digan.models.generator import Generator
 from pipelines.detectors import Detector
+from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.embedding import embed_generated, seeds_of
-
-QUICK = 256  # videos
 
 
 def quick_measure(
     generator: Generator,
     reals: NDArray[np.float64],
     detector: Detector,
+    config: EvaluationConfig,
     *,
     frames: int,
-    videos: int = QUICK,
-    seed: int = 0,
-    truncation: float = 1.0,
-    batch_size: int = 16,
+    videos: int,
 ) -> float:
     """Frechet distance of ``videos`` generated videos to the first as many of ``reals``; lower is better.
 
@@ -37,9 +34,9 @@ def quick_measure(
     fakes = embed_generated(
         generator,
         detector,
-        seeds=seeds_of(seed, 0, 0, videos),
+        seeds=seeds_of(config.seed, 0, 0, videos),
         times=torch.linspace(0, 1, frames),
-        truncation=truncation,
-        batch_size=batch_size,
+        truncation=config.truncation,
+        batch_size=config.batch_size,
     )
     return FRECHET.of(reals[:videos], fakes)

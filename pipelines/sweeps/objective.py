@@ -77,11 +77,9 @@ class Objective:
             generator,
             real.reals,
             detector,
+            self.config,
             frames=self.config.measured_by().frames_of(index.frames),
             videos=self.config.videos,
-            seed=self.config.seed,
-            truncation=self.config.truncation,
-            batch_size=self.config.batch_size,
         )
 
 

@@ -139,7 +139,7 @@ def test_every_snapshot_is_measured_and_the_best_one_chosen(
     real = reference_features.require(evaluate.REFERENCE, evaluate.SHARDS, CONFIG, workplace.counting.detector())
     for row in rows:
         generator = checkpointing.load_generator(Path(f"outputs/train/snapshots/{int(row['clips_seen']):010d}"))
-        value = quick_measure(generator, real.reals, workplace.counting.detector(), frames=FRAMES, videos=4)
+        value = quick_measure(generator, real.reals, workplace.counting.detector(), CONFIG, frames=FRAMES, videos=4)
         assert value == pytest.approx(float(row["value"]), rel=1e-4)
         assert float(row["low"]) <= value <= float(row["high"])
     best = min(rows, key=lambda row: float(row["value"]))
