@@ -61,7 +61,7 @@ test-newest: ## the everyday tests with their newest releases in the range of py
 test-oldest test-newest: ENV = $(CURDIR)/$(@:test-%=.venv-%)
 test-oldest test-newest: $(STAMP)
 	@test -x $(ENV)/bin/python || $(PYTHON) -m venv $(ENV)
-	@$(BIN)/python tools/range_constraints.py $(@:test-%=%) > $(ENV)/constraints.txt
+	@$(BIN)/python .ci/range_constraints.py $(@:test-%=%) > $(ENV)/constraints.txt
 	@$(ENV)/bin/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=25'
 	@$(ENV)/bin/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager -c $(ENV)/constraints.txt -e '.[dev]'
 	@$(ENV)/bin/python -m pip list --format freeze | grep -E '^(ray|mlflow|webdataset)=='
