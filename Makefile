@@ -37,10 +37,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP) ## raw video to a registered generator, then the figures (ten minutes on two cores)
 	@$(BIN)/dvc repro
-	@$(BIN)/python -m pipelines.summary
+	@$(BIN)/python -m pipelines.cli.summary
 
 showcase: $(STAMP) ## the same line, trained for longer (half an hour or more on two cores)
-	@$(BIN)/python -m pipelines.showcase
+	@$(BIN)/python -m pipelines.cli.showcase
 
 test: $(STAMP) ## the everyday tests
 	@$(BIN)/python -m pytest -m 'not slow and not cluster and not gpu'
@@ -67,10 +67,11 @@ test-oldest test-newest: $(STAMP)
 	@$(ENV)/bin/python -m pip list --format freeze | grep -E '^(ray|mlflow|webdataset)=='
 	@PATH=$(ENV)/bin:$$PATH VIRTUAL_ENV=$(ENV) $(ENV)/bin/python -m pytest -m 'not slow and not cluster and not gpu' $(TESTS)
 
-lint: $(STAMP) ## ruff and mypy
+lint: $(STAMP) ## ruff, mypy and the bounds on files and imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python -m tests.bounds
 
 format: $(STAMP) ## put the code into shape
 	@$(BIN)/ruff check --fix .

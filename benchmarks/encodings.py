@@ -26,13 +26,13 @@ def clips_of(folder: Path, resolution: int, most: int) -> np.ndarray:
     """uint8 [N, T, H, W, 3]: windows without overlap, evenly from all files."""
     from digan.data.clips import segments
     from pipelines import params
-    from pipelines.media import video
+    from pipelines.video import decoder
 
     clips = type(params.load().clips)(**{**params.load().as_dict()["clips"], "resolution": resolution})
     found: list[list[np.ndarray]] = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         own: list[np.ndarray] = []
-        for segment in segments(video.decode(path).frames, clips, "apart"):
+        for segment in segments(decoder.decode(path).frames, clips, "apart"):
             own.append(segment.frames)
             if len(own) == most:
                 break
@@ -50,7 +50,7 @@ def main() -> None:
     arguments = parser.parse_args()
     from digan.metrics.frechet import frechet_from_features
     from pipelines import detectors, params
-    from pipelines.media import pictures
+    from pipelines.video import image_codec
 
     detector = detectors.load(params.load().evaluation.detectors())
     with tempfile.TemporaryDirectory(prefix="digan-encodings-") as name:
@@ -72,9 +72,9 @@ def main() -> None:
     print(f"{'encoding':10} {'kB/frame':>9} {'PSNR dB':>8} {'encode/s':>9} {'decode/s':>9} {'distance':>9}")
     for encoding, quality in WAYS:
         began = time.perf_counter()
-        encoded = [pictures.encode(frame, encoding, quality) for frame in frames]
+        encoded = [image_codec.encode(frame, encoding, quality) for frame in frames]
         half = time.perf_counter()
-        back = np.stack([pictures.decode(data) for data in encoded])
+        back = np.stack([image_codec.decode(data) for data in encoded])
         end = time.perf_counter()
         error = float(np.mean((back.astype(np.float32) - frames) ** 2))
         psnr = 10 * np.log10(255**2 / error) if error else float("inf")

@@ -22,17 +22,17 @@ from pathlib import Path
 
 import torch
 
-from digan.checkpointing import save_generator
+from digan.generator_io import save_generator
 from digan.metrics.networks import i3d, transnetv2
-from digan.models.config import ModelConfig
-from digan.models.generator import Generator
+from digan.models.config import NetworkConfig
+from digan.models.generator import VideoGenerator
 from pipelines import detectors, params
 from pipelines.detectors import Detector
 from pipelines.evaluation import embedding
-from pipelines.evaluation.cache import Cache
 from pipelines.evaluation.config import EvaluationConfig
-from pipelines.evaluation.embedding import Process, RealChunk, Span, Work
-from pipelines.evaluation.snapshots import Embedder, Snapshot
+from pipelines.evaluation.embedding import EmbeddingTask, LocalExecutor, RealBlock, Span
+from pipelines.evaluation.feature_cache import FeatureCache
+from pipelines.evaluation.snapshot_curve import Embedder, Snapshot
 
 FRAMES, RESOLUTION, BATCHES = 16, 64, (2, 4, 8, 16)
 MEMORY = """
@@ -77,30 +77,32 @@ def bare_loop(name: str, videos: torch.Tensor, batch: int) -> float:
 def own_way(detector: Detector, videos: torch.Tensor, batch: int) -> float:
     """Clips per second of the evaluation: blocks, preprocessing, network, checks, cache."""
 
-    def works(spans: list[Span]) -> Iterator[Work]:
+    def works(spans: list[Span]) -> Iterator[EmbeddingTask]:
         for number, start, count in spans:
             part = videos[start : start + count]
-            yield Work(number=number, make=RealChunk(videos=part, names=(), batch_size=batch))
+            yield EmbeddingTask(number=number, make=RealBlock(videos=part, names=(), batch_size=batch))
 
     detector.features(videos[:batch])
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        embedding.embed({}, len(videos), works, cache=Cache(folder), runner=Process(), detector=detector)
+        embedding.embed({}, len(videos), works, cache=FeatureCache(folder), runner=LocalExecutor(), detector=detector)
         return len(videos) / (time.perf_counter() - start)
 
 
 def model(folder: Path, seed: int) -> Snapshot:
     """A small generator."""
-    config = ModelConfig(
+    config = NetworkConfig(
         resolution=RESOLUTION, classes=0, channel_base=2048, channel_max=16, mapping_layers=1, modulation_rank=2
     )
-    save_generator(Generator(config).reset(generator=torch.Generator().manual_seed(seed)), folder)
+    save_generator(VideoGenerator(config).reset(generator=torch.Generator().manual_seed(seed)), folder)
     return Snapshot(folder=folder, clips_seen=0, digest=embedding.generator_digest(folder))
 
 
 def embedder(config: EvaluationConfig, folder: Path) -> Embedder:
     """An embedder with the settings of the stage."""
-    return Embedder(config=config, frames=FRAMES, available=FRAMES, cache=Cache(str(folder)), runner=Process())
+    return Embedder(
+        config=config, frames=FRAMES, available=FRAMES, cache=FeatureCache(str(folder)), runner=LocalExecutor()
+    )
 
 
 def embed_many(count: int, name: str, folder: str) -> None:
@@ -127,10 +129,10 @@ def passes() -> None:
     config = params.load("params.yaml").evaluation
     videos = clips(64)
 
-    def reals(spans: list[Span]) -> Iterator[Work]:
+    def reference(spans: list[Span]) -> Iterator[EmbeddingTask]:
         for number, start, count in spans:
             part = videos[start : start + count]
-            yield Work(number=number, make=RealChunk(videos=part, names=(), batch_size=16))
+            yield EmbeddingTask(number=number, make=RealBlock(videos=part, names=(), batch_size=16))
 
     print("| evaluation of 64 clips a draw, ten draws | real clips embedded | generated clips embedded |")
     print("| --- | --- | --- |")
@@ -139,7 +141,9 @@ def passes() -> None:
         for what, seed in (("a first model", 0), ("the same model again", 0), ("another model", 1)):
             snapshot, maker = model(folder / f"model{seed}", seed), embedder(config, folder / "cache")
             seen = 0
-            embedding.embed({"kind": "real"}, 64, reals, cache=maker.cache, runner=Process(), detector=counting)
+            embedding.embed(
+                {"kind": "real"}, 64, reference, cache=maker.cache, runner=LocalExecutor(), detector=counting
+            )
             real, seen = seen, 0
             for draw in range(10):
                 maker.features(snapshot, counting, draw=draw, videos=64, progress=None)

@@ -12,12 +12,12 @@ import time
 
 import torch
 
-from digan.models.config import ModelConfig
-from digan.models.generator import Generator
+from digan.models.config import NetworkConfig
+from digan.models.generator import VideoGenerator
 from digan.sampling import draw_latents
 from digan.seeding import generator_for
 from digan.times import frame_times
-from tests.digan.plain_synthesis import plain_synthesis
+from tests.digan.models.plain_synthesis import plain_synthesis
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=16)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    config = ModelConfig(
+    config = NetworkConfig(
         resolution=options.resolution,
         channel_base=32768,
         channel_max=options.channels,
@@ -37,7 +37,7 @@ def main() -> None:
         modulation_rank=10,
         classes=0,
     )
-    generator = Generator(config).reset(generator=generator_for(0, "benchmark")).eval().requires_grad_(False)
+    generator = VideoGenerator(config).reset(generator=generator_for(0, "benchmark")).eval().requires_grad_(False)
     parameters = sum(p.numel() for p in generator.parameters())
     print(
         f"{parameters / 1e6:.1f} M parameters, one video, {options.frames} frames of "
@@ -49,12 +49,12 @@ def main() -> None:
 
     @torch.inference_mode()
     def ours() -> torch.Tensor:
-        ws = generator.spread(generator.mapping(latents.content, None))
+        ws = generator.broadcast_w(generator.mapping(latents.content, None))
         prepared = generator.synthesis.prepare(ws, latents.motion)
-        return generator.synthesis.paint(prepared, times)
+        return generator.synthesis.synthesize(prepared, times)
 
     def plain() -> torch.Tensor:
-        ws = generator.spread(generator.mapping(latents.content, None))
+        ws = generator.broadcast_w(generator.mapping(latents.content, None))
         return plain_synthesis(
             state, ws, latents.motion, times, resolution=options.resolution, rank=config.modulation_rank
         )

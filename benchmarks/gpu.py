@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from digan.models.config import ModelConfig
-from digan.models.generator import Generator
+from digan.models.config import NetworkConfig
+from digan.models.generator import VideoGenerator
 from digan.sampling import draw_latents, render
 from digan.seeding import generator_for
 from digan.times import draw_time_pairs, frame_times
@@ -43,7 +43,7 @@ TRAINING = TrainingConfig(
     r1_interval=R1_INTERVAL,
     generator_interval=4,
     augment="color,translation",
-    mirror=False,
+    horizontal_flip=False,
     ema_half_life=20000,
     ema_ramp=0.05,
     style_mixing=0.0,
@@ -100,7 +100,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, size: int) -> float:
 
 
 def step_result(
-    model: ModelConfig, batch: int, precision: str, device: torch.device, *, updates: int, runs: int, compiled: bool
+    model: NetworkConfig, batch: int, precision: str, device: torch.device, *, updates: int, runs: int, compiled: bool
 ) -> StepResult:
     """Median over ``runs`` of ``updates`` updates without and as many with a penalty, weighted 15 to 1."""
     training = replace(TRAINING, batch_size=batch, micro_batch=batch, precision=precision, compile=compiled)
@@ -113,20 +113,20 @@ def step_result(
     frames = torch.rand(batch, 2, 3, model.resolution, model.resolution, generator=generator) * 2 - 1
     pair = FramePair(frames=frames, times=draw_time_pairs(batch, generator=generator), labels=None).to(device)
 
-    def update(penalised: bool) -> None:
-        state.clips_seen = 0 if penalised else batch
+    def update(penalized: bool) -> None:
+        state.clips_seen = 0 if penalized else batch
         train_step(state, [pair])
 
     update(True)
     with FlopCounterMode(display=False) as counter:  # it cannot count double backward
         update(False)
     found = [tuple(timed(lambda p=p: update(p), device, updates) for p in (False, True)) for _ in range(runs)]  # type: ignore[misc]
-    plain, penalised = (statistics.median(kind) for kind in zip(*found, strict=True))
+    plain, penalized = (statistics.median(kind) for kind in zip(*found, strict=True))
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     return StepResult(
         batch=batch,
         precision=precision,
-        seconds=plain + (penalised - plain) / R1_INTERVAL,
+        seconds=plain + (penalized - plain) / R1_INTERVAL,
         plain_seconds=plain,
         arithmetic=float(counter.get_total_flops()),
         peak_bytes=peak,
@@ -147,19 +147,21 @@ def step_table(results: list[StepResult], rate: float) -> list[str]:
     return lines
 
 
-def frames_a_second(model: ModelConfig, frames: int, device: torch.device, precision: str, videos: int = 4) -> float:
+def frames_a_second(model: NetworkConfig, frames: int, device: torch.device, precision: str, videos: int = 4) -> float:
     """Frames per second of ``videos`` clips, from latents to bytes."""
-    generator = Generator(model).reset(generator=generator_for(0, "benchmark")).eval().requires_grad_(False).to(device)
+    generator = (
+        VideoGenerator(model).reset(generator=generator_for(0, "benchmark")).eval().requires_grad_(False).to(device)
+    )
     codes = draw_latents(range(videos))
     latents = Latents(content=codes.content.to(device), motion=codes.motion.to(device), labels=None)
     set_numerics(replace(TRAINING, precision=precision), device)
     times = frame_times(frames).to(device)
 
-    def paint() -> None:
+    def synthesize() -> None:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
             render(generator, latents, times)
 
-    return videos * frames / timed(paint, device, 3)
+    return videos * frames / timed(synthesize, device, 3)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -181,8 +183,8 @@ def main(argv: list[str] | None = None) -> None:
         return
     device = torch.device(options.device)
 
-    def model(resolution: int) -> ModelConfig:
-        return ModelConfig(
+    def model(resolution: int) -> NetworkConfig:
+        return NetworkConfig(
             resolution=resolution,
             channel_base=32768,
             channel_max=options.channels,

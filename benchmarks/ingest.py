@@ -30,9 +30,9 @@ SMALLEST = 100_000  # bytes: two of the shared files have too few frames for a c
 
 def count_frames(address: str) -> int:
     """Decode a file with the pipeline's decoder and count its frames."""
-    from pipelines.media import video
+    from pipelines.video import decoder
 
-    return sum(1 for _ in video.decode(Path(address)).frames)
+    return sum(1 for _ in decoder.decode(Path(address)).frames)
 
 
 def bare_decoding(address: str) -> int:
@@ -68,10 +68,10 @@ def run_ingest(
     import json
 
     from pipelines import params
+    from pipelines.cluster import ray_cluster, ray_tasks
+    from pipelines.dataset import ingest_tasks
+    from pipelines.dataset.shard_writer import ShardsConfig
     from pipelines.ingest import ingest
-    from pipelines.media import chunks
-    from pipelines.media.shard_writer import ShardsConfig
-    from pipelines.services import cluster, tasks
 
     defaults = params.load()
     values = defaults.as_dict()
@@ -80,18 +80,18 @@ def run_ingest(
     shards = ShardsConfig(**{**values["shards"], "encoding": encoding, "megabytes": megabytes})
     shutil.rmtree(out, ignore_errors=True)
     if on_ray:
-        with cluster.connect(defaults.cluster):
-            ingest(source, clips, shards, out, run=lambda wanted: tasks.run(chunks.make_chunk, wanted))
+        with ray_cluster.connect(defaults.cluster):
+            ingest(source, clips, shards, out, run=lambda wanted: ray_tasks.run(ingest_tasks.run_ingest_task, wanted))
     else:
         ingest(source, clips, shards, out)
     report = json.loads((out / "ingest_report.json").read_text())
-    assert not report["refused"], report["refused"]
+    assert not report["rejected"], report["rejected"]
     return sum(int(frames) * files for frames, files in report["frames"].items())
 
 
 def run_bare(raw: Path) -> int:
     """Bare decoding of all files by two processes."""
-    from pipelines.media.isolation import IsolatedPool
+    from pipelines.video.isolation import IsolatedPool
 
     paths = [str(path) for path in sorted(raw.iterdir())]
     with IsolatedPool("benchmarks.ingest:bare_decoding", processes=2) as pool:

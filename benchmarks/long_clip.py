@@ -20,13 +20,13 @@ from pathlib import Path
 import torch
 
 from benchmarks.line import stage, write_params
-from digan.models.generator import Generator
+from digan.models.generator import VideoGenerator
 from digan.sampling import sample
 from digan.training.loop import train_step
 from digan.training.numerics import set_numerics
 from digan.training.state import TrainingState
 from pipelines import params as parameters
-from pipelines.media.shards import read, read_index
+from pipelines.dataset.loader import read, read_index
 from pipelines.sources import toy
 
 VIDEOS = 12
@@ -57,7 +57,7 @@ def sampled(folder: Path, frames: int) -> tuple[float, float, bytes]:
     """Peak memory before and after one video of so many frames, and its first and last frame."""
     params = parameters.load(folder / "params.yaml")
     index = read_index(folder / "outputs/shards")
-    generator = Generator(params.model.config(resolution=index.resolution, classes=0))
+    generator = VideoGenerator(params.model.config(resolution=index.resolution, classes=0))
     generator.reset(generator=torch.Generator().manual_seed(0)).eval()
     sample(generator, seeds=[0], times=torch.zeros(1))
     before = peak()

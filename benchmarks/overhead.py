@@ -32,12 +32,12 @@ import psutil
 import torch
 
 from benchmarks.line import ROOT, stage, write_params
-from digan.training.background import Ahead
+from digan.training.background import Prefetcher
 from digan.training.loop import train_step
 from digan.training.numerics import set_numerics
 from digan.training.state import TrainingState
 from pipelines import params as parameters
-from pipelines.media.shards import LoaderConfig, PairLoader, read_index
+from pipelines.dataset.loader import LoaderConfig, PairLoader, read_index
 
 SKIPPED = 4  # updates at the start that are not counted on either side
 FEWEST = 16  # updates, so that some remain on both sides of the checkpoint
@@ -61,7 +61,7 @@ def bare(folder: Path, threads: int) -> None:
     config = LoaderConfig(seed=0, batch_size=batch)
     loader = PairLoader(folder / "outputs/shards", config, reader_indices=[0], num_readers=1)
     before = time.perf_counter()
-    with Ahead(loader, depth=2) as batches, (folder / LINES).open("w", buffering=1) as file:
+    with Prefetcher(loader, depth=2) as batches, (folder / LINES).open("w", buffering=1) as file:
         for pairs in batches:
             train_step(state, pairs)
             now = time.perf_counter()

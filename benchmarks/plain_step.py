@@ -18,16 +18,16 @@ from unittest import mock
 import torch
 
 from benchmarks.train_step import BATCH, training_config
-from digan.models.config import ModelConfig
+from digan.models.config import NetworkConfig
 from digan.models.discriminator import Discriminator, minibatch_deviation
 from digan.ops.layers import LRELU_GAIN, lrelu
 from digan.seeding import generator_for
 from digan.times import draw_time_pairs
 from digan.training.loop import train_step
-from digan.training.micro import MicroBatch
+from digan.training.micro_batch import MicroBatch
 from digan.training.state import TrainingState
 from digan.types import FramePair, Scores
-from tests.digan.plain_synthesis import plain_synthesis
+from tests.digan.models.plain_synthesis import plain_synthesis
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 2e-2}
 
@@ -43,13 +43,13 @@ def _contiguous(
 
 
 def _apart(self: MicroBatch, fake: FramePair, real: FramePair, generator: torch.Generator) -> tuple[Scores, Scores]:
-    return self.judge(fake, generator), self.judge(real, generator)
+    return self.discriminate(fake, generator), self.discriminate(real, generator)
 
 
 class Contender:
     """A state that trains in its own way on the same pair, and its times."""
 
-    def __init__(self, model: ModelConfig, precision: str, *, plain: bool) -> None:
+    def __init__(self, model: NetworkConfig, precision: str, *, plain: bool) -> None:
         self.state = TrainingState(training_config(precision), model, torch.device("cpu"))
         self.plain, self.precision = plain, precision
         generator = generator_for(0, "benchmark")
@@ -61,14 +61,14 @@ class Contender:
         first = self.step()  # the first update holds a penalty and all allocations
         self.losses = {name: float(first[name]) for name in ("loss/generator", "loss/discriminator")}
 
-    def _make_plain(self, model: ModelConfig) -> None:
+    def _make_plain(self, model: NetworkConfig) -> None:
         state, synthesis = self.state, plain_synthesis.__wrapped__  # without its no_grad
         weights = dict(state.generator.named_parameters())
 
-        def paint(ws: torch.Tensor, motion: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        def synthesize(ws: torch.Tensor, motion: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
             return synthesis(weights, ws, motion, times, resolution=model.resolution, rank=model.modulation_rank)
 
-        state.paint = paint
+        state.synthesize = synthesize
         for name in ("generator", "discriminator"):
             group = getattr(state, f"{name}_optimizer").param_groups[0]
             parameters = list(getattr(state, name).parameters())
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    model = ModelConfig(
+    model = NetworkConfig(
         resolution=options.resolution,
         channel_base=32768,
         channel_max=options.channels,

@@ -53,8 +53,8 @@ def make_videos(folder: Path, count: int = VIDEOS, frames: int = FRAMES) -> None
 def ingest_into(folder: Path, raw: Path, *, encoding: str = "jpeg", address: str = "", resolution: int = 128) -> None:
     """The shards of ``raw`` in ``folder`` (or at ``address``)."""
     from pipelines import params
+    from pipelines.dataset.shard_writer import ShardsConfig
     from pipelines.ingest import ingest
-    from pipelines.media.shard_writer import ShardsConfig
 
     defaults = params.load()
     values = defaults.as_dict()
@@ -76,18 +76,20 @@ def rate(step: Callable[[], int]) -> float:
 def bare(folder: Path) -> Callable[[], int]:
     """The pictures of the same pairs, already in memory, decoded one after the other."""
     from digan.data import pairs
-    from pipelines.media import pictures, shards, storage
+    from pipelines.dataset import loader
+    from pipelines.storage import file_io
+    from pipelines.video import image_codec
 
-    index = shards.read_index(folder)
+    index = loader.read_index(folder)
     samples = [
         (sample, windows)
         for shard in index.splits["train"]
         for sample, windows in zip(
-            shards.read_shard(storage.join(index.address, shard.path), shard), shard.windows, strict=True
+            loader.read_shard(file_io.join(index.address, shard.path), shard), shard.windows, strict=True
         )
     ]
     random = np.random.default_rng(0)
-    draw = pairs.draw_pairs(512, index.frames, seed=0, reader_index=0, clips_seen=0, mirror=False)
+    draw = pairs.draw_pairs(512, index.frames, seed=0, reader_index=0, clips_seen=0, horizontal_flip=False)
     encoded = []
     for numbers in draw.numbers.tolist():
         sample, windows = samples[random.integers(len(samples))]
@@ -97,7 +99,7 @@ def bare(folder: Path) -> Callable[[], int]:
     def step() -> int:
         for pair in encoded:
             for data in pair:
-                pictures.decode(data)
+                image_codec.decode(data)
         return len(encoded)
 
     return step
@@ -105,9 +107,9 @@ def bare(folder: Path) -> Callable[[], int]:
 
 def reader(place: Path | str) -> Callable[[], int]:
     """Batches of pairs as training gets them."""
-    from pipelines.media import shards
+    from pipelines.dataset import loader
 
-    batches = shards.read(place, reader_index=0, num_readers=1, seed=0, batch_size=BATCH)
+    batches = loader.read(place, reader_index=0, num_readers=1, seed=0, batch_size=BATCH)
 
     def step() -> int:
         return int(next(batches).frames.shape[0])
@@ -158,21 +160,22 @@ def parse_times(folder: Path, runs: int) -> dict[str, float]:
     """Microseconds of CPU time per picture, medians over ``runs``."""
     import webdataset as wds
 
-    from pipelines.media import pictures, shards
+    from pipelines.dataset import loader
+    from pipelines.video import image_codec
 
-    listed = shards.read_index(folder).splits["train"]
+    listed = loader.read_index(folder).splits["train"]
 
     def own() -> int:
-        return sum(len(sample.spans) for shard in listed for sample in shards.read_shard(folder / shard.path, shard))
+        return sum(len(sample.spans) for shard in listed for sample in loader.read_shard(folder / shard.path, shard))
 
     def webdataset() -> int:
         samples = wds.WebDataset([str(folder / shard.path) for shard in listed], shardshuffle=False)
         return sum(key.endswith(".jpg") for sample in samples for key in sample)
 
-    encoded = [sample.picture(0) for shard in listed for sample in shards.read_shard(folder / shard.path, shard)]
+    encoded = [sample.picture(0) for shard in listed for sample in loader.read_shard(folder / shard.path, shard)]
 
     def decode() -> int:
-        return sum(pictures.decode(data).ndim > 0 for data in encoded)
+        return sum(image_codec.decode(data).ndim > 0 for data in encoded)
 
     found: dict[str, list[float]] = {"parse": [], "webdataset": [], "decode": []}
     for _ in range(runs):
@@ -207,7 +210,7 @@ def many_shards(folder: Path, like: Path, count: int) -> Path:
     """A set of ``count`` shards: those of another one under new names, by hard links."""
     from dataclasses import replace
 
-    from pipelines.media.shard_index import digest_of, index_to_json, read_index
+    from pipelines.dataset.shard_index import digest_of, index_to_json, read_index
 
     index = read_index(like)
     shards = []

@@ -22,8 +22,8 @@ import torch
 from PIL import Image
 
 from benchmarks import stand_in
-from digan.metrics.measures import FRECHET, KERNEL
-from digan.metrics.spread import bootstrap
+from digan.metrics.broadcast_w import bootstrap
+from digan.metrics.feature_metrics import FRECHET, KERNEL
 from pipelines import detectors, params
 
 Videos = torch.Tensor  # uint8 [B, T, 3, H, W]

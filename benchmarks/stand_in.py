@@ -96,7 +96,7 @@ def transnet_candidate(height: int, width: int) -> Callable[[Videos], Features]:
     def features(videos: Videos) -> Features:
         maps = network(transnetv2.preprocess(videos, height, width))
         means = torch.cat([m.mean(dim=(3, 4)) for m in maps], dim=2)  # [B, T, 448]
-        spread = torch.cat([m.std(dim=(1, 3, 4)) for m in maps], dim=1)
+        broadcast_w = torch.cat([m.std(dim=(1, 3, 4)) for m in maps], dim=1)
         change = torch.cat([(m[:, 1:] - m[:, :-1]).abs().mean(dim=(1, 3, 4)) for m in maps], dim=1)
         found = {
             "last mean (256)": means[:, :, 192:].mean(1),
@@ -104,7 +104,7 @@ def transnet_candidate(height: int, width: int) -> Callable[[Videos], Features]:
             "first two mean+change (384)": torch.cat([means[:, :, :192].mean(1), change[:, :192]], 1),
             "mean (448)": means.mean(1),
             "change (448)": change,
-            "mean+std (896)": torch.cat([means.mean(1), spread], 1),
+            "mean+std (896)": torch.cat([means.mean(1), broadcast_w], 1),
             "mean+change (896)": torch.cat([means.mean(1), change], 1),
             "last flat, mean over time": maps[2].mean(1).flatten(1),
             "log mean (448)": torch.log(means.mean(1) + 1e-2),
@@ -156,7 +156,7 @@ def embed(network: Callable[[Videos], Features], clips: Videos, batch: int = 8) 
     return result
 
 
-def judge(features: dict[tuple[str, float], Features], owners: np.ndarray, splits: int) -> list[str]:
+def discriminate(features: dict[tuple[str, float], Features], owners: np.ndarray, splits: int) -> list[str]:
     """The table's lines."""
     lines = []
     for candidate in features["clean", 0.0]:
@@ -209,7 +209,7 @@ def main() -> None:
         with torch.inference_mode():
             features = embed(CANDIDATES[name](), clips)
         spent = (time.process_time() - start) / (len(clips) * len(features))
-        print("\n".join(judge(features, owners, options.splits)), flush=True)
+        print("\n".join(discriminate(features, owners, options.splits)), flush=True)
         print(f"({name}: {1000 * spent:.0f} ms of processor time a clip)", flush=True)
 
 

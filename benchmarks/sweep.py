@@ -17,18 +17,18 @@ from pathlib import Path
 from pipelines import params
 from pipelines.params import Params
 from pipelines.report.text_format import grouped
-from pipelines.sweeps.records import Records, best_of
-from pipelines.sweeps.sweep import run_sweep
+from pipelines.sweeps.sweep_run import run_sweep
+from pipelines.sweeps.sweep_state import SweepState, best_of
 
 INTERVALS = 12  # measures a whole trial: rungs at 1/12, 3/12 and 9/12 with reduction 3
 
 
-def run(base: Params, shards: Path, output: Path, **changes: object) -> Records:
+def run(base: Params, shards: Path, output: Path, **changes: object) -> SweepState:
     """One sweep in ``output``; a finished one is read."""
     return run_sweep(replace(base, tune=replace(base.tune, **changes)), shards=shards, output=output)  # type: ignore[arg-type]
 
 
-def judge(base: Params, shards: Path, output: Path, values: dict[str, object], seeds: int) -> list[float]:
+def discriminate(base: Params, shards: Path, output: Path, values: dict[str, object], seeds: int) -> list[float]:
     """The final measure of a configuration trained with fresh seeds."""
     space = {
         **{name: {"choice": [value]} for name, value in values.items()},
@@ -53,12 +53,12 @@ def main() -> None:
         base.tune,
         trials=options.trials,
         clips=options.clips,
-        interval=options.clips // INTERVALS,
+        grace_period=options.clips // INTERVALS,
         videos=options.videos,
-        reduction=3.0,
+        reduction_factor=3.0,
         search="random",
         budget=0,
-        concurrency=0,
+        max_concurrent_trials=0,
         space={
             "training.r1_gamma": {"loguniform": [0.1, 10]},
             "training.generator_lr": {"loguniform": [0.0005, 0.02]},
@@ -74,7 +74,7 @@ def main() -> None:
         records = run(base, options.shards, options.out / name, scheduler=scheduler)
         best = best_of(records.begun())
         assert best is not None and best.last is not None
-        judged = judge(base, options.shards, options.out / f"judge-{best.number}", best.values, options.seeds)
+        judged = discriminate(base, options.shards, options.out / f"judge-{best.number}", best.values, options.seeds)
         overhead = [t.wall - t.seconds for t in records.begun()]
         rows.append((name, records, best, judged, overhead))
     print(
@@ -82,8 +82,8 @@ def main() -> None:
     )
     print("sweep  clips     chosen  in the sweep  judged with fresh seeds          overhead a trial, median (s)")
     for name, records, best, judged, overhead in rows:
-        spread = statistics.stdev(judged) if len(judged) > 1 else float("nan")
-        said = f"{statistics.mean(judged):.4g} +- {spread:.2g} ({', '.join(f'{v:.4g}' for v in judged)})"
+        broadcast_w = statistics.stdev(judged) if len(judged) > 1 else float("nan")
+        said = f"{statistics.mean(judged):.4g} +- {broadcast_w:.2g} ({', '.join(f'{v:.4g}' for v in judged)})"
         print(f"{name:6} {grouped(records.clips):9} {best.number:03d}     {best.last.value:<12.4g}  {said:32}", end=" ")
         print(f"{statistics.median(overhead):.1f}")
     print(f"asha spent {rows[0][1].clips / rows[1][1].clips:.2f} of the clips of the full sweep")

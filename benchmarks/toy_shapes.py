@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from digan.errors import UserError
-from pipelines.errors import run_stage
 from pipelines.evaluation import class_names
+from pipelines.exit_status import run_stage
 from pipelines.sources import toy
 
 MODEL = Path("outputs/showcase/outputs/evaluation/generator")
@@ -119,8 +119,8 @@ def report(name: str, videos: dict[str, list[np.ndarray]]) -> None:
     fits: dict[str, list[Fit]] = {shape: [] for shape in toy.SHAPES}
     ways: list[list[np.ndarray]] = []  # by class
     kept: list[bool] = []  # the way that the class names
-    for category, several in videos.items():
-        colour, shape, *asked = category.split("_")
+    for class_name, several in videos.items():
+        colour, shape, *asked = class_name.split("_")
         ways.append([])
         for video in several:
             masks = [object_of(frame, toy.COLOURS[colour]) for frame in video]
@@ -164,7 +164,7 @@ def main() -> None:
     arguments = parser.parse_args()
     import torch
 
-    from digan.checkpointing import load_generator
+    from digan.generator_io import load_generator
     from digan.sampling import sample
 
     generator = load_generator(arguments.model)

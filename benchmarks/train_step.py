@@ -14,7 +14,7 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from digan.models.config import ModelConfig
+from digan.models.config import NetworkConfig
 from digan.seeding import generator_for
 from digan.times import draw_time_pairs
 from digan.training.config import TrainingConfig
@@ -41,7 +41,7 @@ def training_config(precision: str) -> TrainingConfig:
         r1_interval=R1_INTERVAL,
         generator_interval=4,
         augment="color,translation",
-        mirror=False,
+        horizontal_flip=False,
         ema_half_life=20000,
         ema_ramp=0.05,
         style_mixing=0.0,
@@ -65,7 +65,7 @@ class Step:
     """One size at one precision, ready to be timed."""
 
     def __init__(self, resolution: int, channels: int, precision: str) -> None:
-        model = ModelConfig(
+        model = NetworkConfig(
             resolution=resolution,
             channel_base=32768,
             channel_max=channels,

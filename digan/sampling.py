@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from digan.models.config import CODE_DIM
-from digan.models.generator import Generator
+from digan.models.generator import VideoGenerator
 from digan.seeding import generator_for
 from digan.types import Latents
 
@@ -35,7 +35,7 @@ def to_bytes(frames: torch.Tensor) -> torch.Tensor:
     return (frames.clamp(-1, 1) + 1).mul_(127.5).to(torch.uint8)
 
 
-def pick_labels(generator: Generator, seeds: Sequence[int]) -> list[int] | None:
+def pick_labels(generator: VideoGenerator, seeds: Sequence[int]) -> list[int] | None:
     """A class for each seed of a class-conditional generator, uniform; ``None`` for an unconditional one."""
     classes = generator.config.classes
     if not classes:
@@ -45,13 +45,13 @@ def pick_labels(generator: Generator, seeds: Sequence[int]) -> list[int] | None:
 
 @torch.inference_mode()
 def render(
-    generator: Generator,
+    generator: VideoGenerator,
     latents: Latents,
     times: torch.Tensor,
     *,
     truncation: float = 1.0,
-    scale: float = 1.0,
-    finer: int = 1,
+    extent: float = 1.0,
+    grid_factor: int = 1,
 ) -> torch.Tensor:
     """Frames of ``latents`` at ``times`` [T], any order, rate and range -> uint8 [B, T, 3, R, R].
 
@@ -60,18 +60,22 @@ def render(
     device = next(generator.parameters()).device
     labels = None if latents.labels is None else latents.labels.to(device)
     w = generator.mapping.truncate(generator.mapping(latents.content.to(device), labels), truncation)
-    prepared = generator.synthesis.prepare(generator.spread(w), latents.motion.to(device))
+    prepared = generator.synthesis.prepare(generator.broadcast_w(w), latents.motion.to(device))
     times = times.to(device)
     batch = w.shape[0]
     parts = [
-        to_bytes(generator.synthesis.paint(prepared, part[None].expand(batch, -1), scale=scale, finer=finer)).cpu()
+        to_bytes(
+            generator.synthesis.synthesize(
+                prepared, part[None].expand(batch, -1), extent=extent, grid_factor=grid_factor
+            )
+        ).cpu()
         for part in times.split(FRAMES_AT_ONCE)
     ]
     return torch.cat(parts, dim=1)
 
 
 def sample(
-    generator: Generator,
+    generator: VideoGenerator,
     *,
     seeds: Sequence[int],
     times: torch.Tensor,

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines import params
-from pipelines.errors import run_stage
-from pipelines.evaluation import embedding, tracked
+from pipelines.evaluation import embedding, mlflow_logging
 from pipelines.evaluation.measurement import measure
 from pipelines.evaluation.outputs import OutputPaths, write_outputs
+from pipelines.exit_status import run_stage
 
 SHARDS = Path("outputs/shards")
 REFERENCE = Path("outputs/reference")
@@ -29,10 +29,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read params.yaml, measure, write and print."""
     settings = params.load()
     config = settings.evaluation
-    with embedding.runner(config, settings.cluster) as runner:
+    with embedding.open_executor(config, settings.cluster) as runner:
         measured = measure(config, runner, train=TRAIN, reference=REFERENCE, shards_folder=SHARDS)
     shown = write_outputs(measured, config, PATHS, train=TRAIN, shards_folder=SHARDS, params=settings.as_dict())
-    tracked.log(settings.tracking, measured.result, measured.curve, TRAIN, files=[REPORT, *EVALUATION.iterdir()])
+    mlflow_logging.log(settings.tracking, measured.result, measured.curve, TRAIN, files=[REPORT, *EVALUATION.iterdir()])
     print(measured.result.text())
     for note in measured.real.index["notes"]:
         print(f"  note: {note}")

@@ -10,13 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from digan.data.clips import ClipsConfig
-from pipelines.media import chunks
-from pipelines.media.chunks import ChunkMaker, ChunkTask
-from pipelines.media.ingest_records import ChunkDone
-from pipelines.media.ingest_run import IngestRequest, Run, make_shards
-from pipelines.media.shard_writer import ShardsConfig
+from pipelines.cluster import ray_tasks
+from pipelines.dataset import ingest_tasks
+from pipelines.dataset.ingest_records import IngestResult
+from pipelines.dataset.ingest_run import IngestRequest, Run, make_shards
+from pipelines.dataset.ingest_tasks import IngestRunner, IngestTask
+from pipelines.dataset.shard_writer import ShardsConfig
 from pipelines.report.progress_display import ProgressDisplay
-from pipelines.services import tasks
 from pipelines.sources import SourceConfig, open_source
 
 OUT = Path("outputs/shards")
@@ -35,48 +35,48 @@ def ingest(
     request = IngestRequest(
         source=asdict(source),
         classes=source.classes,
-        max_refused=source.max_refused,
+        max_rejected=source.max_rejected,
         clips=clips,
         shards=shards,
         out=out,
     )
     videos = open_source(source)
-    work = run or (lambda wanted: tasks.run_here(ChunkMaker, wanted, processes=processes))
+    work = run or (lambda wanted: ray_tasks.run_here(IngestRunner, wanted, processes=processes))
     return make_shards(videos, request, lambda wanted: _displayed(work, wanted, len(videos)))
 
 
-def _displayed(run: Run, wanted: Sequence[ChunkTask], videos: int) -> Iterator[tuple[int, ChunkDone] | None]:
+def _displayed(run: Run, wanted: Sequence[IngestTask], videos: int) -> Iterator[tuple[int, IngestResult] | None]:
     """``run``, and show how many of all videos are done."""
     display = ProgressDisplay("ingest", videos)
     known = videos - sum(len(task.videos) for task in wanted)
     display.skip(known)
     if known:
         display.message(f"resuming after {known} videos of an earlier start")
-    frames = refused = 0
+    frames = rejected = 0
     with closing(display):
         for ended in run(wanted):
             records = ended[1].records if ended else ()
             frames += sum(record["frames"] for record in records)
-            refused += sum(bool(record["refused"]) for record in records)
+            rejected += sum(bool(record["rejected"]) for record in records)
             display.advance(
-                len(records), f"{frames / display.seconds:.0f} frames/s, {refused} refused" if ended else ""
+                len(records), f"{frames / display.seconds:.0f} frames/s, {rejected} refused" if ended else ""
             )
             yield ended
 
 
 def main(argv: list[str] | None = None) -> None:
     """Read params.yaml, make the shards on Ray, and the page that shows them."""
+    from pipelines.cluster import ray_cluster
     from pipelines.params import load
     from pipelines.report import data_page
-    from pipelines.services import cluster
 
     params = load()
     began = time.monotonic()
 
-    def on_ray(wanted: Sequence[ChunkTask]) -> Iterator[tuple[int, ChunkDone] | None]:
+    def on_ray(wanted: Sequence[IngestTask]) -> Iterator[tuple[int, IngestResult] | None]:
         if wanted:
-            with cluster.connect(params.cluster):
-                yield from tasks.run(chunks.make_chunk, wanted)
+            with ray_cluster.connect(params.cluster):
+                yield from ray_tasks.run(ingest_tasks.run_ingest_task, wanted)
 
     line = ingest(params.source, params.clips, params.shards, OUT, run=on_ray)
     page = data_page.write(OUT)
@@ -84,6 +84,6 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from pipelines.errors import run_stage
+    from pipelines.exit_status import run_stage
 
     run_stage(lambda: main(sys.argv[1:]))

@@ -13,9 +13,9 @@ import logging
 from pathlib import Path
 
 from digan.errors import UserError
-from pipelines.media import storage
-from pipelines.media.plan import with_tag
+from pipelines.dataset.ingest_plan import with_tag
 from pipelines.sources import SourceConfig, open_source
+from pipelines.storage import file_io
 
 OUT = Path("outputs/listing.json")
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def describe(source: SourceConfig) -> str:
     digest = hashlib.sha256()
     total = 0
     for video in map(with_tag, videos):
-        digest.update(json.dumps([video.name, video.category, video.split, video.kind, video.bytes]).encode())
+        digest.update(json.dumps([video.name, video.class_name, video.split, video.kind, video.bytes]).encode())
         total += max(video.bytes, 0)
     found = {"source": source.name, "videos": len(videos), "bytes": total, "digest": digest.hexdigest()}
     return json.dumps(found, indent=1) + "\n"
@@ -47,13 +47,13 @@ def main() -> None:
             raise
         logger.warning("%s; the earlier listing is taken as unchanged", error)
         return
-    storage.write_bytes(OUT, text.encode())
+    file_io.write_bytes(OUT, text.encode())
     found = json.loads(text)
     size = f", {found['videos']} videos, {found['bytes'] / 1e6:.1f} MB" if "videos" in found else ""
     print(f"listing: {source.name}{size}", flush=True)
 
 
 if __name__ == "__main__":
-    from pipelines.errors import run_stage
+    from pipelines.exit_status import run_stage
 
     run_stage(main)

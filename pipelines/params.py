@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_origin, get_type_hints
 
 from digan.data.clips import ClipsConfig
 from digan.errors import UserError
-from digan.models.config import ModelConfig
+from digan.models.config import NetworkConfig
 from digan.training.config import MOTION_GROUP, TrainingConfig
+from pipelines.cluster.ray_cluster import ClusterConfig
+from pipelines.dataset.loader import ShardsConfig
 from pipelines.evaluation.config import EvaluationConfig
-from pipelines.media.shards import ShardsConfig
 from pipelines.params_file import read, shown
-from pipelines.services.cluster import ClusterConfig
-from pipelines.services.registry_config import RegistryConfig
-from pipelines.services.tracking import TrackingConfig
+from pipelines.registry.config import RegistryConfig
 from pipelines.sources import SourceConfig
 from pipelines.sweeps import space
-from pipelines.sweeps.config import TuneConfig
+from pipelines.sweeps.config import SweepConfig
+from pipelines.tracking.runs import TrackingConfig
 
 if TYPE_CHECKING:
-    from pipelines.training_driver import TrainingJob
+    from pipelines.cluster.training_driver import TrainingJob
 
 DEFAULT_PATH = "params.yaml"
 I3D_FRAMES = 10  # the shortest clip that I3D's pooling takes
@@ -45,6 +45,12 @@ RENAMED_KEYS = {
     "source.split_list": "source.ucf101.split_list",
     "source.labels": "source.folder.labels",
     "source.layout": "source.frames.layout",
+    "source.max_refused": "source.max_rejected",
+    "training.mirror": "training.horizontal_flip",
+    "evaluation.companions": "evaluation.extra_detectors",
+    "tune.interval": "tune.grace_period",
+    "tune.reduction": "tune.reduction_factor",
+    "tune.concurrency": "tune.max_concurrent_trials",
 }
 
 
@@ -60,9 +66,9 @@ class ModelParams:
     def __post_init__(self) -> None:
         self.config(resolution=32, classes=0)
 
-    def config(self, *, resolution: int, classes: int) -> ModelConfig:
+    def config(self, *, resolution: int, classes: int) -> NetworkConfig:
         """The networks' sizes for clips of ``resolution`` pixels with ``classes`` classes (0: none)."""
-        return ModelConfig(resolution=resolution, classes=classes, **asdict(self))
+        return NetworkConfig(resolution=resolution, classes=classes, **asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +84,7 @@ class Params:
     evaluation: EvaluationConfig
     tracking: TrackingConfig
     registry: RegistryConfig
-    tune: TuneConfig
+    tune: SweepConfig
 
     def __post_init__(self) -> None:
         self.model.config(resolution=self.clips.resolution, classes=0)
@@ -92,7 +98,7 @@ class Params:
 
     def training_job(self) -> TrainingJob:
         """What ``training_driver.train`` needs of it."""
-        from pipelines.training_driver import TrainingJob
+        from pipelines.cluster.training_driver import TrainingJob
 
         return TrainingJob(
             clips=self.clips,

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines import params
-from pipelines.errors import run_stage
 from pipelines.evaluation import embedding, reference_features
+from pipelines.exit_status import run_stage
 
 SHARDS = Path("outputs/shards")
 REFERENCE = Path("outputs/reference")
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Embed the real clips whose features are missing, and print what was done."""
     settings = params.load()
     config = settings.evaluation
-    with embedding.runner(config, settings.cluster) as runner:
+    with embedding.open_executor(config, settings.cluster) as runner:
         for detector in reference_features.all_detectors(config):
             if detector.measure != "frechet":
                 continue
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             if found is None:
                 found = reference_features.build(REFERENCE, SHARDS, config, detector, runner)
                 what = "written"
-            counts = f"{len(found.reals)} + {len(found.floor)} clips"
+            counts = f"{len(found.reference)} + {len(found.real_vs_real)} clips"
             print(f"reference: {counts}, {detector.metric_name}, {REFERENCE}: {what}", flush=True)
             for note in found.index["notes"]:
                 print(f"reference: note: {note}", flush=True)

@@ -15,12 +15,12 @@ from typing import Any
 from digan.atomic import write_json
 from digan.errors import UserError
 from pipelines import params
-from pipelines.errors import run_stage
 from pipelines.evaluation.result import EvaluationResult
-from pipelines.services.card import model_card
-from pipelines.services.gate import Figure
-from pipelines.services.origin import weights_digest
-from pipelines.services.registry import RegistrationRequest, publish
+from pipelines.exit_status import run_stage
+from pipelines.registry.alias_decision import MetricValue
+from pipelines.registry.model_card import model_card
+from pipelines.registry.versions import RegistrationRequest, publish
+from pipelines.training_run.run_fingerprint import weights_digest
 
 METRICS = Path("metrics/evaluation.json")
 GENERATOR = Path("outputs/evaluation/generator")  # the best snapshot, which the figures are of
@@ -41,7 +41,7 @@ def read_json(path: Path, stage: str) -> Any:
         raise UserError(f"{path}, line {error.lineno}: is not JSON ({error.msg}); run `dvc repro -f {stage}`") from None
 
 
-def read_evaluation(path: Path) -> tuple[EvaluationResult, Figure]:
+def read_evaluation(path: Path) -> tuple[EvaluationResult, MetricValue]:
     """Return the result in the metrics file of the stage `evaluate`, and the value in it that decides."""
     evaluation = EvaluationResult.from_json(read_json(path, "evaluate"), place=str(path), remedy=REMEDY)
     return evaluation, evaluation.figure(PROTOCOL, place=str(path), remedy=REMEDY)

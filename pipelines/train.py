@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 
 from digan.errors import UserError
-from pipelines import training_driver
-from pipelines.errors import run_stage
+from pipelines.cluster import training_driver
+from pipelines.exit_status import run_stage
 from pipelines.params import Params, load
+from pipelines.params_file import dump
 from pipelines.report.progress_display import ProgressDisplay
-from pipelines.services import mirror
+from pipelines.training_run import run_sync
 
 SHARDS, OUTPUT = Path("outputs/shards"), Path("outputs/train")
 
@@ -27,18 +28,21 @@ def train(params: Params, *, shards: Path, output: Path) -> None:
 
 def dry_run(params: Params, *, shards: Path) -> None:
     """Print what a training with these parameters would be on this machine."""
-    from pipelines import dry_run as dry
-    from pipelines.media.shards import read_index
+    from pipelines.cluster import dry_run as dry
+    from pipelines.dataset.loader import read_index
 
-    classes = len(read_index(shards).classes) if (shards / "index.json").exists() else None
-    print(dry.show(params, dry.model_of(params, classes)))
+    # Without shards the number of classes is unknown; one class is as large as any.
+    classes = len(read_index(shards).classes) if (shards / "index.json").exists() else int(params.source.classes)
+    model = params.model.config(resolution=params.clips.resolution, classes=classes)
+    print(dump(params.as_dict()))
+    print(dry.show(params.training, model, params.cluster))
 
 
 def publish(params: Params, *, shards: Path) -> str:
     """Copy the shards to ``cluster.storage``, where a Ray job finds them; returns their address."""
     if not params.cluster.storage:
         raise UserError('cluster.storage="": no storage to copy the shards to; set it to s3://bucket/run')
-    return mirror.publish_shards(str(shards.absolute()), params.cluster.storage, ProgressDisplay("train").message)
+    return run_sync.publish_shards(str(shards.absolute()), params.cluster.storage, ProgressDisplay("train").message)
 
 
 def main(argv: list[str] | None = None) -> None:

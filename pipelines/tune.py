@@ -9,11 +9,11 @@ import argparse
 import signal
 from pathlib import Path
 
-from pipelines.errors import run_stage
+from pipelines.exit_status import run_stage
 from pipelines.params import load
 from pipelines.report.text_format import grouped
-from pipelines.sweeps.records import best_of
-from pipelines.sweeps.sweep import run_sweep
+from pipelines.sweeps.sweep_run import run_sweep
+from pipelines.sweeps.sweep_state import best_of
 
 SHARDS, OUTPUT = Path("outputs/shards"), Path("outputs/tune")
 

@@ -12,8 +12,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from digan.data.clips import ClipsConfig
+from pipelines.dataset.shard_writer import ShardsConfig
 from pipelines.evaluation.config import EvaluationConfig
-from pipelines.media.shard_writer import ShardsConfig
 from pipelines.sources import SourceConfig
 from tests import s3
 
@@ -92,13 +92,15 @@ def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small unconditional generator for 32 x 32 pixels."""
     import torch
 
-    from digan.checkpointing import save_generator
-    from digan.models.config import ModelConfig
-    from digan.models.generator import Generator
+    from digan.generator_io import save_generator
+    from digan.models.config import NetworkConfig
+    from digan.models.generator import VideoGenerator
 
-    config = ModelConfig(resolution=32, channel_base=256, channel_max=8, mapping_layers=1, modulation_rank=2, classes=0)
+    config = NetworkConfig(
+        resolution=32, channel_base=256, channel_max=8, mapping_layers=1, modulation_rank=2, classes=0
+    )
     folder = tmp_path_factory.mktemp("model") / "generator"
-    save_generator(Generator(config).reset(generator=torch.Generator().manual_seed(0)).eval(), folder)
+    save_generator(VideoGenerator(config).reset(generator=torch.Generator().manual_seed(0)).eval(), folder)
     return folder
 
 

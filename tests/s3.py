@@ -130,7 +130,7 @@ class Proxy:
 
     server: S3Server
     requests: int = 0
-    refused: int = 0
+    rejected: int = 0
     cut: int = 0
 
 
@@ -177,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
             fate = self.server.fault(proxy.requests, self.command, self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if fate.refuse:
-            proxy.refused += 1
+            proxy.rejected += 1
             self.send_response(503)
             self.send_header("Content-Length", "0")
             self.end_headers()

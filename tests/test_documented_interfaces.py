@@ -139,7 +139,9 @@ def test_overridden_private_methods_are_found() -> None:
     assert kinds(source) == [(OVERRIDDEN, "torch.nn.modules.module.Module._apply")]
     source = "from torch.optim import Adam\nclass A(Adam):\n    def _init_group(self): ...\n    def step(self): ..."
     assert (OVERRIDDEN, "torch.optim.adam.Adam._init_group") in kinds(source)
-    through_ours = "from digan.models.generator import Generator\nclass A(Generator):\n    def _apply(self, fn): ..."
+    through_ours = (
+        "from digan.models.generator import VideoGenerator\nclass A(VideoGenerator):\n    def _apply(self, fn): ..."
+    )
     assert kinds(through_ours) == [(OVERRIDDEN, "torch.nn.modules.module.Module._apply")]
 
 

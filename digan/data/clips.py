@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from digan.errors import UserError
 
-Cut = Literal["every", "apart", "phases"]
+WindowMode = Literal["overlapping", "disjoint", "phases"]
 AT_ONCE = 2**21  # bytes of pictures that are resized together, so that they stay in the processor's cache
 
 
@@ -118,7 +118,7 @@ def _squares(frames: Iterable[tuple[int, np.ndarray]], resolution: int) -> Itera
 def segments(
     frames: Iterable[np.ndarray],
     config: ClipsConfig,
-    cut: Cut = "every",
+    window_mode: WindowMode = "overlapping",
     *,
     numbers: Iterable[int] | None = None,
 ) -> Iterator[Segment]:
@@ -128,12 +128,16 @@ def segments(
     left out as ``config`` says, and no clip goes across them. Holds one segment (``phases``: one stretch) in memory at
     a time, however long the video is.
     """
-    step = 1 if cut == "phases" else config.frame_stride
+    step = 1 if window_mode == "phases" else config.frame_stride
     numbered = zip(count() if numbers is None else numbers, frames, strict=False)
     chosen = _squares((each for place, each in enumerate(numbered) if place % step == 0), config.resolution)
     for _, part in groupby(_lively(chosen, config), key=lambda each: each[0]):
         scene = ((number, picture) for _, number, picture in part)
-        yield from _overlapping(scene, config) if cut == "every" else _separate(scene, config, phases=cut == "phases")
+        yield from (
+            _overlapping(scene, config)
+            if window_mode == "overlapping"
+            else _separate(scene, config, phases=window_mode == "phases")
+        )
 
 
 def _lively(frames: Iterable[tuple[int, np.ndarray]], config: ClipsConfig) -> Iterator[tuple[int, int, np.ndarray]]:
@@ -163,9 +167,9 @@ def _lively(frames: Iterable[tuple[int, np.ndarray]], config: ClipsConfig) -> It
         yield from ((scene, *each) for each in dead)
 
 
-def frames_needed(config: ClipsConfig, cut: Cut) -> int:
+def frames_needed(config: ClipsConfig, window_mode: WindowMode) -> int:
     """How many frames a video must have to give a clip."""
-    if cut == "phases":
+    if window_mode == "phases":
         return config.frames * config.frame_stride
     return (config.frames - 1) * config.frame_stride + 1
 

@@ -23,13 +23,13 @@ class PairDraw:
 
 
 def draw_pairs(
-    batch: int, clip_frames: int, *, seed: int, reader_index: int, clips_seen: int, mirror: bool
+    batch: int, clip_frames: int, *, seed: int, reader_index: int, clips_seen: int, horizontal_flip: bool
 ) -> PairDraw:
     """The draw for one reader's batch, a function of seed, reader and clips seen; the times do not depend on ``mirror``."""
     generator = generator_for(seed, "pairs", reader_index, clips_seen)
     numbers = frame_numbers(draw_time_pairs(batch, generator=generator), clip_frames)
     flips = torch.rand(batch, generator=generator) < 0.5
-    return PairDraw(numbers=numbers, flips=flips & mirror)
+    return PairDraw(numbers=numbers, flips=flips & horizontal_flip)
 
 
 def make_pair(frames_bthwc: np.ndarray, draw: PairDraw, clip_frames: int, labels: list[int] | None) -> FramePair:

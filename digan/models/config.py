@@ -10,7 +10,7 @@ CODE_DIM = 512  # width of z, z_m and w, as in StyleGAN2
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class NetworkConfig:
     """Sizes of generator and discriminators.
 
     ``resolution`` pixels (a power of two from 32), ``channel_base`` and ``channel_max`` give C(res) = min(base / res, max),

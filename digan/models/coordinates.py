@@ -27,16 +27,16 @@ TIME_SCALE = 0.25
 MOTION_SLOPE = 0.01
 
 
-def grid_axis(n: int, *, scale: float = 1.0, shift: float = 0.0, device: torch.device | None = None) -> torch.Tensor:
+def grid_axis(n: int, *, extent: float = 1.0, shift: float = 0.0, device: torch.device | None = None) -> torch.Tensor:
     """u(j) = 2 j / n - 1 for j = 0 ... n - 1, stretched by ``scale`` and moved by ``shift``; float32 [n].
 
     The picture the model was trained on spans [-1, 1); a larger ``scale`` shows what lies around it.
     """
-    return (2.0 * torch.arange(n, dtype=torch.float32, device=device) / n - 1.0) * scale + shift
+    return (2.0 * torch.arange(n, dtype=torch.float32, device=device) / n - 1.0) * extent + shift
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waves:
+class SinusoidParameters:
     """What a video's coordinate features are made of: ``frequencies`` [B, K, 2] (across, down), ``phases`` [B, T, K] with q in."""
 
     frequencies: torch.Tensor
@@ -54,7 +54,7 @@ class CoordinateFeatures(nn.Module):
             [EqualizedLinear(FREQUENCIES, FREQUENCIES, activate=True), EqualizedLinear(FREQUENCIES, FREQUENCIES)]
         )
 
-    def forward(self, w: torch.Tensor, motion: torch.Tensor, times: torch.Tensor) -> Waves:
+    def forward(self, w: torch.Tensor, motion: torch.Tensor, times: torch.Tensor) -> SinusoidParameters:
         """w [B, 512], z_m [B, 512], times [B, T] -> Waves."""
         content = self.content(w).float()
         frequencies = content[:, : FREQUENCIES * 2].reshape(-1, FREQUENCIES, 2) * FREQUENCY_SCALE
@@ -62,7 +62,7 @@ class CoordinateFeatures(nn.Module):
         hidden = F.leaky_relu(rates[:, None, :] * times[:, :, None] * TIME_SCALE, MOTION_SLOPE)
         for layer in self.phase:
             hidden = layer(hidden)
-        return Waves(frequencies=frequencies, phases=content[:, None, FREQUENCIES * 2 :] + hidden.float())
+        return SinusoidParameters(frequencies=frequencies, phases=content[:, None, FREQUENCIES * 2 :] + hidden.float())
 
 
 class _GridWaves(torch.autograd.Function):
@@ -89,7 +89,7 @@ class _GridWaves(torch.autograd.Function):
         return angles.sum(dim=1), angles.sum(dim=2)
 
 
-def standing_features(waves: Waves, columns: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+def static_features(waves: SinusoidParameters, columns: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """[sin a0, cos a0] for a0 = P (u, v), pixel-major: [B, n_rows * n_columns, 2 K]; once a video, whatever the times.
 
     ``columns`` [n_columns] holds u from left to right, ``rows`` [n_rows] v from top to bottom.
@@ -99,7 +99,7 @@ def standing_features(waves: Waves, columns: torch.Tensor, rows: torch.Tensor) -
     return _GridWaves.apply(across, down).flatten(1, 2)
 
 
-def turn_into_time(matrix: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
+def rotate_phases(matrix: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
     """The matrix that reads standing features as M^T [B, 2 K, O] reads moving ones: [B, 2 K, T * O], times outermost.
 
     sin(a0 + p) = sin a0 cos p + cos a0 sin p and cos(a0 + p) = cos a0 cos p - sin a0 sin p, with p = phases [B, T, K].

@@ -12,8 +12,8 @@ import math
 import torch
 from torch import nn
 
-from digan.models.config import ModelConfig
-from digan.models.mapping import Mapping
+from digan.models.config import NetworkConfig
+from digan.models.mapping import MappingNetwork
 from digan.ops.layers import LRELU_GAIN, EqualizedConv, EqualizedLinear, lrelu, reset_parameters
 from digan.ops.resample import blur
 from digan.types import Scores
@@ -57,14 +57,16 @@ def minibatch_deviation(x: torch.Tensor, *, batches: int = 1) -> torch.Tensor:
 class Discriminator(nn.Module):
     """Residual blocks down to 4x4, the statistics channel, and a logit; with classes, a projection on the mapped class."""
 
-    def __init__(self, config: ModelConfig, *, in_channels: int) -> None:
+    def __init__(self, config: NetworkConfig, *, in_channels: int) -> None:
         super().__init__()
         resolutions = config.block_resolutions[:0:-1]  # R, ..., 8
         width = config.channels(4)
         self.from_rgb = EqualizedConv(in_channels, config.channels(config.resolution), 1)
         self.blocks = nn.ModuleList(ResidualBlock(config.channels(r), config.channels(r // 2)) for r in resolutions)
         self.mapping = (
-            Mapping(code_dim=0, classes=config.classes, width=width, layers=CLASS_LAYERS) if config.classes else None
+            MappingNetwork(code_dim=0, classes=config.classes, width=width, layers=CLASS_LAYERS)
+            if config.classes
+            else None
         )
         self.conv = EqualizedConv(width + 1, width, 3, padding=1)
         self.dense = EqualizedLinear(width * 16, width, activate=True)
@@ -87,7 +89,7 @@ class Discriminator(nn.Module):
 class PairDiscriminator(nn.Module):
     """The image and the motion discriminator, side by side."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
         self.image = Discriminator(config, in_channels=3)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from digan.models.config import CODE_DIM, ModelConfig
-from digan.models.coordinates import CoordinateFeatures, grid_axis, standing_features, turn_into_time
-from digan.models.mapping import Mapping
+from digan.models.config import CODE_DIM, NetworkConfig
+from digan.models.coordinates import CoordinateFeatures, grid_axis, rotate_phases, static_features
+from digan.models.mapping import MappingNetwork
 from digan.ops.layers import lrelu, reset_parameters
 from digan.ops.modulation import ModulatedMatrix, ModulatedRGB
 
@@ -22,13 +22,13 @@ FEATURES = 256
 TILE = 8192  # pixels times frames of the finest grid that are painted at once without gradients
 
 
-class Block(nn.Module):
+class SynthesisBlock(nn.Module):
     """One nominal resolution: its layers, then ToRGB.
 
     Three layers at 128 and 256, one in the first block, two elsewhere, as in the published model.
     """
 
-    def __init__(self, config: ModelConfig, resolution: int) -> None:
+    def __init__(self, config: NetworkConfig, resolution: int) -> None:
         super().__init__()
         out_channels = config.channels(resolution)
         self.first = resolution == 4
@@ -52,7 +52,7 @@ class Block(nn.Module):
 class BlockWeights:
     """A block's matrices for a batch of codes: made once a video, used for any number of frames and grids."""
 
-    def __init__(self, block: Block, ws: torch.Tensor, motion: torch.Tensor) -> None:
+    def __init__(self, block: SynthesisBlock, ws: torch.Tensor, motion: torch.Tensor) -> None:
         self.block = block
         self.w_first = ws[:, 0]
         self.motion = motion
@@ -61,7 +61,7 @@ class BlockWeights:
         self.n = block.grid
 
 
-class FeatureReader:
+class CoordinateLayer:
     """The layer that reads a block's coordinate features, made ready for given times.
 
     ``moving`` [B, 256, T * O] reads the features, ``standing`` [B, I, O] the activations from below, ``bias`` is [T * O].
@@ -74,8 +74,8 @@ class FeatureReader:
         self.count = times.shape[1]
         matrix, bias = weights.layers[0]
         split = matrix.shape[1] - FEATURES
-        self.moving = turn_into_time(matrix[:, split:], self.waves.phases).to(dtype)
-        self.standing = matrix[:, :split].to(dtype)
+        self.rotated = rotate_phases(matrix[:, split:], self.waves.phases).to(dtype)
+        self.static = matrix[:, :split].to(dtype)
         self.bias = bias.repeat(self.count).to(dtype)
 
     def __call__(self, x_bpc: torch.Tensor, rows: int, columns: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
@@ -84,15 +84,15 @@ class FeatureReader:
         ``x_bpc`` [B, rows / 2 * n / 2 * T, C_in] comes from the block below, of half the resolution; the first block ignores it.
         """
         n, out_channels = len(columns), self.block.out_channels
-        features_bpk = standing_features(self.waves, columns, down)  # [B, rows * n, 256]
+        features_bpk = static_features(self.waves, columns, down)  # [B, rows * n, 256]
         batch = features_bpk.shape[0]
         if self.block.first:
-            y = torch.baddbmm(self.bias, features_bpk.to(self.moving.dtype), self.moving)  # [B, rows * n, T * C_out]
+            y = torch.baddbmm(self.bias, features_bpk.to(self.rotated.dtype), self.rotated)  # [B, rows * n, T * C_out]
         else:
             # a 1x1 layer commutes with repeating pixels: its part for x is taken before the repeat
-            low_bpc = torch.baddbmm(self.bias[:out_channels], x_bpc, self.standing)
+            low_bpc = torch.baddbmm(self.bias[:out_channels], x_bpc, self.static)
             low = low_bpc.view(batch, rows // 2, 1, n // 2, 1, -1)  # [B, rows / 2, 1, n / 2, 1, T * C_out]
-            high_bpc = torch.bmm(features_bpk.to(x_bpc.dtype), self.moving)
+            high_bpc = torch.bmm(features_bpk.to(x_bpc.dtype), self.rotated)
             y = high_bpc.view(batch, rows // 2, 2, n // 2, 2, -1) + low  # each low pixel goes to 2 x 2 high ones
         return lrelu(y).view(batch, rows * n * self.count, out_channels)
 
@@ -106,13 +106,13 @@ def _affine(x: torch.Tensor, weights: tuple[torch.Tensor, torch.Tensor]) -> torc
 class Synthesis(nn.Module):
     """(w, z_m, t) -> RGB."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.resolutions = config.block_resolutions
-        self.blocks = nn.ModuleDict({str(res): Block(config, res) for res in self.resolutions})
+        self.blocks = nn.ModuleDict({str(res): SynthesisBlock(config, res) for res in self.resolutions})
         self.w_count = sum(len(block.layers) for block in self._blocks()) + 1
 
-    def _blocks(self) -> list[Block]:
+    def _blocks(self) -> list[SynthesisBlock]:
         return [self.blocks[str(res)] for res in self.resolutions]  # type: ignore[misc]
 
     def prepare(self, ws: torch.Tensor, motion: torch.Tensor) -> list[BlockWeights]:
@@ -124,8 +124,8 @@ class Synthesis(nn.Module):
             start = stop
         return prepared
 
-    def paint(
-        self, prepared: list[BlockWeights], times: torch.Tensor, *, scale: float = 1.0, finer: int = 1
+    def synthesize(
+        self, prepared: list[BlockWeights], times: torch.Tensor, *, extent: float = 1.0, grid_factor: int = 1
     ) -> torch.Tensor:
         """Frames at ``times`` [B, T] -> float [B, T, 3, R, R] in about [-1, 1].
 
@@ -135,27 +135,29 @@ class Synthesis(nn.Module):
         device = times.device
         dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
         with torch.autocast(device.type, enabled=False):
-            readers = [FeatureReader(weights, times, dtype) for weights in prepared if weights.block.features]
-            columns = grid_axis(BASE_GRID * finer, scale=scale, device=device)
-            rows_at_once = BASE_GRID * finer
+            readers = [CoordinateLayer(weights, times, dtype) for weights in prepared if weights.block.features]
+            columns = grid_axis(BASE_GRID * grid_factor, extent=extent, device=device)
+            rows_at_once = BASE_GRID * grid_factor
             if not torch.is_grad_enabled():
-                finest = (prepared[-1].n // BASE_GRID) ** 2 * BASE_GRID * finer
+                finest = (prepared[-1].n // BASE_GRID) ** 2 * BASE_GRID * grid_factor
                 rows_at_once = max(1, TILE // (finest * times.numel()))
             tiles = [
-                self._paint_rows(prepared, readers, start, min(start + rows_at_once, BASE_GRID * finer), scale, finer)
+                self._synthesize_rows(
+                    prepared, readers, start, min(start + rows_at_once, BASE_GRID * grid_factor), extent, grid_factor
+                )
                 for start in range(0, len(columns), rows_at_once)
             ]
         rgb = torch.cat(tiles, dim=1) if len(tiles) > 1 else tiles[0]
         return rgb.permute(0, 3, 4, 1, 2).float()
 
-    def _paint_rows(
+    def _synthesize_rows(
         self,
         prepared: list[BlockWeights],
-        readers: list[FeatureReader],
+        readers: list[CoordinateLayer],
         start: int,
         stop: int,
-        scale: float,
-        finer: int,
+        extent: float,
+        grid_factor: int,
     ) -> torch.Tensor:
         """Rows ``start`` to ``stop`` - 1 of the base grid, and what they become on the finer ones: [B, rows, n, T, 3]."""
         remaining = iter(readers)
@@ -163,9 +165,9 @@ class Synthesis(nn.Module):
         for weights in prepared:
             block, layers = weights.block, weights.layers
             ratio = weights.n // BASE_GRID  # rows of this block's grid per row of the base grid
-            n, top, rows = weights.n * finer, start * ratio, (stop - start) * ratio
+            n, top, rows = weights.n * grid_factor, start * ratio, (stop - start) * ratio
             if block.features is not None:
-                columns = grid_axis(n, scale=scale, device=weights.w_first.device)
+                columns = grid_axis(n, extent=extent, device=weights.w_first.device)
                 x_bpc = next(remaining)(x_bpc, rows, columns, columns.flip(0)[top : top + rows])
                 layers = layers[1:]
             for layer in layers:
@@ -182,21 +184,23 @@ class Synthesis(nn.Module):
         return rgb_bhwtc
 
 
-class Generator(nn.Module):
+class VideoGenerator(nn.Module):
     """Content z, motion z_m, times t and class c to frames: ``forward(content, motion, times, labels)`` -> [B, T, 3, R, R]."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.mapping = Mapping(code_dim=CODE_DIM, classes=config.classes, width=CODE_DIM, layers=config.mapping_layers)
+        self.mapping = MappingNetwork(
+            code_dim=CODE_DIM, classes=config.classes, width=CODE_DIM, layers=config.mapping_layers
+        )
         self.synthesis = Synthesis(config)
 
-    def reset(self, *, generator: torch.Generator) -> Generator:
+    def reset(self, *, generator: torch.Generator) -> VideoGenerator:
         """Draws all weights anew and returns itself."""
         reset_parameters(self, generator=generator)
         return self
 
-    def spread(self, w: torch.Tensor) -> torch.Tensor:
+    def broadcast_w(self, w: torch.Tensor) -> torch.Tensor:
         """The same w for every layer: [B, 512] -> [B, w_count, 512]."""
         return w[:, None].expand(-1, self.synthesis.w_count, -1)
 
@@ -211,4 +215,4 @@ class Generator(nn.Module):
     ) -> torch.Tensor:
         """z [B, 512], z_m [B, 512], t [B, T], labels int64 [B] or ``None`` -> frames [B, T, 3, R, R]."""
         w = self.mapping.truncate(self.mapping(content, labels), truncation)
-        return self.synthesis.paint(self.synthesis.prepare(self.spread(w), motion), times)
+        return self.synthesis.synthesize(self.synthesis.prepare(self.broadcast_w(w), motion), times)

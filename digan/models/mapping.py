@@ -12,12 +12,12 @@ MAPPING_LR_MULTIPLIER = 0.01
 AVERAGE_DECAY = 0.995
 
 
-def normalise(v: torch.Tensor) -> torch.Tensor:
+def normalize(v: torch.Tensor) -> torch.Tensor:
     """v / sqrt(mean(v^2) + 1e-8) over the last dimension."""
     return v * (v.square().mean(dim=-1, keepdim=True) + 1e-8).rsqrt()
 
 
-class Mapping(nn.Module):
+class MappingNetwork(nn.Module):
     """Lrelu layers from the normalised code, with the embedded class appended, to w [B, width].
 
     ``code_dim`` 0 leaves only the class (the discriminators' projection). ``average`` is the running mean of w.
@@ -39,11 +39,11 @@ class Mapping(nn.Module):
 
     def forward(self, code: torch.Tensor | None, labels: torch.Tensor | None) -> torch.Tensor:
         """z [B, code_dim] or ``None``, labels int64 [B] or ``None`` -> w [B, width]."""
-        parts = [] if code is None else [normalise(code)]
+        parts = [] if code is None else [normalize(code)]
         if self.embed is not None:
             assert labels is not None, "a class-conditional network needs labels"
             one_hot = F.one_hot(labels, self.classes).to(self.embed.weight.dtype)
-            parts.append(normalise(self.embed(one_hot).float()))
+            parts.append(normalize(self.embed(one_hot).float()))
         x = torch.cat(parts, dim=1)
         for layer in self.layers:
             x = layer(x)
@@ -54,6 +54,6 @@ class Mapping(nn.Module):
         return w if psi == 1.0 else self.average.lerp(w, psi)
 
     @torch.no_grad()
-    def follow(self, mean_w: torch.Tensor) -> None:
+    def update_w_avg(self, mean_w: torch.Tensor) -> None:
         """w_avg <- 0.995 w_avg + 0.005 mean(w); the training step calls it, a forward pass never does."""
         self.average.lerp_(mean_w, 1.0 - AVERAGE_DECAY)

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class Background:
+class BackgroundTask:
     """Does what it is given in a thread, in order. What fails is raised by the next call, so nothing is lost in silence.
 
     A context: leaving it waits for what has been begun, also where the block failed.
@@ -42,7 +42,7 @@ class Background:
         except BaseException as error:
             self._error = error
 
-    def __enter__(self) -> Background:
+    def __enter__(self) -> BackgroundTask:
         return self
 
     def __exit__(
@@ -54,7 +54,7 @@ class Background:
             self._thread.join()
 
 
-class Ahead(Generic[Item]):
+class Prefetcher(Generic[Item]):
     """The items of an iterator, read by a thread up to ``depth`` ahead, in their order; its errors are raised in their place.
 
     ``close`` ends the thread; a context does so too.
@@ -86,7 +86,7 @@ class Ahead(Generic[Item]):
             except queue.Empty:
                 self._thread.join(0.05)
 
-    def __enter__(self) -> Ahead[Item]:
+    def __enter__(self) -> Prefetcher[Item]:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import torch
 
 from digan.atomic import is_part
-from digan.checkpointing import write_folder
-from digan.models.config import ModelConfig
+from digan.generator_io import write_folder
+from digan.models.config import NetworkConfig
 from digan.training.state import TrainingState
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ MANIFEST = "manifest.json"
 FORMAT = 2
 
 
-class Store(Protocol):
+class CheckpointStore(Protocol):
     """Files under names. What ``write`` puts there is seen whole or not at all; a name is listed once it is whole."""
 
     def names(self) -> list[str]:
@@ -92,7 +92,7 @@ def _copied(value: Any) -> Any:
     return value
 
 
-def write(captured: dict[str, Any], store: Store, *, model: ModelConfig, keep: int) -> str:
+def write(captured: dict[str, Any], store: CheckpointStore, *, model: NetworkConfig, keep: int) -> str:
     """Write what ``capture`` returned, remove all but the newest ``keep`` checkpoints, and return the new one's name."""
     memory = io.BytesIO()
     torch.save(captured, memory)
@@ -110,12 +110,12 @@ def write(captured: dict[str, Any], store: Store, *, model: ModelConfig, keep: i
     return name
 
 
-def listed(store: Store) -> list[str]:
+def listed(store: CheckpointStore) -> list[str]:
     """The checkpoints in ``store``, newest first."""
     return sorted((name for name in store.names() if name.isdigit()), key=int, reverse=True)
 
 
-def read(store: Store, name: str) -> dict[str, Any]:
+def read(store: CheckpointStore, name: str) -> dict[str, Any]:
     """What ``capture`` returned, its checksum verified; ``ValueError`` says why a checkpoint is damaged."""
     try:
         manifest = json.loads(store.read(name, MANIFEST))
@@ -129,7 +129,7 @@ def read(store: Store, name: str) -> dict[str, Any]:
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
-def newest(store: Store, *, before: int | None = None) -> tuple[str, dict[str, Any]] | None:
+def newest(store: CheckpointStore, *, before: int | None = None) -> tuple[str, dict[str, Any]] | None:
     """Name and content of the newest whole checkpoint, of at most ``before`` clips; damaged ones are skipped with a warning."""
     for name in listed(store):
         if before is not None and int(name) > before:

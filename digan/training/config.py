@@ -30,7 +30,7 @@ class TrainingConfig:
     r1_interval: int
     generator_interval: int
     augment: str
-    mirror: bool
+    horizontal_flip: bool
     ema_half_life: float
     ema_ramp: float
     style_mixing: float

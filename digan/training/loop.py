@@ -11,22 +11,22 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from digan.checkpointing import generator_files
-from digan.models.generator import Generator
+from digan.generator_io import generator_files
+from digan.models.generator import VideoGenerator
 from digan.sampling import draw_latents, pick_labels, render
 from digan.times import frame_times
 from digan.training import checkpoint, snapshots
-from digan.training.background import Ahead, Background
+from digan.training.background import BackgroundTask, Prefetcher
 from digan.training.checkpoint import FolderStore
-from digan.training.meter import Meter, Progress
+from digan.training.divergence import MOST_ROLLBACKS, STEPS, DivergedError, DivergenceMonitor, TrainingDivergence
 from digan.training.numerics import set_numerics
 from digan.training.run_spec import Reader, TrainingHooks, TrainingPlacement, TrainingSpec
+from digan.training.running_metrics import RunningMetrics, TrainingProgress
 from digan.training.state import TrainingState
 from digan.training.step import StepMetrics, Update
-from digan.training.watch import MOST_ROLLBACKS, STEPS, DivergedError, Verdict, Watch
 from digan.types import FramePair
 
-__all__ = ["Progress", "Reader", "TrainingHooks", "TrainingPlacement", "TrainingSpec", "train", "train_step"]
+__all__ = ["Reader", "TrainingHooks", "TrainingPlacement", "TrainingProgress", "TrainingSpec", "train", "train_step"]
 
 PROGRESS_SECONDS = 2.0
 SAMPLE_SEEDS = tuple(range(8))
@@ -34,7 +34,7 @@ SAMPLE_FRAMES = 8
 PREFETCHED_UPDATES = 2
 
 
-def train(spec: TrainingSpec, placement: TrainingPlacement, hooks: TrainingHooks) -> Generator:
+def train(spec: TrainingSpec, placement: TrainingPlacement, hooks: TrainingHooks) -> VideoGenerator:
     """Train until ``spec.training.clips`` and return the EMA generator.
 
     Resumes from the newest whole checkpoint in ``placement.checkpoints``; rank 0 writes new ones in the background.
@@ -44,14 +44,14 @@ def train(spec: TrainingSpec, placement: TrainingPlacement, hooks: TrainingHooks
     do not help.
     """
     set_numerics(spec.training, placement.device)
-    with Background() as background:
-        run = _Run(spec, placement, hooks, background)
+    with BackgroundTask() as background:
+        run = _TrainingRun(spec, placement, hooks, background)
         run.resume()
         while run.state.clips_seen < spec.training.clips:
             divergence = run.train_until_rollback()
             if divergence is not None:
                 run.roll_back(divergence)
-    return run.state.average
+    return run.state.generator_ema
 
 
 def train_step(state: TrainingState, pairs: Sequence[FramePair], *, rank: int = 0, world: int = 1) -> StepMetrics:
@@ -77,17 +77,17 @@ def train_step(state: TrainingState, pairs: Sequence[FramePair], *, rank: int = 
         update.penalize_real_gradients()
 
     # EMA of the generator's weights: what samples, snapshots and the result are made of.
-    update.update_average()
+    update.update_ema()
 
     state.clips_seen += training.batch_size
     return StepMetrics(values=update.metrics)
 
 
-class _Run:
+class _TrainingRun:
     """A training run on one worker."""
 
     def __init__(
-        self, spec: TrainingSpec, placement: TrainingPlacement, hooks: TrainingHooks, background: Background
+        self, spec: TrainingSpec, placement: TrainingPlacement, hooks: TrainingHooks, background: BackgroundTask
     ) -> None:
         self.spec, self.placement, self.hooks, self.background = spec, placement, hooks, background
         self.state = TrainingState(spec.training, spec.model, placement.device)
@@ -102,15 +102,15 @@ class _Run:
         if first and not resumed:
             hooks.on_samples(0, _samples(state))
         if first and resumed and hooks.on_checkpoint is not None:
-            hooks.on_checkpoint(state.clips_seen, state.average)
+            hooks.on_checkpoint(state.clips_seen, state.generator_ema)
         if state.clips_seen >= self.spec.training.clips:  # a finished run that was killed before it could report so
-            hooks.on_progress(Meter(state).report())
+            hooks.on_progress(RunningMetrics(state).report())
 
-    def train_until_rollback(self) -> Verdict | None:
+    def train_until_rollback(self) -> TrainingDivergence | None:
         """Train until the last clip, or until a divergence calls for a rollback; returns the divergence."""
         state, training = self.state, self.spec.training
-        meter, watch = Meter(state), Watch()
-        with Ahead(self.spec.reader(state.step, state.draw_seed), depth=PREFETCHED_UPDATES) as batches:
+        meter, watch = RunningMetrics(state), DivergenceMonitor()
+        with Prefetcher(self.spec.reader(state.step, state.draw_seed), depth=PREFETCHED_UPDATES) as batches:
             while state.clips_seen < training.clips:
                 # Data: this worker's micro-batches of real pairs, prefetched by a thread.
                 waiting_since = time.monotonic()
@@ -156,7 +156,7 @@ class _Run:
         if sample_due:
             self.hooks.on_samples(state.clips_seen, _samples(state))
         if snapshot_due:
-            files, clips, kept = generator_files(state.average), state.clips_seen, training.snapshots_kept
+            files, clips, kept = generator_files(state.generator_ema), state.clips_seen, training.snapshots_kept
             writes.append(lambda: snapshots.write(files, placement.snapshots, clips, keep=kept))
         if checkpoint_due:
             captured = checkpoint.capture(state)
@@ -169,16 +169,16 @@ class _Run:
             self.background.do(lambda: [write() for write in writes])
         if checkpoint_due and self.hooks.on_checkpoint is not None:
             self.background.wait()
-            self.hooks.on_checkpoint(state.clips_seen, state.average)
+            self.hooks.on_checkpoint(state.clips_seen, state.generator_ema)
 
-    def roll_back(self, divergence: Verdict) -> None:
+    def roll_back(self, divergence: TrainingDivergence) -> None:
         """Return to the last checkpoint before the divergence and draw differently from there, or raise ``DivergedError``."""
         rollbacks, seen = self.state.rollbacks + 1, self.state.clips_seen
         self._require_rollback(divergence, rollbacks)
         if self.placement.rank == 0:
             self.background.wait()
         self.state = TrainingState(self.spec.training, self.spec.model, self.placement.device)
-        self._load(before=divergence.good_until)
+        self._load(before=divergence.last_good_clips)
         self.state.rollbacks = rollbacks
         if self.placement.rank == 0:
             for store in (self.placement.checkpoints, self.placement.snapshots):
@@ -190,7 +190,7 @@ class _Run:
                 f"another seed (rollback {rollbacks} of at most {MOST_ROLLBACKS})"
             )
 
-    def _require_rollback(self, divergence: Verdict, rollbacks: int) -> None:
+    def _require_rollback(self, divergence: TrainingDivergence, rollbacks: int) -> None:
         diverged = f"training diverged at {self.state.clips_seen} clips: {divergence.text}"
         remedy = "lower training.generator_lr and discriminator_lr, raise r1_gamma, or use precision fp32"
         if self.spec.training.on_divergence == "stop":
@@ -221,5 +221,5 @@ class _Run:
 
 def _samples(state: TrainingState) -> torch.Tensor:
     """Videos of fixed seeds by the EMA generator, uint8 [8, 8, 3, R, R]."""
-    latents = draw_latents(SAMPLE_SEEDS, labels=pick_labels(state.average, SAMPLE_SEEDS))
-    return render(state.average, latents, frame_times(SAMPLE_FRAMES))
+    latents = draw_latents(SAMPLE_SEEDS, labels=pick_labels(state.generator_ema, SAMPLE_SEEDS))
+    return render(state.generator_ema, latents, frame_times(SAMPLE_FRAMES))

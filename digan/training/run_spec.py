@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
-from digan.models.config import ModelConfig
-from digan.models.generator import Generator
-from digan.training.checkpoint import Store
+from digan.models.config import NetworkConfig
+from digan.models.generator import VideoGenerator
+from digan.training.checkpoint import CheckpointStore
 from digan.training.config import TrainingConfig
-from digan.training.meter import Progress
+from digan.training.running_metrics import TrainingProgress
 from digan.types import FramePair
 
 # (update, seed) -> this worker's micro-batches of that update, of the next one, ...
@@ -24,7 +24,7 @@ class TrainingSpec:
     """What to train: the two configs, and the reader of the real pairs."""
 
     training: TrainingConfig
-    model: ModelConfig
+    model: NetworkConfig
     reader: Reader
 
 
@@ -38,8 +38,8 @@ class TrainingPlacement:
     rank: int
     world_size: int
     device: torch.device
-    checkpoints: Store
-    snapshots: Store
+    checkpoints: CheckpointStore
+    snapshots: CheckpointStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class TrainingHooks:
     - ``on_checkpoint``: rank 0, once a checkpoint is written, and for the one the run resumes from: clips seen, EMA generator.
     """
 
-    on_progress: Callable[[Progress], None]
+    on_progress: Callable[[TrainingProgress], None]
     on_samples: Callable[[int, torch.Tensor], None]
     on_notice: Callable[[str], None] = logging.getLogger(__name__).warning
-    on_checkpoint: Callable[[int, Generator], None] | None = None
+    on_checkpoint: Callable[[int, VideoGenerator], None] | None = None

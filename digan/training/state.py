@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from digan.models.config import CODE_DIM, ModelConfig
+from digan.models.config import CODE_DIM, NetworkConfig
 from digan.models.discriminator import PairDiscriminator
-from digan.models.generator import Generator
+from digan.models.generator import VideoGenerator
 from digan.seeding import generator_for, seed_for
 from digan.training.config import TrainingConfig
-from digan.training.flat import FlatParameters
 from digan.training.numerics import compiled
+from digan.training.parameter_buffer import ParameterBuffer
 from digan.types import Scores
 
 ADAM_BETAS = (0.0, 0.99)
@@ -25,12 +25,12 @@ ADAM_EPSILON = 1e-8
 MEASURED = 16  # places behind the gradients for statistics, averaged over workers in the same all-reduce
 
 
-def initial_generator(training: TrainingConfig, model: ModelConfig) -> Generator:
+def initial_generator(training: TrainingConfig, model: NetworkConfig) -> VideoGenerator:
     """The untrained generator that a run with these settings starts from."""
-    return Generator(model).reset(generator=generator_for(training.seed, "generator"))
+    return VideoGenerator(model).reset(generator=generator_for(training.seed, "generator"))
 
 
-def _adam(flat: FlatParameters, lr: float, interval: int) -> torch.optim.Adam:
+def _adam(flat: ParameterBuffer, lr: float, interval: int) -> torch.optim.Adam:
     """Adam corrected for lazy regularisation: of k + 1 updates one is the penalty's, so rate and decay take the ratio k / (k + 1)."""
     ratio = interval / (interval + 1)
     betas = (ADAM_BETAS[0] ** ratio, ADAM_BETAS[1] ** ratio)
@@ -40,30 +40,30 @@ def _adam(flat: FlatParameters, lr: float, interval: int) -> torch.optim.Adam:
 class TrainingState:
     """The networks and all that belongs to their training, on one device."""
 
-    def __init__(self, training: TrainingConfig, model: ModelConfig, device: torch.device) -> None:
+    def __init__(self, training: TrainingConfig, model: NetworkConfig, device: torch.device) -> None:
         self.training, self.model, self.device = training, model, device
         self.generator = initial_generator(training, model).to(device)
         discriminator = PairDiscriminator(model).reset(generator=generator_for(training.seed, "discriminator"))
         self.discriminator = discriminator.to(device)
-        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.flat_generator = FlatParameters(self.generator, extra=CODE_DIM + MEASURED)
-        self.flat_discriminator = FlatParameters(self.discriminator, extra=MEASURED)
-        self.flat_average = FlatParameters(self.average, trained=False)
-        self.generator_optimizer = _adam(self.flat_generator, training.generator_lr, training.generator_interval)
-        self.discriminator_optimizer = _adam(self.flat_discriminator, training.discriminator_lr, training.r1_interval)
+        self.generator_ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.generator_buffer = ParameterBuffer(self.generator, extra=CODE_DIM + MEASURED)
+        self.discriminator_buffer = ParameterBuffer(self.discriminator, extra=MEASURED)
+        self.generator_ema_buffer = ParameterBuffer(self.generator_ema, trained=False)
+        self.generator_optimizer = _adam(self.generator_buffer, training.generator_lr, training.generator_interval)
+        self.discriminator_optimizer = _adam(self.discriminator_buffer, training.discriminator_lr, training.r1_interval)
         self.path_length_mean = torch.zeros((), device=device)
         self.clips_seen = 0
         self.rollbacks = 0  # how often this run has gone back to an older checkpoint
         self.low_since = -1  # clips seen when the discriminator's loss became too low; -1: it is not
-        self.paint: Callable[..., torch.Tensor] = self._paint
-        self.judge: Callable[..., Scores] = self.discriminator
+        self.synthesize: Callable[..., torch.Tensor] = self._synthesize
+        self.discriminate: Callable[..., Scores] = self.discriminator
         if training.compile:
-            self.paint, self.judge = compiled(self._paint), compiled(self.discriminator)
+            self.synthesize, self.discriminate = compiled(self._synthesize), compiled(self.discriminator)
 
-    def _paint(self, ws: torch.Tensor, motion: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+    def _synthesize(self, ws: torch.Tensor, motion: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         """ws [B, w_count, 512], motion codes [B, 512], times [B, T] -> frames [B, T, 3, R, R]."""
         synthesis = self.generator.synthesis
-        return synthesis.paint(synthesis.prepare(ws, motion), times)
+        return synthesis.synthesize(synthesis.prepare(ws, motion), times)
 
     @property
     def draw_seed(self) -> int:
@@ -80,7 +80,7 @@ class TrainingState:
         """Tensors and numbers only, so that ``torch.load(weights_only=True)`` reads it."""
         return {
             "generator": self.generator.state_dict(),
-            "average": self.average.state_dict(),
+            "average": self.generator_ema.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "generator_optimizer": self.generator_optimizer.state_dict(),
             "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
@@ -93,7 +93,7 @@ class TrainingState:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load what ``state_dict`` returned; Adam's rates and betas stay this run's. Unknown keys, as older versions saved, are ignored."""
         self.generator.load_state_dict(state["generator"])
-        self.average.load_state_dict(state["average"])
+        self.generator_ema.load_state_dict(state["average"])
         self.discriminator.load_state_dict(state["discriminator"])
         for name in ("generator_optimizer", "discriminator_optimizer"):
             optimizer = getattr(self, name)

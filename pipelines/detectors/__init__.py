@@ -27,10 +27,10 @@ def load(config: DetectorConfig, resize: str = "crop") -> Detector:
     return row.detector(data, f"evaluation.weights={config.weights}", resize)
 
 
-def load_companions(config: DetectorConfig) -> list[Detector]:
-    """The further detectors of ``evaluation.companions``, in its order."""
+def load_extra_detectors(config: DetectorConfig) -> list[Detector]:
+    """The further detectors of ``evaluation.extra_detectors``, in its order."""
     found = []
-    for name, address in config.companion_weights().items():
-        data = weights.read(address, key=f"evaluation.companions: {name}", where=networks.C3D_WHERE)
-        found.append(TABLE[name].detector(data, f"evaluation.companions: {name}={address}", "crop"))
+    for name, address in config.extra_weights().items():
+        data = weights.read(address, key=f"evaluation.extra_detectors: {name}", where=networks.C3D_WHERE)
+        found.append(TABLE[name].detector(data, f"evaluation.extra_detectors: {name}={address}", "crop"))
     return found

@@ -18,7 +18,7 @@ class DetectorConfig:
     detector: str
     weights: str
     weights_sha256: str
-    companions: str
+    extra_detectors: str
 
     def __post_init__(self) -> None:
         if self.detector not in DETECTORS:
@@ -27,16 +27,16 @@ class DetectorConfig:
             raise UserError(
                 f"evaluation.weights_sha256={self.weights_sha256}: must be 64 hexadecimal digits, as sha256sum prints"
             )
-        self.companion_weights()
+        self.extra_weights()
 
-    def companion_weights(self) -> dict[str, str]:
+    def extra_weights(self) -> dict[str, str]:
         """Address of the weights by the companion's name, from ``name=address, name=address``."""
         found: dict[str, str] = {}
-        for part in filter(None, (part.strip() for part in self.companions.split(","))):
+        for part in filter(None, (part.strip() for part in self.extra_detectors.split(","))):
             name, _, address = (piece.strip() for piece in part.partition("="))
             if name not in EXTRA_DETECTORS or not address or name in found:
                 raise UserError(
-                    f"evaluation.companions={self.companions}: {part} is not NAME=ADDRESS with a name of its own; names"
+                    f"evaluation.extra_detectors={self.extra_detectors}: {part} is not NAME=ADDRESS with a name of its own; names"
                     f" are {', '.join(EXTRA_DETECTORS)}"
                 )
             found[name] = address

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from digan.errors import UserError
-from pipelines.media import storage
+from pipelines.storage import file_io
 
 WHERE = (
     "put the Kinetics-400 I3D state dict of the PyTorch line in a file and give its path or s3:// address;"
@@ -24,10 +24,10 @@ def read(address: str, *, key: str, where: str, sha256: str = "") -> bytes:
     """The bytes at ``address`` (of params.yaml's ``key``); ``sha256`` is what they must add up to, where it is given."""
     if not address:
         raise UserError(f"{key} is empty: FVD is defined by I3D's trained weights; {where}")
-    if storage.is_remote(address):
-        if not storage.exists(address):
+    if file_io.is_remote(address):
+        if not file_io.exists(address):
             raise UserError(f"{key}={address}: no such object; {where}")
-        data = storage.read_bytes(address)
+        data = file_io.read_bytes(address)
     else:
         path = Path(address).expanduser()
         if not path.is_file():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from digan.errors import UserError
-from pipelines.media import storage
+from pipelines.storage import file_io
 
 NAMES = "classes.json"
 
@@ -16,7 +16,7 @@ NAMES = "classes.json"
 def write(folder: Path, classes: Sequence[str]) -> None:
     """Put the names into a generator's folder, in the order of their numbers; without classes there is no such file."""
     if classes:
-        storage.write_bytes(folder / NAMES, (json.dumps(list(classes), indent=1) + "\n").encode())
+        file_io.write_bytes(folder / NAMES, (json.dumps(list(classes), indent=1) + "\n").encode())
     else:
         (folder / NAMES).unlink(missing_ok=True)
 

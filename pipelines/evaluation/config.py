@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from digan.errors import UserError
 from pipelines.detectors.config import DetectorConfig
-from pipelines.evaluation.protocols import PROTOCOLS, Protocol
+from pipelines.evaluation.protocols import PROTOCOLS, EvaluationProtocol
 
 RUNS_ON = ("auto", "process", "ray")
 
@@ -19,7 +19,7 @@ class EvaluationConfig:
     detector: str
     weights: str
     weights_sha256: str
-    companions: str
+    extra_detectors: str
     videos: int
     draws: int
     curve_videos: int
@@ -47,11 +47,11 @@ class EvaluationConfig:
             raise UserError('evaluation.cache="": must be a folder or an s3:// address; try outputs/features')
         self.detectors()
 
-    def measured_by(self) -> Protocol:
+    def measured_by(self) -> EvaluationProtocol:
         """The protocol with the counts of this section in place of its own, where they are set."""
         return PROTOCOLS[self.protocol].with_counts(videos=self.videos, draws=self.draws)
 
-    def curve(self) -> Protocol:
+    def curve(self) -> EvaluationProtocol:
         """The protocol of the snapshots' curve: the same but quick, one draw."""
         return PROTOCOLS[self.protocol].with_counts(videos=self.curve_videos or PROTOCOLS["quick"].videos, draws=1)
 
@@ -61,5 +61,5 @@ class EvaluationConfig:
             detector=self.detector,
             weights=self.weights,
             weights_sha256=self.weights_sha256,
-            companions=self.companions,
+            extra_detectors=self.extra_detectors,
         )

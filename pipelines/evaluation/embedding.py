@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from digan import checkpointing, sampling
-from digan.models.generator import Generator
+from digan import generator_io, sampling
+from digan.models.generator import VideoGenerator
 from pipelines.detectors import Detector
-from pipelines.evaluation.cache import CHUNK, Cache, Chunk, join
 from pipelines.evaluation.config import EvaluationConfig
+from pipelines.evaluation.feature_cache import CHUNK, FeatureBlock, FeatureCache, join
 from pipelines.report.progress_display import ProgressDisplay
 
 SEED_STRIDE, DRAW_STRIDE = 2**20, 2**15  # seeds of one evaluation seed and of one draw: no two videos share one
@@ -34,27 +34,27 @@ def seeds_of(seed: int, draw: int, start: int, count: int) -> range:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class EmbeddingTask:
     """A chunk still to be embedded: its number, and what makes its features when called with a detector."""
 
     number: int
-    make: Callable[[Detector], Chunk]
+    make: Callable[[Detector], FeatureBlock]
 
 
-class Runner(Protocol):
+class Executor(Protocol):
     """Who embeds: yields the chunks of the works in their order, as they are ready."""
 
-    def run(self, works: Iterator[Work], detector: Detector) -> Iterator[tuple[Work, Chunk]]:
+    def run(self, works: Iterator[EmbeddingTask], detector: Detector) -> Iterator[tuple[EmbeddingTask, FeatureBlock]]:
         """Take works as there is room for them."""
 
     def share(self, value: Any) -> Any:
         """``value``, or a reference to it, for works that go elsewhere."""
 
 
-class Process:
+class LocalExecutor:
     """This process, with all its cores."""
 
-    def run(self, works: Iterator[Work], detector: Detector) -> Iterator[tuple[Work, Chunk]]:
+    def run(self, works: Iterator[EmbeddingTask], detector: Detector) -> Iterator[tuple[EmbeddingTask, FeatureBlock]]:
         """One chunk after the other."""
         for work in works:
             yield work, work.make(detector)
@@ -64,7 +64,7 @@ class Process:
         return value
 
 
-class RayTasks:
+class RayExecutor:
     """Ray tasks over whatever the cluster has; a lost task runs again elsewhere. The workers need no common disk."""
 
     def __init__(self, resources: Mapping[str, float]) -> None:
@@ -78,10 +78,10 @@ class RayTasks:
         self._task = ray.remote(_make).options(num_cpus=cpus, num_gpus=gpus, max_retries=3)
         self._threads = max(1, int(cpus))
 
-    def run(self, works: Iterator[Work], detector: Detector) -> Iterator[tuple[Work, Chunk]]:
+    def run(self, works: Iterator[EmbeddingTask], detector: Detector) -> Iterator[tuple[EmbeddingTask, FeatureBlock]]:
         """As many chunks at once as there are places, and as many waiting."""
         shared = self._ray.put(detector)
-        waiting: deque[tuple[Work, Any]] = deque()
+        waiting: deque[tuple[EmbeddingTask, Any]] = deque()
         for work in works:
             waiting.append((work, self._task.remote(shared, work.make, self._threads)))
             if len(waiting) >= self._most:
@@ -95,7 +95,7 @@ class RayTasks:
         """A reference to a copy in Ray's store."""
         return self._ray.put(value)
 
-    def _get(self, result: Any) -> Chunk:
+    def _get(self, result: Any) -> FeatureBlock:
         from digan.errors import UserError
 
         try:
@@ -106,24 +106,24 @@ class RayTasks:
             raise
 
 
-def _make(detector: Detector, make: Callable[[Detector], Chunk], threads: int) -> Chunk:
+def _make(detector: Detector, make: Callable[[Detector], FeatureBlock], threads: int) -> FeatureBlock:
     torch.set_num_threads(threads)
     return make(detector)
 
 
 @contextmanager
-def runner(config: EvaluationConfig, cluster: Any) -> Iterator[Runner]:
+def open_executor(config: EvaluationConfig, cluster: Any) -> Iterator[Executor]:
     """Who embeds under these settings; ``cluster`` is the section of that name, ``None`` for this process."""
     import os
 
     named = cluster is not None and bool(cluster.address or os.environ.get("RAY_ADDRESS"))
     if cluster is None or config.runs_on == "process" or (config.runs_on == "auto" and not named):
-        yield Process()
+        yield LocalExecutor()
         return
-    from pipelines.services.cluster import connect
+    from pipelines.cluster.ray_cluster import connect
 
     with connect(cluster):
-        yield RayTasks(cluster.resources_per_worker)
+        yield RayExecutor(cluster.resources_per_worker)
 
 
 Span = tuple[int, int, int]  # a chunk's number, its first clip, its number of clips
@@ -132,16 +132,16 @@ Span = tuple[int, int, int]  # a chunk's number, its first clip, its number of c
 def embed(
     key: Mapping[str, Any],
     videos: int,
-    works: Callable[[list[Span]], Iterator[Work]],
+    works: Callable[[list[Span]], Iterator[EmbeddingTask]],
     *,
-    cache: Cache,
-    runner: Runner,
+    cache: FeatureCache,
+    runner: Executor,
     detector: Detector,
     progress: ProgressDisplay | None = None,
-) -> Chunk:
+) -> FeatureBlock:
     """Features of ``videos`` clips: chunks in the cache are read, the others are embedded and written to it."""
     spans = list(chunks_of(videos))
-    done: dict[int, Chunk] = {}
+    done: dict[int, FeatureBlock] = {}
     for number, _, count in spans:
         found = cache.read(key, number, count)
         if found is not None:
@@ -165,7 +165,7 @@ def chunks_of(videos: int) -> Iterator[Span]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FakeChunk:
+class GeneratedBlock:
     """Makes and embeds generated videos; a value, so that it can go to another machine.
 
     The videos have ``available`` frames over [0, 1], of which the first ``frames`` are made.
@@ -178,9 +178,11 @@ class FakeChunk:
     truncation: float
     batch_size: int
 
-    def __call__(self, detector: Detector) -> Chunk:
-        generator: Generator = self.generator if isinstance(self.generator, Generator) else _fetch(self.generator)
-        return Chunk(
+    def __call__(self, detector: Detector) -> FeatureBlock:
+        generator: VideoGenerator = (
+            self.generator if isinstance(self.generator, VideoGenerator) else _fetch(self.generator)
+        )
+        return FeatureBlock(
             features=embed_generated(
                 generator,
                 detector,
@@ -195,27 +197,27 @@ class FakeChunk:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RealChunk:
+class RealBlock:
     """Embeds clips that were read already, uint8 [B, T, 3, H, W]."""
 
     videos: torch.Tensor
     names: tuple[str, ...]
     batch_size: int
 
-    def __call__(self, detector: Detector) -> Chunk:
+    def __call__(self, detector: Detector) -> FeatureBlock:
         parts = [detector.features(part) for part in self.videos.split(self.batch_size)]
-        return Chunk(features=np.concatenate(parts), names=self.names, videos=len(self.videos))
+        return FeatureBlock(features=np.concatenate(parts), names=self.names, videos=len(self.videos))
 
 
-def _fetch(reference: Any) -> Generator:
+def _fetch(reference: Any) -> VideoGenerator:
     import ray
 
-    found: Generator = ray.get(reference)
+    found: VideoGenerator = ray.get(reference)
     return found
 
 
 def embed_generated(
-    generator: Generator,
+    generator: VideoGenerator,
     detector: Detector,
     *,
     seeds: range,
@@ -236,12 +238,12 @@ def embed_generated(
 
 def generator_digest(folder: Path) -> str:
     """SHA-256 of a generator's folder: configuration and weights."""
-    from pipelines.services.origin import weights_digest
+    from pipelines.training_run.run_fingerprint import weights_digest
 
     return weights_digest(folder)
 
 
-def load_generator(folder: Path) -> Generator:
+def load_generator(folder: Path) -> VideoGenerator:
     """The generator, on the device that embeds."""
-    generator = checkpointing.load_generator(folder)
+    generator = generator_io.load_generator(folder)
     return generator.to("cuda") if torch.cuda.is_available() else generator

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from digan import checkpointing
+from digan import generator_io
 from digan.errors import UserError
+from pipelines.dataset import loader
 from pipelines.evaluation import embedding, reference_features
-from pipelines.evaluation.cache import Cache
 from pipelines.evaluation.config import EvaluationConfig
+from pipelines.evaluation.feature_cache import FeatureCache
 from pipelines.evaluation.figures import figures_of
-from pipelines.evaluation.reference_features import Reference
+from pipelines.evaluation.reference_features import ReferenceFeatures
 from pipelines.evaluation.result import EvaluationResult, MetricSummary
-from pipelines.evaluation.snapshots import Embedder, Snapshot, curve, snapshots
-from pipelines.media import shards
+from pipelines.evaluation.snapshot_curve import Embedder, Snapshot, curve, snapshots
 from pipelines.report.progress_display import ProgressDisplay
 
 
@@ -30,30 +30,32 @@ class Measurement:
     result: EvaluationResult
     curve: list[dict[str, float]]
     best: Snapshot
-    real: Reference
+    real: ReferenceFeatures
     fakes: NDArray[np.float64]
 
 
 def measure(
-    config: EvaluationConfig, runner: embedding.Runner, *, train: Path, reference: Path, shards_folder: Path
+    config: EvaluationConfig, runner: embedding.Executor, *, train: Path, reference: Path, shards_folder: Path
 ) -> Measurement:
     """Measure the training in ``train`` against the features in ``reference`` of the clips in ``shards_folder``."""
-    index = shards.read_index(shards_folder)
+    index = loader.read_index(shards_folder)
     protocol, quick = config.measured_by(), config.curve()
     found = snapshots(train)
     _check_resolution(found, index.resolution)
     initial = train / "initial_generator"
     untrained_snapshot = Snapshot(folder=initial, clips_seen=0, digest=embedding.generator_digest(initial))
     frames = protocol.frames_of(index.frames)
-    embedder = Embedder(config=config, frames=frames, available=index.frames, cache=Cache(config.cache), runner=runner)
+    embedder = Embedder(
+        config=config, frames=frames, available=index.frames, cache=FeatureCache(config.cache), runner=runner
+    )
     all_detectors = reference_features.all_detectors(config)
-    detector, companions = all_detectors[0], all_detectors[1:]
+    detector, extra_detectors = all_detectors[0], all_detectors[1:]
     real = reference_features.require(reference, shards_folder, config, detector)
-    rows = curve(found, embedder, detector, real.reals, min(quick.videos, len(real.reals)))
+    rows = curve(found, embedder, detector, real.reference, min(quick.videos, len(real.reference)))
     best = found[min(range(len(rows)), key=lambda number: rows[number]["value"])]
 
     metrics: dict[str, MetricSummary] = {}
-    first_draw = real.reals[:0]
+    first_draw = real.reference[:0]
     progress = ProgressDisplay("evaluate", len(all_detectors) * (protocol.draws + 1) * protocol.videos)
     for one in all_detectors:
         draws = [
@@ -85,13 +87,13 @@ def measure(
         truncation=config.truncation,
         is_stand_in=detector.is_stand_in,
         **detector.described(index.digest),
-        companions={one.network: one.described(index.digest) for one in companions},
+        extra_detectors={one.network: one.described(index.digest) for one in extra_detectors},
     )
     return Measurement(result=result, curve=rows, best=best, real=real, fakes=first_draw)
 
 
 def _check_resolution(found: list[Snapshot], resolution: int) -> None:
-    made = checkpointing.load_generator(found[-1].folder).config.resolution
+    made = generator_io.load_generator(found[-1].folder).config.resolution
     if made != resolution:
         raise UserError(
             f"{found[-1].folder}: makes {made} pixels, the shards hold {resolution}; train on these shards first"

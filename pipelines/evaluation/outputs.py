@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from digan import checkpointing
+from digan import generator_io
 from digan.atomic import write_json, write_text
-from pipelines.evaluation import class_names, gallery, nearest, report
+from pipelines.dataset import loader
+from pipelines.evaluation import class_names, gallery, nearest_clips, report_page
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.measurement import Measurement
-from pipelines.media import shards, write
 from pipelines.report import plots
+from pipelines.video import video_writer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,22 +43,22 @@ def write_outputs(
     params: Mapping[str, Any],
 ) -> dict[str, str]:
     """Write everything and return what each picture and video shows; ``params`` are the values for the page."""
-    index = shards.read_index(shards_folder)
+    index = loader.read_index(shards_folder)
     shutil.copytree(measured.best.folder, paths.best, dirs_exist_ok=True)
     class_names.write(paths.best, index.classes)
-    rooms = gallery.Gallery(checkpointing.load_generator(paths.best), config, index.frames, paths.folder)
-    reals = gallery.different_reals(shards_folder, 12, config.seed)
-    files, groups = gallery.write_pictures(rooms, reals, index.classes)
+    rooms = gallery.Gallery(generator_io.load_generator(paths.best), config, index.frames, paths.folder)
+    reference = gallery.different_reals(shards_folder, 12, config.seed)
+    files, groups = gallery.write_pictures(rooms, reference, index.classes)
     near = _nearest(measured, config)
-    alike = nearest.clips_of(
-        shards_folder, config.measured_by(), near.places[:6], videos=len(measured.real.reals), seed=config.seed
+    alike = nearest_clips.clips_of(
+        shards_folder, config.measured_by(), near.places[:6], videos=len(measured.real.reference), seed=config.seed
     )
     groups["nearest"] = [rooms.compared(alike)]
     _distance_plot(measured, paths.folder / "distances.png")
-    page = report.write_page(
+    page = report_page.write_page(
         measured.result,
         measured.curve,
-        report.videos(groups, paths.folder),
+        report_page.videos(groups, paths.folder),
         copying=near.verdict,
         notes=measured.real.index["notes"],
         params=params,
@@ -73,9 +74,9 @@ def write_outputs(
     return shown
 
 
-def _nearest(measured: Measurement, config: EvaluationConfig) -> nearest.Nearest:
-    rows = min(config.measured_by().videos, len(measured.real.reals))
-    return nearest.nearest(measured.real.reals[:rows], measured.fakes, measured.real.floor[:rows])
+def _nearest(measured: Measurement, config: EvaluationConfig) -> nearest_clips.Nearest:
+    rows = min(config.measured_by().videos, len(measured.real.reference))
+    return nearest_clips.nearest(measured.real.reference[:rows], measured.fakes, measured.real.real_vs_real[:rows])
 
 
 def _distance_plot(measured: Measurement, path: Path) -> None:
@@ -88,7 +89,7 @@ def _distance_plot(measured: Measurement, path: Path) -> None:
         title=title + (" (a stand-in, no FVD)" if result.is_stand_in else ""),
         metric=result.metric,
         draws=result.main.draws,
-        floor=result.main.floor,
+        real_vs_real=result.main.real_vs_real,
         untrained=result.main.untrained,
     )
 
@@ -97,8 +98,8 @@ def _write_tables(measured: Measurement, folder: Path) -> None:
     result, main = measured.result, measured.result.main
     columns = {"draw": range(len(main.draws)), **{name: one.draws for name, one in result.metrics.items()}}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    write.write_csv(folder / "draws.csv", rows)
-    compared = {"untrained": main.untrained, "generator": main.mean, "floor": main.floor}
-    write.write_csv(folder / "distances.csv", [{"videos": k, result.metric: v} for k, v in compared.items()])
+    video_writer.write_csv(folder / "draws.csv", rows)
+    compared = {"untrained": main.untrained, "generator": main.mean, "real_vs_real": main.real_vs_real}
+    video_writer.write_csv(folder / "distances.csv", [{"videos": k, result.metric: v} for k, v in compared.items()])
     rows = [{**row, "clips_seen": int(row["clips_seen"])} for row in measured.curve]
-    write.write_csv(folder / "evaluation_curve.csv", rows)
+    video_writer.write_csv(folder / "evaluation_curve.csv", rows)

@@ -13,7 +13,7 @@ from digan.types import Clip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
+class EvaluationProtocol:
     """How a figure comes about.
 
     ``videos`` real and as many generated clips a draw, ``draws`` times; ``frames`` a clip (0: those of the shards).
@@ -27,10 +27,10 @@ class Protocol:
     draws: int
     frames: int
     choice: str
-    reals: str
+    reference: str
     resize: str
 
-    def with_counts(self, *, videos: int = 0, draws: int = 0) -> Protocol:
+    def with_counts(self, *, videos: int = 0, draws: int = 0) -> EvaluationProtocol:
         """The same with other counts; 0 keeps the protocol's. The text says so."""
         return replace(self, videos=videos or self.videos, draws=draws or self.draws)
 
@@ -39,7 +39,7 @@ class Protocol:
         chosen = "one clip a video" if self.choice == "videos" else "uniform over clips"
         scaled = "squashed" if self.resize == "squash" else "short side and centre crop"
         return (
-            f"{self.name}: {self.videos} videos of {frames} frames, {self.draws} draws, reals {self.reals}, {chosen},"
+            f"{self.name}: {self.videos} videos of {frames} frames, {self.draws} draws, reals {self.reference}, {chosen},"
             f" {scaled}"
         )
 
@@ -63,24 +63,24 @@ class Protocol:
         return asdict(self)
 
 
-def _named(name: str, **changes: Any) -> Protocol:
+def _named(name: str, **changes: Any) -> EvaluationProtocol:
     values: dict[str, Any] = {
         "videos": 2048,
         "draws": 10,
         "frames": 16,
         "choice": "windows",
-        "reals": "train",
+        "reference": "train",
         "resize": "crop",
     }
-    return Protocol(name=name, **{**values, **changes})
+    return EvaluationProtocol(name=name, **{**values, **changes})
 
 
-PROTOCOLS: dict[str, Protocol] = {
+PROTOCOLS: dict[str, EvaluationProtocol] = {
     protocol.name: protocol
     for protocol in (
         _named("digan"),
         _named("digan-128", frames=128),
-        _named("digan-test", reals="test"),
+        _named("digan-test", reference="test"),
         _named("stylegan-v", choice="videos", draws=1),
         _named("stylegan-v-128", choice="videos", draws=1, frames=128),
         _named("tats", resize="squash"),

@@ -7,16 +7,16 @@ import torch
 from numpy.typing import NDArray
 
 from digan.errors import UserError
-from digan.metrics.measures import FRECHET
-from digan.models.generator import Generator
+from digan.metrics.feature_metrics import FRECHET
+from digan.models.generator import VideoGenerator
 from pipelines.detectors import Detector
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.embedding import embed_generated, seeds_of
 
 
 def quick_measure(
-    generator: Generator,
-    reals: NDArray[np.float64],
+    generator: VideoGenerator,
+    reference: NDArray[np.float64],
     detector: Detector,
     config: EvaluationConfig,
     *,
@@ -29,8 +29,10 @@ def quick_measure(
     Deterministic: the same videos as the first draw of the stage `evaluate`. Takes about 0.04 s a video on two cores
     with the default detector at 32 pixels.
     """
-    if len(reals) < videos:
-        raise UserError(f"{len(reals)} real clips: a measure of {videos} videos needs as many; run the stage reference")
+    if len(reference) < videos:
+        raise UserError(
+            f"{len(reference)} real clips: a measure of {videos} videos needs as many; run the stage reference"
+        )
     fakes = embed_generated(
         generator,
         detector,
@@ -39,4 +41,4 @@ def quick_measure(
         truncation=config.truncation,
         batch_size=config.batch_size,
     )
-    return FRECHET.of(reals[:videos], fakes)
+    return FRECHET.of(reference[:videos], fakes)

@@ -24,29 +24,29 @@ from digan.errors import UserError
 from digan.seeding import generator_for
 from digan.types import Clip
 from pipelines import detectors
+from pipelines.dataset import loader
 from pipelines.detectors import Detector
 from pipelines.evaluation import embedding
-from pipelines.evaluation.cache import Cache, Chunk, feature_key
 from pipelines.evaluation.config import EvaluationConfig
-from pipelines.evaluation.embedding import RealChunk, Runner, Span, Work
-from pipelines.evaluation.protocols import Protocol
-from pipelines.media import shards
+from pipelines.evaluation.embedding import EmbeddingTask, Executor, RealBlock, Span
+from pipelines.evaluation.feature_cache import FeatureBlock, FeatureCache, feature_key
+from pipelines.evaluation.protocols import EvaluationProtocol
 from pipelines.report.progress_display import ProgressDisplay
 
 SPLITS = {"train": "train", "test": "val"}  # a protocol's name for what the shards call train and val
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reference:
+class ReferenceFeatures:
     """Features float64 [N, D] of real clips for comparison (``reals``) and for the floor, and what index.json says."""
 
-    reals: NDArray[np.float64]
-    floor: NDArray[np.float64]
+    reference: NDArray[np.float64]
+    real_vs_real: NDArray[np.float64]
     index: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class ReferencePart:
     """Which clips: ``count`` of ``split``, from number ``start`` of the protocol's order on."""
 
     split: str
@@ -54,10 +54,10 @@ class Part:
     count: int
 
 
-def parts_of(folder: Path, protocol: Protocol, videos: int) -> tuple[Part, Part]:
+def parts_of(folder: Path, protocol: EvaluationProtocol, videos: int) -> tuple[ReferencePart, ReferencePart]:
     """The reals and the floor; fewer than ``videos`` where a protocol takes one clip a video and there are fewer."""
-    index = shards.read_index(folder)
-    split = SPLITS[protocol.reals]
+    index = loader.read_index(folder)
+    split = SPLITS[protocol.reference]
     other = "train" if split == "val" else "val"
     unit = "videos" if protocol.choice == "videos" else "clips"
     have = {name: sum(getattr(shard, unit) for shard in listed) for name, listed in index.splits.items()}
@@ -68,18 +68,20 @@ def parts_of(folder: Path, protocol: Protocol, videos: int) -> tuple[Part, Part]
         )
     limit = (lambda name: min(videos, have[name])) if unit == "videos" else (lambda name: videos)
     if have.get(other):
-        return Part(split=split, start=0, count=limit(split)), Part(split=other, start=0, count=limit(other))
+        return ReferencePart(split=split, start=0, count=limit(split)), ReferencePart(
+            split=other, start=0, count=limit(other)
+        )
     count = min(videos, have[split] // 2) if unit == "videos" else videos
-    return Part(split=split, start=0, count=count), Part(split=split, start=count, count=count)
+    return ReferencePart(split=split, start=0, count=count), ReferencePart(split=split, start=count, count=count)
 
 
 def all_detectors(config: EvaluationConfig) -> list[Detector]:
     """The detector of ``config`` and its companions."""
     main = detectors.load(config.detectors(), config.measured_by().resize)
-    return [main, *detectors.load_companions(config.detectors())]
+    return [main, *detectors.load_extra_detectors(config.detectors())]
 
 
-def read(folder: Path, shards_folder: Path, config: EvaluationConfig, detector: Detector) -> Reference | None:
+def read(folder: Path, shards_folder: Path, config: EvaluationConfig, detector: Detector) -> ReferenceFeatures | None:
     """The features in ``folder``; ``None`` where there are none, or those of other data, clips or detector."""
     key = _reference_key(shards_folder, config, detector)
     try:
@@ -87,12 +89,12 @@ def read(folder: Path, shards_folder: Path, config: EvaluationConfig, detector: 
         with np.load(folder / f"{detector.network}.npz", allow_pickle=False) as file:
             if index["key"] != key or json.loads(str(file["key"])) != key:
                 return None
-            return Reference(reals=file["reals"], floor=file["floor"], index=index)
+            return ReferenceFeatures(reference=file["reference"], real_vs_real=file["real_vs_real"], index=index)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
 
-def require(folder: Path, shards_folder: Path, config: EvaluationConfig, detector: Detector) -> Reference:
+def require(folder: Path, shards_folder: Path, config: EvaluationConfig, detector: Detector) -> ReferenceFeatures:
     """The features in ``folder``; a ``UserError`` where the stage has not made them."""
     found = read(folder, shards_folder, config, detector)
     if found is None:
@@ -102,14 +104,16 @@ def require(folder: Path, shards_folder: Path, config: EvaluationConfig, detecto
     return found
 
 
-def build(folder: Path, shards_folder: Path, config: EvaluationConfig, detector: Detector, runner: Runner) -> Reference:
+def build(
+    folder: Path, shards_folder: Path, config: EvaluationConfig, detector: Detector, runner: Executor
+) -> ReferenceFeatures:
     """The features, embedded or read from the cache, and written to ``folder``; the JSON comes last and makes them valid."""
-    index = shards.read_index(shards_folder)
+    index = loader.read_index(shards_folder)
     protocol = config.measured_by()
     parts = _parts(shards_folder, config)
     key = _reference_key(shards_folder, config, detector)
     progress = ProgressDisplay("reference", sum(part.count for part in parts.values()), unit="clips")
-    blocks: dict[str, Chunk] = {}
+    blocks: dict[str, FeatureBlock] = {}
     for name, part in parts.items():
         if part.count < 2:
             raise UserError(
@@ -117,19 +121,19 @@ def build(folder: Path, shards_folder: Path, config: EvaluationConfig, detector:
                 " needs 2 or more: add videos"
             )
 
-        def works(spans: list[Span], part: Part = part) -> Iterator[Work]:
+        def works(spans: list[Span], part: ReferencePart = part) -> Iterator[EmbeddingTask]:
             stream = clips(shards_folder, protocol, part, spans, config.seed)
             for number, _, count in spans:
                 batch = [protocol.cut(clip) for clip in islice(stream, count)]
                 stacked, names = torch.stack([clip.frames for clip in batch]), tuple(clip.name for clip in batch)
-                make = RealChunk(videos=stacked, names=names, batch_size=config.batch_size)
-                yield Work(number=number, make=make)
+                make = RealBlock(videos=stacked, names=names, batch_size=config.batch_size)
+                yield EmbeddingTask(number=number, make=make)
 
         blocks[name] = embedding.embed(
             _clips_key(index, config, detector, part),
             part.count,
             works,
-            cache=Cache(config.cache),
+            cache=FeatureCache(config.cache),
             runner=runner,
             detector=detector,
             progress=progress,
@@ -149,23 +153,27 @@ def build(folder: Path, shards_folder: Path, config: EvaluationConfig, detector:
         "clips_available": available,
     }
     content["notes"] = _notes(content)
-    made = Reference(reals=blocks["reals"].features, floor=blocks["floor"].features, index=content)
+    made = ReferenceFeatures(
+        reference=blocks["reference"].features, real_vs_real=blocks["real_vs_real"].features, index=content
+    )
     memory = io.BytesIO()
-    np.savez(memory, reals=made.reals, floor=made.floor, key=np.array(json.dumps(key)))
+    np.savez(memory, reference=made.reference, real_vs_real=made.real_vs_real, key=np.array(json.dumps(key)))
     (folder / f"{detector.network}.json").unlink(missing_ok=True)
     write_bytes(folder / f"{detector.network}.npz", memory.getvalue())
     write_bytes(folder / f"{detector.network}.json", (json.dumps(made.index, indent=1) + "\n").encode())
     return made
 
 
-def _parts(shards_folder: Path, config: EvaluationConfig) -> dict[str, Part]:
-    reals, floor = parts_of(
+def _parts(shards_folder: Path, config: EvaluationConfig) -> dict[str, ReferencePart]:
+    reference, real_vs_real = parts_of(
         shards_folder, config.measured_by(), max(config.measured_by().videos, config.curve().videos)
     )
-    return {"reals": reals, "floor": floor}
+    return {"reference": reference, "real_vs_real": real_vs_real}
 
 
-def _clips_key(index: shards.ShardIndex, config: EvaluationConfig, detector: Detector, part: Part) -> dict[str, Any]:
+def _clips_key(
+    index: loader.ShardIndex, config: EvaluationConfig, detector: Detector, part: ReferencePart
+) -> dict[str, Any]:
     """All that the features of a part's clips depend on, whatever their number."""
     protocol = config.measured_by()
     return feature_key(
@@ -181,18 +189,20 @@ def _clips_key(index: shards.ShardIndex, config: EvaluationConfig, detector: Det
 
 
 def _reference_key(shards_folder: Path, config: EvaluationConfig, detector: Detector) -> dict[str, Any]:
-    index = shards.read_index(shards_folder)
+    index = loader.read_index(shards_folder)
     return {
         name: {**_clips_key(index, config, detector, part), "clips": part.count}
         for name, part in _parts(shards_folder, config).items()
     }
 
 
-def clips(folder: Path, protocol: Protocol, part: Part, spans: list[Span], seed: int) -> Iterator[Clip]:
+def clips(
+    folder: Path, protocol: EvaluationProtocol, part: ReferencePart, spans: list[Span], seed: int
+) -> Iterator[Clip]:
     """The clips of these chunks, in their order."""
     if protocol.choice == "videos":
-        index = shards.read_index(folder)
-        by_video = shards.windows_by_video(index, part.split)
+        index = loader.read_index(folder)
+        by_video = loader.windows_by_video(index, part.split)
         names = sorted(by_video)
         order = torch.randperm(len(names), generator=generator_for(seed, "videos")).tolist()
         windows = []
@@ -201,16 +211,16 @@ def clips(folder: Path, protocol: Protocol, part: Part, spans: list[Span], seed:
                 of_video = by_video[names[order[place]]]
                 draw = generator_for(seed, "window", names[order[place]])
                 windows.append(of_video[int(torch.randint(len(of_video), (1,), generator=draw))])
-        yield from shards.clips_at(index, windows)
+        yield from loader.clips_at(index, windows)
         return
     start = count = 0
     for _, first, more in spans:  # successive chunks are read in one go, so that each shard is opened once
         if count and first != start + count:
-            yield from shards.read_clips(folder, split=part.split, count=count, seed=seed, start=part.start + start)
+            yield from loader.read_clips(folder, split=part.split, count=count, seed=seed, start=part.start + start)
             count = 0
         start = start if count else first
         count += more
-    yield from shards.read_clips(folder, split=part.split, count=count, seed=seed, start=part.start + start)
+    yield from loader.read_clips(folder, split=part.split, count=count, seed=seed, start=part.start + start)
 
 
 def video_of(clip_name: str) -> str:
@@ -226,15 +236,15 @@ def _described(split: str, names: Sequence[str], available: int) -> dict[str, An
 
 def _notes(content: dict[str, Any]) -> list[str]:
     notes = []
-    for name in ("reals", "floor"):
+    for name in ("reference", "real_vs_real"):
         part = content[name]
         where = f"{name}: {part['clips']} clips from {part['videos']} videos of the {part['split']} split"
         if part["distinct_clips"] < part["clips"]:
             notes.append(f"{where}, only {part['distinct_clips']} of them distinct: too few clips for these counts")
         elif part["videos"] < part["clips"]:
             notes.append(f"{where}, so windows of one video count several times")
-    if content["floor"]["split"] == content["reals"]["split"]:
-        split = content["reals"]["split"]
+    if content["real_vs_real"]["split"] == content["reference"]["split"]:
+        split = content["reference"]["split"]
         notes.append(
             f"floor: no other split; taken from the {split} split itself, so it is lower than that of unseen videos"
         )

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from digan.errors import UserError
-from digan.metrics.spread import Extrapolation, Interval, mean_and_std
-from pipelines.services.gate import Figure
+from digan.metrics.uncertainty import Extrapolation, Interval, mean_and_std
+from pipelines.registry.alias_decision import MetricValue
 
 NAN = math.nan
 MISSING = "-"
@@ -33,7 +33,7 @@ class MetricSummary:
     low: float = NAN
     high: float = NAN
     bootstrap_std: float = NAN
-    floor: float = NAN
+    real_vs_real: float = NAN
     untrained: float = NAN
     ratio_to_untrained: float = NAN
     infinite: float = NAN
@@ -47,7 +47,7 @@ class MetricSummary:
         cls,
         draws: Sequence[float],
         *,
-        floor: float = NAN,
+        real_vs_real: float = NAN,
         untrained: float = NAN,
         interval: Interval | None = None,
         infinite: Extrapolation | None = None,
@@ -63,7 +63,7 @@ class MetricSummary:
             low=interval.low + shift if interval else NAN,
             high=interval.high + shift if interval else NAN,
             bootstrap_std=interval.std if interval else NAN,
-            floor=floor,
+            real_vs_real=real_vs_real,
             untrained=untrained,
             ratio_to_untrained=mean / untrained if untrained else NAN,
             infinite=infinite.infinite if infinite else NAN,
@@ -80,7 +80,8 @@ class MetricSummary:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> MetricSummary:
-        """The summary that ``to_json`` wrote; keys of other versions are ignored."""
+        """The summary that ``to_json`` wrote; ``floor`` is the former name of ``real_vs_real``, unknown keys are ignored."""
+        values = {"real_vs_real" if key == "floor" else key: value for key, value in values.items()}
         names = {field.name for field in fields(cls)} - {"draws"}
         known: dict[str, Any] = {key: float(value) for key, value in values.items() if key in names}
         return cls(**known)
@@ -92,8 +93,8 @@ class MetricSummary:
             found["standard deviation over draws"] = f"{self.std:.2g}"
         if not math.isnan(self.low):
             found["95 % interval (bootstrap)"] = f"{self.low:.4g} to {self.high:.4g}"
-        if not math.isnan(self.floor):
-            found["real against real (the floor)"] = f"{self.floor:.4g}"
+        if not math.isnan(self.real_vs_real):
+            found["real against real (the floor)"] = f"{self.real_vs_real:.4g}"
         if not math.isnan(self.untrained):
             found["untrained generator"] = f"{self.untrained:.4g}"
         if not math.isnan(self.ratio_to_untrained):
@@ -133,7 +134,7 @@ class EvaluationResult:
     detector_digest: str | None = None
     weights_sha256: str | None = None
     data_digest: str | None = None
-    companions: Mapping[str, Mapping[str, str]] | None = None
+    extra_detectors: Mapping[str, Mapping[str, str]] | None = None
     fake_digest: str | None = None
     notes: Sequence[str] | None = None
 
@@ -177,11 +178,11 @@ class EvaluationResult:
             raise UserError(f"{place}: is not JSON ({error.msg}, line {error.lineno}); {remedy}") from None
         return cls.from_json(content, place=place, remedy=remedy)
 
-    def figure(self, protocol: str, *, place: str, remedy: str) -> Figure:
+    def figure(self, protocol: str, *, place: str, remedy: str) -> MetricValue:
         """What the gate compares; ``protocol`` is a template over the JSON's keys. Errors as in ``from_json``."""
         content = self.to_json()
         try:
-            return Figure(
+            return MetricValue(
                 metric=self.metric,
                 value=self.main.mean,
                 spread=self.main.spread,

@@ -12,12 +12,13 @@ import numpy as np
 from PIL import Image
 
 from digan.atomic import write_text
-from pipelines.media import pictures, storage
-from pipelines.media.shard_index import ShardIndex, read_index
-from pipelines.media.shard_store import read_shard
-from pipelines.media.shard_writer import REPORT
-from pipelines.media.tars import Sample
-from pipelines.report.page import Bars, Pictures, Section, Table, data_address, page
+from pipelines.dataset.shard_index import ShardIndex, read_index
+from pipelines.dataset.shard_reader import ShardSample
+from pipelines.dataset.shard_store import read_shard
+from pipelines.dataset.shard_writer import REPORT
+from pipelines.report.html_page import Bars, Pictures, Section, Table, data_address, page
+from pipelines.storage import file_io
+from pipelines.video import image_codec
 
 PAGE = Path("reports/data.html")
 CLIPS_PER_CLASS = 4
@@ -31,7 +32,7 @@ BARS = 16
 def write(folder: Path, path: Path = PAGE) -> Path:
     """Write the page for the shards whose index and report are in ``folder``."""
     index = read_index(folder)
-    report = json.loads(storage.read_bytes(storage.join(str(folder), REPORT)))
+    report = json.loads(file_io.read_bytes(file_io.join(str(folder), REPORT)))
     rates = {key if float(key) else "none": count for key, count in report["rates"].items()}
     sections = [
         Section(title="Overview", tables=[_facts(index, report)]),
@@ -46,19 +47,19 @@ def write(folder: Path, path: Path = PAGE) -> Path:
                 _bars("Videos per class", {key or "(none)": count for key, count in report["classes"].items()}),
             ],
         ),
-        _listed(f"Refused: {len(report['refused'])}", report["refused"]),
+        _listed(f"Refused: {len(report['rejected'])}", report["rejected"]),
         _listed("Decoded with PyAV, where decord fails", report["decoded_with_pyav"]),
         _listed("Of varying frame rate", dict.fromkeys(report["unsteady"], "")),
     ]
     filled = [section for number, section in enumerate(sections) if number < 4 or section.tables[0].rows]
-    return write_text(path, page(f"The data: {index.origin['name']}", [], filled))
+    return write_text(path, page(f"The data: {index.source['name']}", [], filled))
 
 
 def _facts(index: ShardIndex, report: dict[str, Any]) -> Table:
     levels = index.statistics
     return Table(
         rows=[
-            ("videos", f"{report['used']} used of {report['videos']}, {len(report['refused'])} refused"),
+            ("videos", f"{report['used']} used of {report['videos']}, {len(report['rejected'])} refused"),
             ("clips", f"{index.frames} frames of {index.resolution}x{index.resolution}, stride {index.frame_stride}"),
             ("stored", f"{index.encoding}, at {index.address}"),
             *(
@@ -86,7 +87,7 @@ def _clips(index: ShardIndex) -> Section:
     shards = [shard for listed in index.splits.values() for shard in listed]
     for shard in shards[:: max(1, len(shards) // MOST_SHARDS)][:MOST_SHARDS]:
         seen: set[str] = set()  # one clip of a video
-        for sample in read_shard(storage.join(index.address, shard.path), shard):
+        for sample in read_shard(file_io.join(index.address, shard.path), shard):
             meta = sample.meta
             rows = found.setdefault(str(meta["category"] or ""), [])
             if len(rows) < CLIPS_PER_CLASS and meta["name"] not in seen:
@@ -102,11 +103,11 @@ def _clips(index: ShardIndex) -> Section:
     )
 
 
-def _strip(sample: Sample, index: ShardIndex) -> Image.Image:
+def _strip(sample: ShardSample, index: ShardIndex) -> Image.Image:
     numbers = np.linspace(0, index.frames - 1, min(FRAMES_SHOWN, index.frames)).round().astype(int)
     gap = max(1, index.resolution // 32)
     row = [
-        np.pad(pictures.decode(sample.picture(int(n))), ((0, 0), (0, gap), (0, 0)), constant_values=255)
+        np.pad(image_codec.decode(sample.picture(int(n))), ((0, 0), (0, gap), (0, 0)), constant_values=255)
         for n in numbers
     ]
     return Image.fromarray(np.concatenate(row, axis=1)[:, :-gap])

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def distance_plot(
-    path: Path, *, title: str, metric: str, draws: Sequence[float], floor: float, untrained: float
+    path: Path, *, title: str, metric: str, draws: Sequence[float], real_vs_real: float, untrained: float
 ) -> Path:
-    """Trained generator's draws between the floor and the untrained generator, on a logarithmic axis."""
+    """Trained generator's draws between the real_vs_real and the untrained generator, on a logarithmic axis."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -26,7 +26,7 @@ def distance_plot(
     bars = [
         ("untrained generator", untrained, "#b8bec9"),
         ("this generator", mean, "#2f6fde"),
-        ("real clips (floor)", floor, "#5aa469"),
+        ("real clips (real_vs_real)", real_vs_real, "#5aa469"),
     ]
     figure = Figure(figsize=(7.2, 2.6), dpi=120, layout="constrained")
     axes = figure.add_subplot()

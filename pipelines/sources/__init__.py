@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from digan.errors import UserError
-from pipelines.media.raw import RawVideo
 from pipelines.sources.config import CommonConfig, RawSource
 from pipelines.sources.folder import FolderConfig
 from pipelines.sources.frames import FramesConfig
@@ -18,6 +17,7 @@ from pipelines.sources.sky_timelapse import SkyTimelapseConfig
 from pipelines.sources.taichi_hd import TaichiHDConfig
 from pipelines.sources.toy import ToyConfig
 from pipelines.sources.ucf101 import Ucf101Config
+from pipelines.video.raw_video import RawVideo
 
 __all__ = ["SOURCES", "RawVideo", "SourceConfig", "open_source"]
 
@@ -40,8 +40,8 @@ class SourceConfig(CommonConfig):
         if not self.chosen.makes_videos and not self.path:
             what = "a folder of videos" if self.name == "folder" else "the data set's folder"
             raise UserError(f"source.path is empty: the source '{self.name}' needs the path of {what}")
-        if not 0 <= self.max_refused <= 1:
-            raise UserError(f"source.max_refused={self.max_refused}: is a share, from 0 to 1; try 0.5")
+        if not 0 <= self.max_rejected <= 1:
+            raise UserError(f"source.max_rejected={self.max_rejected}: is a share, from 0 to 1; try 0.5")
         if not self.chosen.has_classes and (self.classes or self.only_classes):
             key = "classes=true" if self.classes else f"only_classes={self.only_classes}"
             raise UserError(

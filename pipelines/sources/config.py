@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from digan.data.splits import TRAIN, VALIDATION
 from digan.errors import UserError
-from pipelines.media.raw import RawVideo
+from pipelines.video.raw_video import RawVideo
 
 PARTS = ("train", "test", "both")
 
@@ -20,7 +20,7 @@ class CommonConfig:
     path: str
     classes: bool
     only_classes: str
-    max_refused: float
+    max_rejected: float
 
     def wanted_classes(self) -> tuple[str, ...]:
         """The names in ``only_classes``, in their order; empty: all classes."""

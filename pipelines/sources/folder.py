@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 
 from digan.data.splits import TRAIN, VALIDATION
 from digan.errors import UserError
-from pipelines.media.raw import RawVideo
 from pipelines.sources.config import CommonConfig, RawSource
-from pipelines.sources.listing import VIDEOS, check_classes, class_folder, read_csv, root_of, video_files
-from pipelines.sources.place import Place, known_by
+from pipelines.sources.layout import VIDEOS, check_classes, class_folder, read_csv, root_of, video_files
+from pipelines.sources.source_path import SourcePath, content_fields
+from pipelines.video.raw_video import RawVideo
 
 SPLITS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": VALIDATION, "": None}
 
@@ -36,11 +36,14 @@ class FolderConfig(RawSource):
             endings = ", ".join(sorted(VIDEOS))
             what = "is empty" if isinstance(root, Path) and not any(root.iterdir()) else "holds no videos"
             raise UserError(f"source.path={common.path}: the folder {what}; put files in it that end in {endings}")
-        found = [RawVideo(name=file.as_posix(), **known_by(root / file), category=class_folder(file)) for file in files]
+        found = [
+            RawVideo(name=file.as_posix(), **content_fields(root / file), class_name=class_folder(file))
+            for file in files
+        ]
         return check_classes(common, found)
 
 
-def _labeled(labels: str, root: Place) -> list[RawVideo]:
+def _labeled(labels: str, root: SourcePath) -> list[RawVideo]:
     """The videos that the CSV lists; its path is relative to the working directory or to ``source.path``."""
     given = Path(labels).expanduser()
     table = given if given.is_file() or given.is_absolute() else root / labels
@@ -60,7 +63,9 @@ def _labeled(labels: str, root: Place) -> list[RawVideo]:
         if split not in SPLITS:
             raise UserError(f"{table}, line {line}: split={split}: must be train, val, test or nothing")
         lines[name] = line
-        found.append(RawVideo(name=name, **known_by(root / name), category=row["class"] or None, split=SPLITS[split]))
+        found.append(
+            RawVideo(name=name, **content_fields(root / name), class_name=row["class"] or None, split=SPLITS[split])
+        )
     if not found:
         raise UserError(f"{table}: lists no videos; write a line file,class for each below the heading")
     return found

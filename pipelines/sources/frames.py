@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from digan.errors import UserError
-from pipelines.media.raw import RawVideo
 from pipelines.sources.config import CommonConfig, RawSource
-from pipelines.sources.listing import check_classes, class_folder, frame_folders, picture_files, root_of
-from pipelines.sources.place import known_by
+from pipelines.sources.layout import check_classes, class_folder, frame_folders, picture_files, root_of
+from pipelines.sources.source_path import content_fields
+from pipelines.video.raw_video import RawVideo
 
 LAYOUTS = ("folders", "strips")
 
@@ -44,10 +44,10 @@ class FramesConfig(RawSource):
         found = [
             RawVideo(
                 name=path.as_posix(),
-                **known_by(root / path),
-                category=class_folder(path),
+                **content_fields(root / path),
+                class_name=class_folder(path),
                 kind="strip" if strips else "frames",
-                cut="apart",
+                window_mode="disjoint",
             )
             for path in paths
         ]

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from digan.errors import UserError
-from pipelines.media.raw import RawVideo
 from pipelines.sources.config import CommonConfig, OfficialSplit
-from pipelines.sources.listing import list_of, no_class, read_csv, root_of, video_files
-from pipelines.sources.place import Place, known_by
+from pipelines.sources.layout import list_of, no_class, read_csv, root_of, video_files
+from pipelines.sources.source_path import SourcePath, content_fields
+from pipelines.video.raw_video import RawVideo
 
 log = logging.getLogger(__name__)
 
@@ -72,16 +72,16 @@ class KineticsFoodConfig(OfficialSplit):
         return [
             RawVideo(
                 name=f"{chosen[stem][1]}/{stem}{files[stem].suffix}",
-                **known_by(root / files[stem]),
-                category=chosen[stem][1],
-                cut="apart",
+                **content_fields(root / files[stem]),
+                class_name=chosen[stem][1],
+                window_mode="disjoint",
                 split=self.split_of(chosen[stem][0]),
             )
             for stem in there
         ]
 
 
-def _stem(path: Place, line: int, row: dict[str, str]) -> str:
+def _stem(path: SourcePath, line: int, row: dict[str, str]) -> str:
     """``ID_000010_000020``: the id and the seconds of start and end with six digits."""
     try:
         start, end = (round(float(row[key])) for key in ("time_start", "time_end"))
@@ -93,7 +93,7 @@ def _stem(path: Place, line: int, row: dict[str, str]) -> str:
     return f"{row['youtube_id']}_{start:06d}_{end:06d}"
 
 
-def _files(common: CommonConfig, root: Place, wanted: set[str]) -> dict[str, Path]:
+def _files(common: CommonConfig, root: SourcePath, wanted: set[str]) -> dict[str, Path]:
     """The files of the wanted videos, by stem."""
     found: dict[str, Path] = {}
     for file in video_files(common, root):

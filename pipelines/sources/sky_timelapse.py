@@ -6,7 +6,7 @@ Layout under ``source.path``:
 Each CLIP is a video here. Clips are successive windows without overlap.
 """
 
-from pipelines.sources.listing import OfficialFrames
+from pipelines.sources.layout import OfficialFrames
 
 
 class SkyTimelapseConfig(OfficialFrames):
@@ -14,4 +14,4 @@ class SkyTimelapseConfig(OfficialFrames):
 
     name = "sky_timelapse"
     folders = (("train", "sky_train"), ("test", "sky_test"))
-    cut = "apart"
+    window_mode = "disjoint"

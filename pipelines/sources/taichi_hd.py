@@ -7,7 +7,7 @@ Layout under ``source.path``:
 of n frames, one for each phase; with 1, clips are successive windows without overlap.
 """
 
-from pipelines.sources.listing import OfficialFrames
+from pipelines.sources.layout import OfficialFrames
 
 
 class TaichiHDConfig(OfficialFrames):
@@ -15,4 +15,4 @@ class TaichiHDConfig(OfficialFrames):
 
     name = "taichi_hd"
     folders = (("train", "train"), ("test", "test"))
-    cut = "phases"
+    window_mode = "phases"

@@ -22,9 +22,9 @@ import numpy as np
 
 from digan import atomic
 from digan.errors import UserError
-from pipelines.media.raw import RawVideo
 from pipelines.sources.config import CommonConfig, RawSource, split_names
-from pipelines.sources.listing import check_classes, no_class
+from pipelines.sources.layout import check_classes, no_class
+from pipelines.video.raw_video import RawVideo
 
 VERSION = 7  # goes up with every change of what is drawn
 SIZE, FRAMES, FPS = 128, 20, 12  # few more frames than a clip has: a clip shows most of the way
@@ -83,7 +83,7 @@ class ToyConfig(RawSource):
             RawVideo(
                 name=f"{class_of(labels[name])}/{name}.mp4",
                 path=folder / f"{name}.mp4",
-                category=class_of(labels[name]),
+                class_name=class_of(labels[name]),
             )
             for name in names
         ]

@@ -14,10 +14,10 @@ import re
 from dataclasses import dataclass
 
 from digan.errors import UserError
-from pipelines.media.raw import RawVideo
 from pipelines.sources.config import CommonConfig, OfficialSplit
-from pipelines.sources.listing import check_classes, list_of, part_of, root_of, video_files
-from pipelines.sources.place import Place, known_by
+from pipelines.sources.layout import check_classes, list_of, part_of, root_of, video_files
+from pipelines.sources.source_path import SourcePath, content_fields
+from pipelines.video.raw_video import RawVideo
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +67,15 @@ class Ucf101Config(OfficialSplit):
         if strays := there - set(listed):
             log.warning("%d videos are in no list and are left out, such as %s", len(strays), min(strays))
         found = [
-            RawVideo(name=name, **known_by(folder / name), category=name.split("/")[0], split=self.split_of(part))
+            RawVideo(
+                name=name, **content_fields(folder / name), class_name=name.split("/")[0], split=self.split_of(part)
+            )
             for name, part in listed.items()
         ]
         return check_classes(common, found)
 
 
-def _names(path: Place) -> list[tuple[int, str]]:
+def _names(path: SourcePath) -> list[tuple[int, str]]:
     """Lines such as ``Archery/v_Archery_g01_c01.avi`` with a class number behind it in training lists."""
     found = []
     for line, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -86,6 +88,6 @@ def _names(path: Place) -> list[tuple[int, str]]:
     return found
 
 
-def _classes(path: Place) -> set[str]:
+def _classes(path: SourcePath) -> set[str]:
     """The names in lines such as ``3 Archery``."""
     return {line.split()[-1] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}

@@ -7,8 +7,8 @@ from typing import Any
 from ray.tune import Callback
 
 from digan.atomic import write_bytes
-from pipelines.sweeps.records import FAILED
 from pipelines.sweeps.sweep_driver import NUMBER, SweepDriver
+from pipelines.sweeps.sweep_state import FAILED
 
 ERROR = "error.txt"  # in a trial's folder: why its process ended
 

@@ -13,7 +13,7 @@ SEARCHES = ("random", "grid", "optuna")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneConfig:
+class SweepConfig:
     """How params.yaml is swept; the keys are explained there. ``space`` maps dotted names to ``{kind: arguments}``."""
 
     scheduler: str
@@ -21,12 +21,12 @@ class TuneConfig:
     trials: int
     seed: int
     clips: int
-    interval: int
-    reduction: float
+    grace_period: int
+    reduction_factor: float
     videos: int
     workers: int
     gpu_share: float
-    concurrency: int
+    max_concurrent_trials: int
     budget: int
     max_failures: int
     space: Mapping[str, Any]
@@ -34,11 +34,13 @@ class TuneConfig:
     def __post_init__(self) -> None:
         for name, known in (("scheduler", SCHEDULERS), ("search", SEARCHES)):
             self._require(name, getattr(self, name) in known, f"must be one of {', '.join(known)}")
-        for name, least in (("trials", 1), ("interval", 1), ("videos", 2), ("workers", 1)):
+        for name, least in (("trials", 1), ("grace_period", 1), ("videos", 2), ("workers", 1)):
             self._require(name, getattr(self, name) >= least, f"must be at least {least}")
-        for name in ("seed", "clips", "concurrency", "budget", "max_failures"):
+        for name in ("seed", "clips", "max_concurrent_trials", "budget", "max_failures"):
             self._require(name, getattr(self, name) >= 0, "must not be negative")
-        self._require("reduction", self.reduction > 1, "must be above 1: of so many trials one goes on; try 3")
+        self._require(
+            "reduction_factor", self.reduction_factor > 1, "must be above 1: of so many trials one goes on; try 3"
+        )
         self._require(
             "gpu_share", 0 < self.gpu_share <= 1, "must be above 0 and at most 1; 0.5 puts two trials on a GPU"
         )

@@ -11,13 +11,13 @@ from typing import Any
 
 from digan.atomic import write_bytes
 from digan.errors import UserError
-from digan.models.generator import Generator
+from digan.models.generator import VideoGenerator
 from pipelines import detectors
+from pipelines.dataset.loader import read_index
 from pipelines.detectors import Detector
 from pipelines.evaluation import embedding, reference_features
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.quick import quick_measure
-from pipelines.media.shards import read_index
 
 MEASURES = "measures"
 _detectors: dict[EvaluationConfig, Detector] = {}
@@ -25,7 +25,7 @@ _detectors: dict[EvaluationConfig, Detector] = {}
 
 def quick(config: EvaluationConfig, videos: int) -> EvaluationConfig:
     """The configuration of a quick metric: one draw of ``videos``, no further detectors."""
-    return replace(config, videos=videos, curve_videos=videos, draws=1, companions="")
+    return replace(config, videos=videos, curve_videos=videos, draws=1, extra_detectors="")
 
 
 def prepare(config: EvaluationConfig, shards: Path, folder: Path) -> str:
@@ -33,11 +33,11 @@ def prepare(config: EvaluationConfig, shards: Path, folder: Path) -> str:
     detector = _detector(config)
     found = reference_features.read(folder, shards, config, detector)
     if found is None:
-        found = reference_features.build(folder, shards, config, detector, embedding.Process())
-    if len(found.reals) < config.videos:
+        found = reference_features.build(folder, shards, config, detector, embedding.LocalExecutor())
+    if len(found.reference) < config.videos:
         raise UserError(
-            f"tune.videos={config.videos}: evaluation.protocol={config.protocol} finds only {len(found.reals)} real clips; "
-            f"try {len(found.reals)}"
+            f"tune.videos={config.videos}: evaluation.protocol={config.protocol} finds only {len(found.reference)} real clips; "
+            f"try {len(found.reference)}"
         )
     return detector.metric_name
 
@@ -55,7 +55,7 @@ class Objective:
     reference: str
     folder: str
 
-    def __call__(self, clips_seen: int, generator: Generator) -> dict[str, float]:
+    def __call__(self, clips_seen: int, generator: VideoGenerator) -> dict[str, float]:
         path = Path(self.folder) / f"{clips_seen:010d}.json"
         if path.is_file():
             return json.loads(path.read_text())
@@ -66,7 +66,7 @@ class Objective:
             write_bytes(path, (json.dumps(values) + "\n").encode())
         return values
 
-    def _distance(self, generator: Generator) -> float:
+    def _distance(self, generator: VideoGenerator) -> float:
         if any(not bool(p.isfinite().all()) for p in generator.parameters()):
             return math.nan
         index = read_index(Path(self.shards))
@@ -75,7 +75,7 @@ class Objective:
         assert real is not None, f"{self.reference}: not prepared"
         return quick_measure(
             generator,
-            real.reals,
+            real.reference,
             detector,
             self.config,
             frames=self.config.measured_by().frames_of(index.frames),

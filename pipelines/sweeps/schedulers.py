@@ -8,9 +8,9 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
 
 from pipelines.report.text_format import grouped
-from pipelines.sweeps.records import STOPPED
-from pipelines.sweeps.records import Trial as TrialRecord
 from pipelines.sweeps.sweep_driver import CLIPS, NUMBER, OBJECTIVE, SweepDriver
+from pipelines.sweeps.sweep_state import STOPPED
+from pipelines.sweeps.sweep_state import TrialRecord as TrialRecord
 
 
 class RecordedScheduler(TrialScheduler):
@@ -63,9 +63,9 @@ class SuccessiveHalving(RecordedScheduler, AsyncHyperBandScheduler):
             time_attr=CLIPS,
             metric=OBJECTIVE,
             mode="min",
-            max_t=max(driver.length, driver.config.interval + 1),
-            grace_period=driver.config.interval,
-            reduction_factor=driver.config.reduction,
+            max_t=max(driver.length, driver.config.grace_period + 1),
+            grace_period=driver.config.grace_period,
+            reduction_factor=driver.config.reduction_factor,
         )
         self.driver = driver
         self.ended_before = [known for known in driver.records.begun() if known.ended]
@@ -89,8 +89,8 @@ class SuccessiveHalving(RecordedScheduler, AsyncHyperBandScheduler):
 
     def reason(self, number: int, result: dict[str, Any]) -> str:
         """The trial's value beside those of the other trials at the same rung."""
-        clips, share = int(result[CLIPS]), self.driver.config.reduction
-        rung: float = self.driver.config.interval
+        clips, share = int(result[CLIPS]), self.driver.config.reduction_factor
+        rung: float = self.driver.config.grace_period
         while rung * share <= clips:
             rung *= share
         others = [
@@ -112,7 +112,8 @@ class Population(RecordedScheduler, PopulationBasedTraining):
             time_attr=CLIPS,
             metric=OBJECTIVE,
             mode="min",
-            perturbation_interval=0.75 * driver.config.interval,  # results are an interval apart, give or take a batch
+            perturbation_interval=0.75
+            * driver.config.grace_period,  # results are an interval apart, give or take a batch
             hyperparam_mutations={p.name: p.domain() for p in driver.parameters},
             custom_explore_fn=self.explore,
             log_config=False,

@@ -9,10 +9,10 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from pipelines.sweeps import space
-from pipelines.sweeps.config import TuneConfig
-from pipelines.sweeps.records import FAILED, FINISHED, STOPPED, Trial
-from pipelines.sweeps.space import Parameter, Value
+from pipelines.sweeps.config import SweepConfig
+from pipelines.sweeps.space import SearchParameter, Value
 from pipelines.sweeps.sweep_driver import NUMBER, OBJECTIVE, SweepDriver
+from pipelines.sweeps.sweep_state import FAILED, FINISHED, STOPPED, TrialRecord
 
 STARTUP = 5  # random trials before TPE models anything
 
@@ -44,12 +44,14 @@ class TrialSearcher(Searcher):
         """Restore nothing."""
 
 
-def count(config: TuneConfig, parameters: list[Parameter]) -> int:
+def count(config: SweepConfig, parameters: list[SearchParameter]) -> int:
     """Number of trials of the sweep."""
     return len(space.grid(parameters)) if config.search == "grid" else config.trials
 
 
-def propose(config: TuneConfig, parameters: list[Parameter], number: int, known: list[Trial]) -> dict[str, Value]:
+def propose(
+    config: SweepConfig, parameters: list[SearchParameter], number: int, known: list[TrialRecord]
+) -> dict[str, Value]:
     """Return the values of trial ``number``; TPE learns from those ``known`` trials that have a smaller number."""
     if config.search == "grid":
         return space.grid(parameters)[number]
@@ -58,7 +60,7 @@ def propose(config: TuneConfig, parameters: list[Parameter], number: int, known:
     return _tpe(config.seed, parameters, number, [trial for trial in known if trial.number < number])
 
 
-def _tpe(seed: int, parameters: list[Parameter], number: int, known: list[Trial]) -> dict[str, Value]:
+def _tpe(seed: int, parameters: list[SearchParameter], number: int, known: list[TrialRecord]) -> dict[str, Value]:
     import optuna
     from optuna.trial import TrialState, create_trial
 
@@ -87,7 +89,7 @@ def _tpe(seed: int, parameters: list[Parameter], number: int, known: list[Trial]
     return {p.name: p.limited(asked.params[p.name]) for p in parameters}
 
 
-def _distribution(parameter: Parameter) -> Any:
+def _distribution(parameter: SearchParameter) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if parameter.finite:

@@ -30,7 +30,7 @@ WHOLE = ("randint", "lograndint")
 SECTIONS = ("model", "training")
 FIXED = {  # parameters that a sweep sets itself, and what to do instead
     "training.clips": "set tune.clips",
-    "training.checkpoint_interval": "set tune.interval",
+    "training.checkpoint_interval": "set tune.grace_period",
     "training.checkpoints_kept": "it changes no result",
     "training.sample_interval": "it changes no result",
     "training.snapshot_interval": "it changes no result",
@@ -42,7 +42,7 @@ Value = int | float | str | bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameter:
+class SearchParameter:
     """One parameter that varies: ``values`` for ``choice`` and ``grid``, else ``low``, ``high`` and ``step`` (0: none)."""
 
     name: str
@@ -96,7 +96,7 @@ class Parameter:
         return float(f"{drawn:.4g}")
 
 
-def parse(space: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> list[Parameter]:
+def parse(space: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> list[SearchParameter]:
     """Return the parameters of a space; ``values`` are all values of params.yaml by section and key.
 
     Errors: ``UserError`` for an unknown name or kind and an impossible range.
@@ -105,7 +105,7 @@ def parse(space: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> 
     return [_parameter(name, entry, known) for name, entry in space.items()]
 
 
-def _parameter(name: str, entry: Any, known: Mapping[str, Any]) -> Parameter:
+def _parameter(name: str, entry: Any, known: Mapping[str, Any]) -> SearchParameter:
     place = f"tune.space.{name}"
     if name in FIXED:
         raise UserError(f"{place}: cannot be swept; {FIXED[name]}")
@@ -128,7 +128,7 @@ def _parameter(name: str, entry: Any, known: Mapping[str, Any]) -> Parameter:
     return _ranged(name, kind, arguments, known[name])
 
 
-def _listed(name: str, kind: str, arguments: list[Any], now: Any) -> Parameter:
+def _listed(name: str, kind: str, arguments: list[Any], now: Any) -> SearchParameter:
     values: list[Value] = []
     for value in arguments:
         if isinstance(now, float) and isinstance(value, int) and not isinstance(value, bool):
@@ -139,10 +139,10 @@ def _listed(name: str, kind: str, arguments: list[Any], now: Any) -> Parameter:
         if value in values:
             raise UserError(f"tune.space.{name}: {value!r} is listed twice")
         values.append(value)
-    return Parameter(name=name, kind=kind, values=tuple(values))
+    return SearchParameter(name=name, kind=kind, values=tuple(values))
 
 
-def _ranged(name: str, kind: str, arguments: list[Any], now: Any) -> Parameter:
+def _ranged(name: str, kind: str, arguments: list[Any], now: Any) -> SearchParameter:
     place, shown = f"tune.space.{name}", f"{{{kind}: {arguments}}}"
     numbers = all(isinstance(a, int | float) and not isinstance(a, bool) and math.isfinite(a) for a in arguments)
     if not numbers or len(arguments) != (3 if kind == "quniform" else 2):
@@ -165,10 +165,10 @@ def _ranged(name: str, kind: str, arguments: list[Any], now: Any) -> Parameter:
         raise UserError(f"{place}={shown}: an impossible range, it starts at 1; try randint")
     if kind == "quniform" and not 0 < step <= high - low:
         raise UserError(f"{place}={shown}: an impossible step, it must be above 0 and at most {high - low}")
-    return Parameter(name=name, kind=kind, low=float(low), high=float(high), step=step)
+    return SearchParameter(name=name, kind=kind, low=float(low), high=float(high), step=step)
 
 
-def ends(parameter: Parameter) -> tuple[Value, ...]:
+def ends(parameter: SearchParameter) -> tuple[Value, ...]:
     """The values at which a range is checked: all listed ones, or both limits."""
     if parameter.finite:
         return parameter.values
@@ -177,7 +177,7 @@ def ends(parameter: Parameter) -> tuple[Value, ...]:
     return parameter.low, parameter.high
 
 
-def grid(parameters: list[Parameter]) -> list[dict[str, Value]]:
+def grid(parameters: list[SearchParameter]) -> list[dict[str, Value]]:
     """Every combination of the listed values, the last parameter's changing fastest. Errors: ``UserError`` for a range."""
     for parameter in parameters:
         if not parameter.finite:
@@ -189,7 +189,7 @@ def grid(parameters: list[Parameter]) -> list[dict[str, Value]]:
     return [dict(zip(names, row, strict=True)) for row in itertools.product(*(p.values for p in parameters))]
 
 
-def draw(parameters: list[Parameter], *, seed: int, number: int) -> dict[str, Value]:
+def draw(parameters: list[SearchParameter], *, seed: int, number: int) -> dict[str, Value]:
     """The random values of trial ``number``: ``grid`` values in turn, all others drawn with the seed (seed, number)."""
     rng = np.random.default_rng([seed, number])
     combinations = grid([p for p in parameters if p.kind == "grid"])

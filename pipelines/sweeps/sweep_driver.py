@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.report.text_format import grouped
-from pipelines.sweeps.config import TuneConfig
-from pipelines.sweeps.records import FAILED, FINISHED, RUNNING, STOPPED, Measure, Records, Trial
-from pipelines.sweeps.space import Parameter
+from pipelines.sweeps.config import SweepConfig
+from pipelines.sweeps.space import SearchParameter
+from pipelines.sweeps.sweep_state import FAILED, FINISHED, RUNNING, STOPPED, SweepState, TrialMeasurement, TrialRecord
 
 OBJECTIVE, CLIPS = "objective", "clips_seen"  # keys of a trial's results
 NUMBER = "number"  # key of a trial's number in its configuration
@@ -26,13 +26,13 @@ class SweepDriver:
     ``on_end`` is called once for a trial that has ended and ``on_change`` after every change.
     """
 
-    config: TuneConfig
-    parameters: list[Parameter]
+    config: SweepConfig
+    parameters: list[SearchParameter]
     length: int
-    records: Records
+    records: SweepState
     pending: list[int]
     propose: Callable[[int], dict[str, Any]]
-    on_end: Callable[[Trial], None]
+    on_end: Callable[[TrialRecord], None]
     on_change: Callable[[], None]
     clock: dict[int, float] = field(default_factory=dict)  # number -> when its wall time was last taken
 
@@ -43,7 +43,7 @@ class SweepDriver:
         """Return the trial's recorded values, or propose and record them."""
         if number not in self.records.trials:
             values = self.propose(number)
-            self.records.put(Trial(number=number, values=values, first_values=values))
+            self.records.put(TrialRecord(number=number, values=values, first_values=values))
         return self.records.trials[number].values
 
     def next(self) -> int | None:
@@ -79,7 +79,7 @@ class SweepDriver:
         )
         self.clock[number] = time.monotonic()
         if math.isfinite(result.get(OBJECTIVE, math.nan)):
-            measure = Measure(
+            measure = TrialMeasurement(
                 clips_seen=int(result[CLIPS]),
                 value=float(result[OBJECTIVE]),
                 values=values,

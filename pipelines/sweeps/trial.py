@@ -19,21 +19,22 @@ from typing import Any
 from digan.atomic import replacing, write_json
 from digan.errors import UserError
 from digan.training.config import TrainingConfig
-from pipelines import training_driver
-from pipelines.report.logbook import LOG, mend_log
-from pipelines.services import origin, tracking
-from pipelines.services.worker_messages import TrialMeasured
-from pipelines.sweeps import objective, runs
-from pipelines.sweeps.records import ADOPTED
+from pipelines.cluster import training_driver
+from pipelines.sweeps import mlflow_runs, objective
 from pipelines.sweeps.sweep_driver import CLIPS, NUMBER, OBJECTIVE
+from pipelines.sweeps.sweep_state import ADOPTED
 from pipelines.sweeps.trial_config import SweepSections, for_trial, trial_length
+from pipelines.tracking import runs
+from pipelines.training_run import run_fingerprint
+from pipelines.training_run.training_log import LOG, repair_log
+from pipelines.training_run.worker_messages import TrialMeasured
 
 PATIENCE = 60.0  # seconds to wait until an earlier process of the trial has ended, or until Tune ends this one
 SOURCE = "trial.json"  # beside a checkpoint that another trial may adopt: which trial wrote it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class SweepContext:
     """What the trials of a sweep share; it is sent to their processes."""
 
     sections: SweepSections
@@ -60,7 +61,7 @@ class TrialFailedError(Exception):
     """The trial has failed in a way that a restart cannot repair."""
 
 
-def trainable(setting: Setting) -> Callable[[dict[str, Any]], None]:
+def trainable(setting: SweepContext) -> Callable[[dict[str, Any]], None]:
     """The function that Tune runs."""
 
     def digan(config: dict[str, Any]) -> None:
@@ -69,7 +70,7 @@ def trainable(setting: Setting) -> Callable[[dict[str, Any]], None]:
     return digan
 
 
-def run(config: dict[str, Any], setting: Setting) -> None:
+def run(config: dict[str, Any], setting: SweepContext) -> None:
     """Train with a trial's values until the end, or until the scheduler stops the trial."""
     from ray import tune
 
@@ -83,8 +84,14 @@ def run(config: dict[str, Any], setting: Setting) -> None:
         _await_folder(output)
         adopted = _adopt(tune.get_checkpoint(), config, sections.training, folder) if setting.population else None
         tracked = sections.tracking
-        identity = {runs.SWEEP_ID: setting.sweep_id, runs.NUMBER: f"{number:03d}", runs.PARENT: setting.parent}
-        run_id = runs.ensure(tracked, identity, f"trial-{number:03d}", folder / runs.RUN_FILE, setting.tags)
+        identity = {
+            mlflow_runs.SWEEP_ID: setting.sweep_id,
+            mlflow_runs.NUMBER: f"{number:03d}",
+            mlflow_runs.PARENT: setting.parent,
+        }
+        run_id = mlflow_runs.ensure(
+            tracked, identity, f"trial-{number:03d}", folder / mlflow_runs.RUN_FILE, setting.tags
+        )
         reporter.common = {"run_id": run_id, **({"adopted": json.dumps(adopted)} if adopted else {})}
         reporter.repeat_last()
         hooks = training_driver.TrialHooks(
@@ -97,7 +104,7 @@ def run(config: dict[str, Any], setting: Setting) -> None:
             on_started=lambda started: setting.keeper.hold.remote(os.getpid(), started.placement),
             on_measured=reporter.on_measured,
             gpu_share=sections.tune.gpu_share,
-            run_file=folder / runs.RUN_FILE,
+            run_file=folder / mlflow_runs.RUN_FILE,
         )
         training_driver.train(sections.training_job(), shards=Path(setting.shards), output=output, trial=hooks)
         reporter.whole()
@@ -110,7 +117,7 @@ def run(config: dict[str, Any], setting: Setting) -> None:
 class _Reporter:
     """Reports a training's measurements to Tune and MLflow; ``common`` is part of every result."""
 
-    def __init__(self, number: int, values: dict[str, Any], setting: Setting) -> None:
+    def __init__(self, number: int, values: dict[str, Any], setting: SweepContext) -> None:
         self.number, self.values, self.setting = number, values, setting
         self.length = trial_length(setting.sections)
         self.train_folder = setting.trial_folder(number) / "train"
@@ -145,13 +152,13 @@ class _Reporter:
 
     def failed(self, reason: str) -> None:
         """Report that the trial has failed."""
-        self._report(int(mend_log(self.train_folder / LOG).get(CLIPS, 0)), {}, failed=reason)
+        self._report(int(repair_log(self.train_folder / LOG).get(CLIPS, 0)), {}, failed=reason)
 
     def _report(self, clips_seen: int, values: dict[str, Any], **more: Any) -> None:
         from ray import tune
 
         self.reported.add(clips_seen)
-        log = mend_log(self.train_folder / LOG)
+        log = repair_log(self.train_folder / LOG)
         result = {
             CLIPS: clips_seen,
             OBJECTIVE: values.get("objective", math.nan),
@@ -171,11 +178,11 @@ class _Reporter:
             raise
 
     def _track(self, message: TrialMeasured) -> None:
-        points = {f"{runs.QUICK}/{self.setting.metric}": message.values["objective"]}
+        points = {f"{mlflow_runs.QUICK}/{self.setting.metric}": message.values["objective"]}
         if self.setting.population:
             numbers = {k: float(v) for k, v in self.values.items() if isinstance(v, int | float)}
             points |= {f"params/{name}": value for name, value in numbers.items()}
-        tracking.log_metrics(self.setting.sections.tracking, self.common["run_id"], points, message.clips_seen)
+        runs.log_metrics(self.setting.sections.tracking, self.common["run_id"], points, message.clips_seen)
 
 
 def _state(train_folder: Path, number: int, clips_seen: int) -> Any:
@@ -212,9 +219,9 @@ def _adopt(given: Any, config: dict[str, Any], training: TrainingConfig, folder:
     for measure in (folder / objective.MEASURES).glob("*.json"):
         if int(measure.stem) >= source[CLIPS]:
             measure.unlink()
-    begun = origin.read_origin(output)
+    begun = run_fingerprint.read_origin(output)
     if begun is not None:
-        origin.write_origin(output, replace(begun, training=asdict(training)))
+        run_fingerprint.write_origin(output, replace(begun, training=asdict(training)))
     write_json(folder / ADOPTED, adopted)
     return adopted
 
@@ -224,7 +231,7 @@ def _await_folder(folder: Path) -> None:
     end = time.monotonic() + PATIENCE
     while True:
         try:
-            with origin.sole_writer(folder):
+            with run_fingerprint.sole_writer(folder):
                 return
         except UserError:
             if time.monotonic() > end:

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from digan.data.clips import ClipsConfig
 from digan.errors import UserError
 from digan.training.config import TrainingConfig
+from pipelines.cluster.ray_cluster import ClusterConfig
+from pipelines.cluster.training_driver import TrainingJob
 from pipelines.evaluation.config import EvaluationConfig
-from pipelines.services.cluster import ClusterConfig
-from pipelines.services.tracking import TrackingConfig
 from pipelines.sweeps import space
-from pipelines.sweeps.config import TuneConfig
-from pipelines.training_driver import TrainingJob
+from pipelines.sweeps.config import SweepConfig
+from pipelines.tracking.runs import TrackingConfig
 
 
 class SweepSections(Protocol):
@@ -35,7 +35,7 @@ class SweepSections(Protocol):
     @property
     def tracking(self) -> TrackingConfig: ...
     @property
-    def tune(self) -> TuneConfig: ...
+    def tune(self) -> SweepConfig: ...
     def training_job(self) -> TrainingJob:
         """The training that the sections describe."""
 
@@ -52,7 +52,7 @@ def for_trial(sections: Sections, values: Mapping[str, Any]) -> Sections:
     changes: dict[str, dict[str, Any]] = {
         "training": {
             "clips": length,
-            "checkpoint_interval": tune.interval,
+            "checkpoint_interval": tune.grace_period,
             "sample_interval": length,
             "snapshot_interval": length,
             "on_divergence": "stop",  # the trial has failed; the sweep continues
@@ -71,7 +71,7 @@ def trial_length(sections: SweepSections) -> int:
     return sections.tune.length(sections.training.clips)
 
 
-def search_space(sections: SweepSections) -> list[space.Parameter]:
+def search_space(sections: SweepSections) -> list[space.SearchParameter]:
     """Return the parameters that a sweep varies.
 
     Errors: ``UserError`` unless each limit of a range is a value that params.yaml could hold.
@@ -79,9 +79,9 @@ def search_space(sections: SweepSections) -> list[space.Parameter]:
     tune, length = sections.tune, trial_length(sections)
     if not tune.space:
         raise UserError("tune.space: is empty; name what varies, such as training.r1_gamma: {loguniform: [0.1, 10]}")
-    if tune.interval > length:
+    if tune.grace_period > length:
         raise UserError(
-            f"tune.interval={tune.interval}: is longer than a trial of {length} clips; try {max(length // 4, 1)}"
+            f"tune.grace_period={tune.grace_period}: is longer than a trial of {length} clips; try {max(length // 4, 1)}"
         )
     for_trial(sections, {})
     parameters = space.parse(tune.space, sections.as_dict())

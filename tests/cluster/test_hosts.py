@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from digan.checkpointing import load_generator
-from pipelines.services import origin
+from digan.generator_io import load_generator
+from pipelines.training_run import run_fingerprint
 from tests.cluster.hosts import BIN, ROOT, Host, inside, joined, possible, start_mlflow, start_ray, start_s3, wait_for
 from tests.pipelines.small_run import write_params, write_shards
 
@@ -46,7 +46,7 @@ class Site:
 
     def checkpoints(self, run: str) -> list[int]:
         code = (
-            "from pipelines.services.stores import RemoteStore\n"
+            "from pipelines.training_run.checkpoint_store import RemoteStore\n"
             f"print(*RemoteStore('s3://digan/{run}/checkpoints').names())"
         )
         text = inside(self.one, sys.executable, "-c", code, environment=self.variables | {"PYTHONPATH": str(ROOT)})
@@ -89,7 +89,7 @@ def assert_whole(site: Site, log: str) -> None:
     """Assert a generator, and a log and an MLflow run that hold every point once, in order, to the end."""
     output = site.project / "outputs/train"
     load_generator(output / "generator")
-    assert list(origin.read_origin(output).training.items())  # type: ignore[union-attr]
+    assert list(run_fingerprint.read_origin(output).training.items())  # type: ignore[union-attr]
     seen = [json.loads(line)["clips_seen"] for line in (output / "log.jsonl").read_text().splitlines()]
     assert seen == sorted(set(seen)) and seen[-1] == CLIPS
     assert max(after - before for before, after in zip([0, *seen], seen, strict=False)) <= CLIPS // 4, seen

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from ruamel.yaml import YAML
 
-from pipelines.media.shard_index import Shard, ShardIndex, digest_of, index_to_json
+from pipelines.dataset.shard_index import Shard, ShardIndex, digest_of, index_to_json
 from pipelines.params import Params, load
-from pipelines.services.worker_messages import ProgressReport
+from pipelines.training_run.worker_messages import ProgressReport
 from tests.conftest import ROOT
 
 FRAMES, RESOLUTION, CLIPS, BATCH = 4, 32, 240, 4
@@ -35,7 +35,7 @@ def write_params(folder: Path, **training: int) -> Params:
         r1_interval=4,
         checkpoint_interval=40,
         sample_interval=120,
-        mirror=True,
+        horizontal_flip=True,
     )
     values["training"].update(training)
     values["cluster"].update(workers=2, cpus_per_worker=1)
@@ -95,7 +95,7 @@ def write_shards(folder: Path, *, shards: int = 4, videos: int = 3) -> None:
         encoding="png",
         classes=(),
         splits=splits,
-        origin={},
+        source={},
         software={},
         counts={},
         statistics={},

@@ -10,7 +10,7 @@ import pytest
 
 from digan.errors import UserError
 from pipelines import log_setup
-from pipelines.errors import run_stage
+from pipelines.exit_status import run_stage
 
 
 @pytest.fixture(autouse=True)

@@ -12,11 +12,11 @@ import pytest
 
 from digan.errors import UserError
 from pipelines import params
-from pipelines.errors import run_stage
+from pipelines.exit_status import run_stage
 from tests.conftest import ROOT, WriteParams
 
 
-def refusal(path: Path) -> str:
+def rejection(path: Path) -> str:
     with pytest.raises(UserError) as caught:
         params.load(path)
     text = str(caught.value)
@@ -39,7 +39,7 @@ def test_every_key_has_a_comment() -> None:
 def test_renamed_key_is_refused_with_its_new_name(write_params: WriteParams, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(params.RENAMED_KEYS, "training.gamma", "training.r1_gamma")
     path = write_params({"training.gamma": 2})
-    assert refusal(path) == "training.gamma: the key is now training.r1_gamma; rename it"
+    assert rejection(path) == "training.gamma: the key is now training.r1_gamma; rename it"
 
 
 def test_whole_numbers_are_numbers(write_params: WriteParams) -> None:
@@ -55,7 +55,7 @@ def test_whole_numbers_are_numbers(write_params: WriteParams) -> None:
         ("training.batch_size", "abc", ['training.batch_size="abc"', "whole number"]),
         ("training.batch_size", 16.0, ["training.batch_size=16.0", "whole number"]),
         ("training.batch_size", True, ["training.batch_size=true", "whole number"]),
-        ("training.mirror", 1, ["training.mirror=1", "true or false"]),
+        ("training.horizontal_flip", 1, ["training.horizontal_flip=1", "true or false"]),
         ("training.r1_gamma", float("nan"), ["training.r1_gamma=nan", "a number"]),
         ("training.seed", None, ["training.seed=(nothing)", "whole number"]),
         ("source.path", 7, ["source.path=7", "text"]),
@@ -76,7 +76,7 @@ def test_whole_numbers_are_numbers(write_params: WriteParams) -> None:
         ("source.toy.videos", 3.0, ["source.toy.videos=3.0", "whole number"]),
         ("source.toy", 3, ["source.toy=3", "must be a section"]),
         ("source.toys", {}, ["source.toys: unknown key; nearest is source.toy"]),
-        ("source.max_refused", 1.5, ["source.max_refused=1.5", "from 0 to 1"]),
+        ("source.max_rejected", 1.5, ["source.max_rejected=1.5", "from 0 to 1"]),
         ("source.toy_videos", 3, ["source.toy_videos: the key is now source.toy.videos; rename it"]),
         ("source.toy_classes", "", ["source.toy_classes: the key is now source.toy.classes; rename it"]),
         ("source.toy_seed", 0, ["source.toy_seed: the key is now source.toy.seed; rename it"]),
@@ -90,14 +90,14 @@ def test_whole_numbers_are_numbers(write_params: WriteParams) -> None:
     ],
 )
 def test_mistakes_are_named(write_params: WriteParams, key: str, value: Any, parts: list[str]) -> None:
-    text = refusal(write_params({key: value}))
+    text = rejection(write_params({key: value}))
     assert [part for part in parts if part not in text] == []
 
 
 @pytest.mark.parametrize(("key", "value"), [("source.classes", True), ("source.only_classes", "sky")])
 def test_data_sets_without_classes_say_so(write_params: WriteParams, key: str, value: Any) -> None:
     source = {"source.name": "taichi_hd", "source.path": "/data", "source.classes": False}
-    text = refusal(write_params({**source, key: value}))
+    text = rejection(write_params({**source, key: value}))
     assert text.startswith(f"{key}={str(value).lower()}: taichi_hd has no classes")
 
 
@@ -111,12 +111,12 @@ def test_batches_that_fit(write_params: WriteParams, batch: int, micro: int, wor
 
 @pytest.mark.parametrize(("batch", "micro"), [(12, 6), (7, 7)])
 def test_micro_batches_hold_whole_groups(write_params: WriteParams, batch: int, micro: int) -> None:
-    text = refusal(write_params({"training.batch_size": batch, "training.micro_batch": micro, "cluster.workers": 1}))
+    text = rejection(write_params({"training.batch_size": batch, "training.micro_batch": micro, "cluster.workers": 1}))
     assert text.startswith(f"training.micro_batch={micro}: must divide by the discriminator's group of 4; try 4")
 
 
 def test_i3d_needs_ten_frames(write_params: WriteParams) -> None:
-    text = refusal(write_params({"clips.frames": 8, "evaluation.detector": "i3d_untrained"}))
+    text = rejection(write_params({"clips.frames": 8, "evaluation.detector": "i3d_untrained"}))
     assert text.startswith("clips.frames=8")
 
 
@@ -124,9 +124,9 @@ def test_missing_key_and_section(tmp_path: Path) -> None:
     lines = (ROOT / "params.yaml").read_text()
     path = tmp_path / "params.yaml"
     path.write_text(re.sub(r"  experiment: digan.*\n", "", lines))
-    assert "tracking.experiment: missing key" in refusal(path)
+    assert "tracking.experiment: missing key" in rejection(path)
     path.write_text(lines.split("registry:")[0])
-    assert "registry: missing section" in refusal(path)
+    assert "registry: missing section" in rejection(path)
 
 
 @pytest.mark.parametrize(
@@ -142,15 +142,15 @@ def test_missing_key_and_section(tmp_path: Path) -> None:
 def test_broken_yaml_is_placed(tmp_path: Path, text: str, parts: list[str]) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(text)
-    message = refusal(path)
+    message = rejection(path)
     assert [part for part in parts if part not in message] == []
 
 
 def test_missing_file_folder_and_bytes(tmp_path: Path) -> None:
-    assert "no such file" in refusal(tmp_path / "params.yaml")
-    assert "is a folder" in refusal(tmp_path)
+    assert "no such file" in rejection(tmp_path / "params.yaml")
+    assert "is a folder" in rejection(tmp_path)
     (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00")
-    assert "not UTF-8" in refusal(tmp_path / "params.yaml")
+    assert "not UTF-8" in rejection(tmp_path / "params.yaml")
 
 
 def test_tracking_alone_needs_no_other_section(tmp_path: Path) -> None:

@@ -22,7 +22,12 @@ def test_setting_present_values_changes_no_byte() -> None:
 
 
 def test_only_edited_lines_change_and_comments_keep_their_column() -> None:
-    values = {"training.generator_lr": 0.0025, "training.mirror": True, "source.name": "folder", "source.path": "a b"}
+    values = {
+        "training.generator_lr": 0.0025,
+        "training.horizontal_flip": True,
+        "source.name": "folder",
+        "source.path": "a b",
+    }
     after = set_values(WHOLE, values, "params.yaml")
     pairs = [(a, b) for a, b in zip(WHOLE.splitlines(), after.splitlines(), strict=True) if a != b]
     assert len(pairs) == 4
@@ -31,7 +36,7 @@ def test_only_edited_lines_change_and_comments_keep_their_column() -> None:
         "name: folder",
         'path: "a b"',
         "generator_lr: 0.0025",
-        "mirror: true",
+        "horizontal_flip: true",
     ]
 
 

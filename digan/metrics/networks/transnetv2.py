@@ -34,7 +34,7 @@ class _Branch(nn.Module):
         )
 
 
-class _Block(nn.Module):
+class _DilatedBlock(nn.Module):
     """Four dilations side by side, batch normalisation over all of them."""
 
     def __init__(self, inputs: int, width: int) -> None:
@@ -71,7 +71,7 @@ class _Stage(nn.Module):
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        self.DDCNN = nn.ModuleList([_Block(inputs, width), _Block(4 * width, width)])
+        self.DDCNN = nn.ModuleList([_DilatedBlock(inputs, width), _DilatedBlock(4 * width, width)])
 
     def forward(self, x: torch.Tensor, times: int) -> torch.Tensor:
         shortcut = functional.relu(self.DDCNN[0](x, times))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from digan.data.clips import AT_ONCE, ClipsConfig, Cut, frames_needed, segment_windows, segments, square
+from digan.data.clips import AT_ONCE, ClipsConfig, WindowMode, frames_needed, segment_windows, segments, square
 from digan.errors import UserError
 from tests.conftest import clips_config
 
@@ -113,28 +113,32 @@ def test_impossible_values_name_their_place(key: str, value: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cut", "stride", "count", "clips"),
+    ("window_mode", "stride", "count", "clips"),
     [
-        ("apart", 1, 11, [(0, 1, 2, 3), (4, 5, 6, 7)]),
-        ("apart", 2, 16, [(0, 2, 4, 6), (8, 10, 12, 14)]),
+        ("disjoint", 1, 11, [(0, 1, 2, 3), (4, 5, 6, 7)]),
+        ("disjoint", 2, 16, [(0, 2, 4, 6), (8, 10, 12, 14)]),
         ("phases", 1, 11, [(0, 1, 2, 3), (4, 5, 6, 7)]),
         ("phases", 2, 23, [(0, 2, 4, 6), (1, 3, 5, 7), (8, 10, 12, 14), (9, 11, 13, 15)]),
         ("phases", 4, 16, [(0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15)]),
     ],
 )
-def test_separate_windows_share_no_frame(cut: Cut, stride: int, count: int, clips: list[tuple[int, ...]]) -> None:
-    found = list(segments(numbered(count), config(frame_stride=stride), cut))
+def test_separate_windows_share_no_frame(
+    window_mode: WindowMode, stride: int, count: int, clips: list[tuple[int, ...]]
+) -> None:
+    found = list(segments(numbered(count), config(frame_stride=stride), window_mode))
     assert [segment.numbers for segment in found] == clips
     assert all(segment.windows(4) == 1 for segment in found)
     assert all(tuple(segment.frames[:, 0, 0, 0]) == segment.numbers for segment in found)
 
 
-@pytest.mark.parametrize("cut", ["every", "apart", "phases"])
+@pytest.mark.parametrize("window_mode", ["overlapping", "disjoint", "phases"])
 @pytest.mark.parametrize("stride", [1, 3])
-def test_the_shortest_video_that_gives_a_clip(cut: Cut, stride: int) -> None:
+def test_the_shortest_video_that_gives_a_clip(window_mode: WindowMode, stride: int) -> None:
     clips = config(frame_stride=stride)
-    needed = frames_needed(clips, cut)
-    assert list(segments(numbered(needed), clips, cut)) and not list(segments(numbered(needed - 1), clips, cut))
+    needed = frames_needed(clips, window_mode)
+    assert list(segments(numbered(needed), clips, window_mode)) and not list(
+        segments(numbered(needed - 1), clips, window_mode)
+    )
 
 
 def moving(levels: list[int]) -> list[np.ndarray]:
@@ -144,12 +148,12 @@ def moving(levels: list[int]) -> list[np.ndarray]:
 
 def test_scenes_without_motion_are_left_out_and_no_clip_goes_across() -> None:
     levels = [10, 20, 30, 40, 50, *[60] * 9, 70, 80, 90, 100, 110]  # nine equal frames: the first of them has moved
-    for cut in ("every", "apart"):
-        found = list(segments(moving(levels), config(drop_static=1.0), cut))  # type: ignore[arg-type]
+    for window_mode in ("overlapping", "disjoint"):
+        found = list(segments(moving(levels), config(drop_static=1.0), window_mode))  # type: ignore[arg-type]
         numbers = [segment.numbers for segment in found]
         assert (
             numbers == [(0, 1, 2, 3, 4, 5), (14, 15, 16, 17, 18)]
-            if cut == "every"
+            if window_mode == "overlapping"
             else [(0, 1, 2, 3), (14, 15, 16, 17)]
         )
     short = [10, 20, 30, 30, 30, 30, 40, 50]  # three still frames are no clip's length

@@ -27,11 +27,11 @@ def test_a_flip_turns_both_frames_of_a_clip() -> None:
 
 def test_draws_depend_on_seed_reader_and_clips_seen_alone() -> None:
     where = {"seed": 1, "reader_index": 0, "clips_seen": 640}
-    first = draw_pairs(512, 16, **where, mirror=True)
-    assert torch.equal(first.numbers, draw_pairs(512, 16, **where, mirror=False).numbers)
-    assert not draw_pairs(512, 16, **where, mirror=False).flips.any()
+    first = draw_pairs(512, 16, **where, horizontal_flip=True)
+    assert torch.equal(first.numbers, draw_pairs(512, 16, **where, horizontal_flip=False).numbers)
+    assert not draw_pairs(512, 16, **where, horizontal_flip=False).flips.any()
     assert 0.4 < first.flips.float().mean() < 0.6
     for other in ({"seed": 2}, {"reader_index": 1}, {"clips_seen": 656}):
-        assert not torch.equal(first.numbers, draw_pairs(512, 16, **{**where, **other}, mirror=True).numbers)
+        assert not torch.equal(first.numbers, draw_pairs(512, 16, **{**where, **other}, horizontal_flip=True).numbers)
     assert (first.numbers[:, 0] <= first.numbers[:, 1]).all()
     assert first.numbers.min() == 0 and first.numbers.max() == 15

@@ -12,8 +12,8 @@ import torch
 from digan.errors import UserError
 from pipelines.detectors import Detector
 from pipelines.evaluation import embedding
-from pipelines.evaluation.cache import CHUNK, Cache, Chunk
-from pipelines.evaluation.embedding import Process, RealChunk, Span, Work
+from pipelines.evaluation.embedding import EmbeddingTask, LocalExecutor, RealBlock, Span
+from pipelines.evaluation.feature_cache import CHUNK, FeatureBlock, FeatureCache
 
 KEY = {"kind": "test"}
 
@@ -35,19 +35,19 @@ class Source:
         self.made = 0
         self.fuse = fuse
 
-    def works(self, spans: list[Span]) -> Iterator[Work]:
+    def works(self, spans: list[Span]) -> Iterator[EmbeddingTask]:
         for number, start, count in spans:
             if number == self.fuse:
                 raise KeyboardInterrupt
             self.made += count
             videos = torch.stack([torch.full((2, 3, 4, 4), (start + i) % 251, dtype=torch.uint8) for i in range(count)])
             names = tuple(f"v{start + i}@0" for i in range(count))
-            yield Work(number=number, make=RealChunk(videos=videos, names=names, batch_size=10))
+            yield EmbeddingTask(number=number, make=RealBlock(videos=videos, names=names, batch_size=10))
 
 
-def run(source: Source, videos: int, folder: Path | str, runner: embedding.Runner | None = None) -> Chunk:
-    cache = Cache(str(folder))
-    return embedding.embed(KEY, videos, source.works, cache=cache, runner=runner or Process(), detector=DETECTOR)
+def run(source: Source, videos: int, folder: Path | str, runner: embedding.Executor | None = None) -> FeatureBlock:
+    cache = FeatureCache(str(folder))
+    return embedding.embed(KEY, videos, source.works, cache=cache, runner=runner or LocalExecutor(), detector=DETECTOR)
 
 
 def test_a_second_pass_costs_nothing(tmp_path: Path) -> None:
@@ -100,7 +100,9 @@ def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         embed=lambda videos: torch.full((len(videos), 3), float("nan")),
     )
     with pytest.raises(UserError, match="nans: features of 10 of 10 clips are not finite"):
-        embedding.embed(KEY, 20, Source().works, cache=Cache(str(tmp_path)), runner=Process(), detector=broken)
+        embedding.embed(
+            KEY, 20, Source().works, cache=FeatureCache(str(tmp_path)), runner=LocalExecutor(), detector=broken
+        )
     assert not list(tmp_path.rglob("*.npz"))
 
 
@@ -115,29 +117,29 @@ def test_on_s3(s3_bucket: str) -> None:
 @pytest.mark.slow
 def test_on_ray(tmp_path: Path, tiny_generator: Path) -> None:
     """Ray's workers make the features that this process makes, of real and of generated clips, and pass mistakes on."""
-    from pipelines.evaluation.snapshots import Embedder, Snapshot
-    from pipelines.services.cluster import ClusterConfig
+    from pipelines.cluster.ray_cluster import ClusterConfig
+    from pipelines.evaluation.snapshot_curve import Embedder, Snapshot
     from tests.conftest import evaluation_config
 
     cluster = ClusterConfig(**{**cluster_values(), "address": "", "workers": 2})
     config = evaluation_config(runs_on="ray", batch_size=16)
     snapshot = Snapshot(folder=tiny_generator, clips_seen=0, digest=embedding.generator_digest(tiny_generator))
     here = run(Source(), 3 * CHUNK, tmp_path / "here").features
-    with embedding.runner(config, cluster) as runner:
-        assert isinstance(runner, embedding.RayTasks)
+    with embedding.open_executor(config, cluster) as runner:
+        assert isinstance(runner, embedding.RayExecutor)
         found = run(Source(), 3 * CHUNK, tmp_path / "ray", runner).features
         np.testing.assert_array_equal(found, here)
         made = []
-        for name, one in (("there", runner), ("here", Process())):
+        for name, one in (("there", runner), ("here", LocalExecutor())):
             maker = Embedder(
-                config=config, frames=4, available=4, cache=Cache(str(tmp_path / f"fake-{name}")), runner=one
+                config=config, frames=4, available=4, cache=FeatureCache(str(tmp_path / f"fake-{name}")), runner=one
             )
             made.append(maker.features(snapshot, DETECTOR, draw=1, videos=CHUNK + 9, progress=None))
         np.testing.assert_allclose(made[0], made[1], atol=1.0)  # grey levels; pixels round by the number of threads
         short = Detector(**{**vars(DETECTOR), "min_frames": 99})
         with pytest.raises(UserError, match=r"clips\.frames=2: means needs 99 or more"):
             embedding.embed(
-                {"kind": "other"}, 5, Source().works, cache=Cache(str(tmp_path)), runner=runner, detector=short
+                {"kind": "other"}, 5, Source().works, cache=FeatureCache(str(tmp_path)), runner=runner, detector=short
             )
 
 

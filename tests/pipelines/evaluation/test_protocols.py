@@ -18,7 +18,7 @@ from tests.conftest import evaluation_config
 def test_names_and_counts() -> None:
     assert {"digan", "digan-128", "stylegan-v", "stylegan-v-128", "tats", "quick", "digan-test"} <= set(PROTOCOLS)
     paper = PROTOCOLS["digan"]
-    assert (paper.videos, paper.draws, paper.frames, paper.reals, paper.resize) == (2048, 10, 16, "train", "crop")
+    assert (paper.videos, paper.draws, paper.frames, paper.reference, paper.resize) == (2048, 10, 16, "train", "crop")
     config = evaluation_config(protocol="digan", videos=0, draws=0)
     assert config.measured_by() == paper
     other = evaluation_config(protocol="digan", videos=100, draws=2).measured_by()
@@ -49,25 +49,25 @@ def test_squash_shows_all_of_a_wide_picture() -> None:
 def test_one_clip_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
+    from pipelines.dataset import loader
     from pipelines.evaluation import reference_features
-    from pipelines.media import shards
 
     by_video = {f"v{i}": [(f"v{i}", start) for start in range(1 + 50 * (i == 0))] for i in range(12)}
     index = SimpleNamespace(frames=16, splits={"train": (SimpleNamespace(clips=62, videos=12),)})
-    monkeypatch.setattr(shards, "read_index", lambda folder: index)
-    monkeypatch.setattr(shards, "windows_by_video", lambda index, split: by_video)
+    monkeypatch.setattr(loader, "read_index", lambda folder: index)
+    monkeypatch.setattr(loader, "windows_by_video", lambda index, split: by_video)
     frames = torch.zeros(16, 3, 4, 4, dtype=torch.uint8)
 
     def clips_at(index: object, windows: list[tuple[str, int]]) -> list[Clip]:
         return [Clip(frames=frames, label=None, name=f"{name}@{start}") for name, start in windows]
 
-    monkeypatch.setattr(shards, "clips_at", clips_at)
+    monkeypatch.setattr(loader, "clips_at", clips_at)
     protocol = replace(PROTOCOLS["stylegan-v"], videos=4)
-    part, floor = reference_features.parts_of(tmp_path, protocol, 4)
-    assert (part.start, part.count, floor.start, floor.count) == (0, 4, 4, 4)
+    part, real_vs_real = reference_features.parts_of(tmp_path, protocol, 4)
+    assert (part.start, part.count, real_vs_real.start, real_vs_real.count) == (0, 4, 4, 4)
     spans = [(0, 0, 3), (1, 3, 1)]
     names = [clip.name for clip in reference_features.clips(tmp_path, protocol, part, spans, 0)]
-    others = [clip.name for clip in reference_features.clips(tmp_path, protocol, floor, spans, 0)]
+    others = [clip.name for clip in reference_features.clips(tmp_path, protocol, real_vs_real, spans, 0)]
     videos = {name.split("@")[0] for name in names + others}
     assert len(names) == 4 and len(videos) == 8  # no video twice, however many clips it has
     assert names == [clip.name for clip in reference_features.clips(tmp_path, protocol, part, spans, 0)]

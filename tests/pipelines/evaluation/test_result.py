@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from digan.errors import UserError
-from digan.metrics.spread import Extrapolation, Interval
+from digan.metrics.uncertainty import Extrapolation, Interval
 from pipelines.evaluation.result import EvaluationResult, MetricSummary
 
 INTERVAL = Interval(low=9.0, high=12.0, std=0.7, level=0.95, resamples=100)
 FIT = Extrapolation(infinite=8.0, slope=1.0, error=0.25, r2=0.5, trusted=False, counts=(1, 2), values=(1.0, 2.0))
-FRECHET = MetricSummary.of([10.0, 11.0], floor=1.5, untrained=40.0, interval=INTERVAL, infinite=FIT)
+FRECHET = MetricSummary.of([10.0, 11.0], real_vs_real=1.5, untrained=40.0, interval=INTERVAL, infinite=FIT)
 RESULT = EvaluationResult(
     metric="fvd",
     metrics={"fvd": FRECHET, "kvd": MetricSummary.of([0.5, 0.7], untrained=2.0)},
@@ -42,7 +42,7 @@ def test_json_has_the_known_values_in_order() -> None:
         ("low", 9.5),
         ("high", 12.5),
         ("bootstrap_std", 0.7),
-        ("floor", 1.5),
+        ("real_vs_real", 1.5),
         ("untrained", 40.0),
         ("ratio_to_untrained", 10.5 / 40),
         ("infinite", 8.0),

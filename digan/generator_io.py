@@ -1,0 +1,60 @@
+"""Generators on disk: a folder with ``config.json`` and ``weights.pt``, written whole or not at all, read without running code."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from digan.atomic import replacing
+from digan.errors import UserError
+from digan.models.config import NetworkConfig
+from digan.models.generator import VideoGenerator
+
+WEIGHTS = "weights.pt"
+CONFIG = "config.json"
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Replace ``folder`` by one with these files; an older one stays until the new one is whole."""
+    with replacing(folder) as part:
+        part.mkdir()
+        for name, data in files.items():
+            (part / name).write_bytes(data)
+
+
+def generator_files(generator: VideoGenerator) -> dict[str, bytes]:
+    """Weights and sizes as the files of a generator's folder."""
+    weights = {name: value.detach().cpu().clone() for name, value in generator.state_dict().items()}
+    memory = io.BytesIO()
+    torch.save(weights, memory)
+    return {WEIGHTS: memory.getvalue(), CONFIG: (json.dumps(generator.config.to_json(), indent=2) + "\n").encode()}
+
+
+def save_generator(generator: VideoGenerator, folder: Path) -> None:
+    """Writes weights and sizes to ``folder``; nothing of an older generator there is lost until the new one is whole."""
+    write_folder(Path(folder), generator_files(generator))
+
+
+def load_generator(folder: Path) -> VideoGenerator:
+    """The generator in ``folder``, in evaluation mode on the CPU.
+
+    Raises ``UserError`` for a folder that holds none, or one whose files are damaged or do not fit each other.
+    """
+    folder = Path(folder)
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder}: no generator there ({name} is missing); train one, or name another folder")
+    try:
+        config = NetworkConfig(**json.loads((folder / CONFIG).read_text()))
+        weights = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
+        generator = VideoGenerator(config)
+        generator.load_state_dict(weights)
+    except (json.JSONDecodeError, TypeError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{folder}: the generator there is damaged ({reason}); restore it or train again") from error
+    return generator.eval().requires_grad_(False)

@@ -1,0 +1,72 @@
+"""The last word of `make demo`: the figure, the registered version, where to look. `python -m pipelines.cli.summary`"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from digan.errors import UserError
+from pipelines.evaluate import EVALUATION, METRICS, REPORT
+from pipelines.evaluation.gallery import CLASSES
+from pipelines.evaluation.result import EvaluationResult
+from pipelines.exit_status import run_stage
+from pipelines.register import RESULT
+from pipelines.tracking.runs import TrackingConfig, resolved
+
+REMEDY = "run `make demo` or `dvc repro`"
+
+
+def text(evaluation: EvaluationResult, registered: dict[str, Any], tracking: TrackingConfig, base: Path) -> str:
+    """The summary's lines, for people who are in the folder ``base``."""
+
+    def place(path: Path) -> str:
+        return os.path.relpath(path, base)
+
+    address = f"models:/{registered['model']}@{registered['alias']}"
+    lines = [
+        "",
+        evaluation.text(),
+        f"model:   {address}, version {registered['version']}: {registered['reason']}",
+        f"page:    {place(REPORT)}, with videos that play; open it in a browser",
+        f"strip:   {place(EVALUATION / 'strip.png')}",
+        *([f"classes: {place(EVALUATION / CLASSES)}"] if (EVALUATION / CLASSES).is_file() else []),
+        f"video:   {place(EVALUATION / 'videos.mp4')}",
+        f"more:    .venv/bin/digan sample --model {address} --seed 7 --frames 16 --scale 8 --out clip.mp4",
+        f"MLflow:  {how_to_open(tracking)}",
+    ]
+    return "\n".join(lines)
+
+
+def how_to_open(tracking: TrackingConfig) -> str:
+    """The command or address that shows the runs."""
+    uri = resolved(tracking).uri
+    if uri.startswith("http"):
+        return uri
+    return f".venv/bin/mlflow ui --workers 1 --backend-store-uri {uri}   then http://127.0.0.1:5000"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read what the stages have written, and print."""
+    from pipelines import params
+
+    parser = argparse.ArgumentParser(prog="python -m pipelines.cli.summary", description=__doc__)
+    parser.add_argument("--base", type=Path, default=Path(), help="the folder from which paths are shown")
+    base = parser.parse_args(argv).base
+    evaluation = EvaluationResult.from_json(_read(METRICS), place=str(METRICS), remedy=REMEDY)
+    print(text(evaluation, _read(RESULT), params.load().tracking, base), flush=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; {REMEDY} first") from None
+    return content
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,39 @@
+"""System metrics of a worker and its machine, under the names that MLflow's page "System metrics" shows."""
+
+from __future__ import annotations
+
+import os
+
+
+class SystemMetrics:
+    """Metrics of this process and this machine; percentages are averages since the last call."""
+
+    def __init__(self) -> None:
+        import psutil
+
+        self._process = psutil.Process(os.getpid())
+        psutil.cpu_percent(interval=None)  # the first call starts the measurement
+
+    def now(self) -> dict[str, float]:
+        """``memory_gb`` of this worker, ``device_memory_gb`` at its peak on a GPU, and ``system/...`` of the machine."""
+        import psutil
+        import torch
+
+        memory = psutil.virtual_memory()
+        found = {
+            "memory_gb": self._process.memory_info().rss / 1e9,
+            "system/cpu_utilization_percentage": psutil.cpu_percent(interval=None),
+            "system/system_memory_usage_megabytes": memory.used / 1e6,
+            "system/system_memory_usage_percentage": memory.percent,
+            "system/disk_usage_percentage": psutil.disk_usage("/").percent,
+        }
+        network = psutil.net_io_counters()
+        if network is not None:
+            found["system/network_receive_megabytes"] = network.bytes_recv / 1e6
+            found["system/network_transmit_megabytes"] = network.bytes_sent / 1e6
+        if torch.cuda.is_available():
+            free, total = torch.cuda.mem_get_info()
+            found["device_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
+            found["system/gpu_0_memory_usage_megabytes"] = (total - free) / 1e6
+            found["system/gpu_0_memory_usage_percentage"] = 100 * (total - free) / total
+        return found

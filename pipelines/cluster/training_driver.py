@@ -1,0 +1,281 @@
+"""The driver of one training: prepares shards, folder and MLflow run, starts the workers and follows their messages.
+
+The driver alone writes the log, sample pictures, MLflow and the index. Interrupted at any moment, the same call resumes from
+the latest checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from digan.atomic import write_json
+from digan.data.clips import ClipsConfig
+from digan.errors import UserError
+from digan.models.config import NetworkConfig
+from digan.training.config import TrainingConfig
+from pipelines.cluster import preflight
+from pipelines.cluster.ray_cluster import ClusterConfig, connect, job_folder
+from pipelines.cluster.train_worker import WorkerConfig
+from pipelines.cluster.worker_group import run_until_done, torch_trainer
+from pipelines.report.progress_display import ProgressDisplay, training_text
+from pipelines.report.text_format import duration, grouped
+from pipelines.tracking import runs
+from pipelines.training_run import run_fingerprint, run_sync
+from pipelines.training_run.provenance import run_tags
+from pipelines.training_run.training_log import LOG, TrainingLog, curves, repair_log
+from pipelines.training_run.worker_messages import (
+    Message,
+    ProgressReport,
+    SampleVideos,
+    TrialMeasured,
+    UserNotice,
+    WorkerFailed,
+    WorkerMessages,
+    WorkerStarted,
+)
+from pipelines.video.video_writer import write_csv
+
+if TYPE_CHECKING:
+    from digan.models.generator import VideoGenerator
+    from pipelines.dataset.shard_index import ShardIndex
+
+FORMAT = 1
+CURVES = "curves.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """What to train, where, and what MLflow logs as its parameters (``settings``, by section).
+
+    ``model`` is for ``clips.resolution``; the number of classes comes from the shards.
+    """
+
+    clips: ClipsConfig
+    model: NetworkConfig
+    training: TrainingConfig
+    cluster: ClusterConfig
+    tracking: runs.TrackingConfig
+    settings: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialHooks:
+    """What makes a training a trial of a sweep: it is measured at its checkpoints, where it waits for permission to continue.
+
+    ``objective`` runs in rank 0's process, ``on_started`` and ``on_measured`` in the driver; an exception there ends the
+    training. ``gpu_share`` is the part of a GPU that a worker gets; ``run_file`` names the run in MLflow.
+    """
+
+    objective: Callable[[int, VideoGenerator], dict[str, float]]
+    on_started: Callable[[WorkerStarted], object]
+    on_measured: Callable[[TrialMeasured], None]
+    gpu_share: float
+    run_file: Path
+
+
+class TrainingAbortedError(Exception):
+    """The training ended in a way that a restart of the workers cannot repair; the text holds the worker's traceback."""
+
+
+def train(job: TrainingJob, *, shards: Path, output: Path, trial: TrialHooks | None = None) -> None:
+    """Train ``job`` on ``shards`` and write the results to ``output``; returns at once if they are complete already.
+
+    With ``cluster.storage`` shards and checkpoints are on S3, and ``output`` gets the log and the results. Trials of a sweep
+    always use ``output`` alone.
+
+    Errors: ``UserError`` for a user's mistake, here or in a worker; ``TrainingAbortedError`` for other failures of workers.
+    """
+    home, output = "" if trial else job.cluster.storage, output.absolute()
+    index, address = _open_shards(job, shards, home)
+    job = replace(job, model=replace(job.model, classes=len(index.classes)), tracking=runs.resolved(job.tracking))
+    now = run_fingerprint.RunFingerprint(
+        training=asdict(job.training),
+        model=asdict(job.model),
+        data=index.digest,
+        code=run_fingerprint.code_digest(),
+        workers=job.cluster.workers,
+    )
+    display = ProgressDisplay("train", interval=10.0)
+    with run_fingerprint.sole_writer(output):
+        if home:
+            run_sync.pull(home, output)
+        seen = int(repair_log(output / LOG).get("clips_seen", 0))
+        decision = run_fingerprint.decide(output, now, clips_seen=seen)
+        if decision.kind == "finished":
+            display.message(f"{output} holds this run already, {grouped(seen)} clips; nothing to do")
+            return
+        if home and decision.kind == "over":
+            raise UserError(
+                f"cluster.storage={home}: holds another run ({'; '.join(decision.notes)}); choose another prefix"
+            )
+        with connect(job.cluster) as scratch:
+            preflight.check_driver(job.tracking.uri, home, output, job_folder())
+            if home:
+                address = run_sync.publish_shards(address, home, display.message)
+            preflight.check_nodes(address, home or str(output), now.code)
+            _prepare(decision, output, display, seen)
+            run_fingerprint.write_origin(output, now)
+            run_file = trial.run_file if trial else output / "run.json"
+            run_id = runs.open_run(job.tracking, job.settings, run_tags("train", index.digest), run_file)
+            with run_sync.RunSync(output, home, display.message):
+                with _open_log(job.tracking, run_id, output, display) as log:
+                    messages = WorkerMessages()
+                    worker_config = _worker_config(job, address, home or str(output), messages, trial)
+                    name, gpu_share = f"digan-{run_id[:8]}-{time.time_ns()}", trial.gpu_share if trial else 1.0
+                    trainer = torch_trainer(job.cluster, worker_config, scratch, name, gpu_share)
+                    _run(trainer.fit, messages, MessageHandler(log, display, job.cluster.max_failures, trial))
+                if home:
+                    run_sync.fetch(home, output)
+                _write_index(output, now, log, run_id, job.cluster)
+        display.message(
+            f"{grouped(log.clips_seen)} clips in {duration(log.seconds)}; generator in {output / 'generator'}"
+        )
+
+
+def _open_shards(job: TrainingJob, shards: Path, home: str) -> tuple[ShardIndex, str]:
+    """The index of the shards and their address, local or on S3; ``UserError`` where they are of another size than asked for."""
+    from pipelines.dataset.loader import read_index
+
+    address = run_sync.find_shards(shards, home)
+    index = read_index(address)
+    if (index.resolution, index.frames) != (job.clips.resolution, job.clips.frames):
+        raise UserError(
+            f"{address}: has clips of {index.resolution} pixels and {index.frames} frames, params.yaml asks for "
+            f"{job.clips.resolution} and {job.clips.frames}; make the shards again: python -m pipelines.ingest"
+        )
+    return index, address
+
+
+def _prepare(decision: run_fingerprint.ResumeDecision, output: Path, display: ProgressDisplay, seen: int) -> None:
+    """Bring the output folder into the state that the decision asks for, and tell the user about it."""
+    if decision.kind == "over":
+        previous = run_fingerprint.move_aside(output)
+        kept = f"; it is now {previous.name}" if previous else ""
+        display.message(f"starting over: {output} holds another run ({'; '.join(decision.notes)}){kept}")
+    elif decision.kind == "continue":
+        for note in decision.notes:
+            display.message(note)
+        if seen:
+            display.message(f"resuming from the latest checkpoint (log ends at {grouped(seen)} clips)")
+    output.mkdir(parents=True, exist_ok=True)
+    (output / run_fingerprint.INDEX).unlink(missing_ok=True)
+
+
+@contextmanager
+def _open_log(
+    config: runs.TrackingConfig, run_id: str, output: Path, display: ProgressDisplay
+) -> Iterator[TrainingLog]:
+    """The training log; at the end the run in MLflow is closed as finished, failed or killed."""
+    log = TrainingLog(
+        output,
+        track=lambda metrics, clips: runs.log_metrics(config, run_id, metrics, clips),
+        track_file=lambda path: runs.log_artifact(config, run_id, path, "samples"),
+    )
+    status = "FAILED"
+    try:
+        yield log
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        display.close()
+        log.close()
+        try:
+            runs.finish_run(config, run_id, status)
+        except Exception as error:
+            display.message(f"could not set the run's status in MLflow to {status} ({type(error).__name__})")
+
+
+def _worker_config(
+    job: TrainingJob, shards: str, output: str, messages: WorkerMessages, trial: TrialHooks | None
+) -> WorkerConfig:
+    return WorkerConfig(
+        training=asdict(job.training),
+        model=asdict(job.model),
+        shards=shards,
+        output=output,
+        threads=job.cluster.cpus_per_worker,
+        environment=preflight.environment(),
+        channel=messages,
+        objective=trial.objective if trial else None,
+    )
+
+
+class MessageHandler:
+    """Applies the workers' messages to log, progress display and trial."""
+
+    def __init__(
+        self, log: TrainingLog, display: ProgressDisplay, max_failures: int, trial: TrialHooks | None = None
+    ) -> None:
+        self._log, self._display, self._trial = log, display, trial
+        self.max_failures = max_failures
+        self.starts = self._workers = 0
+
+    def handle(self, message: Message) -> None:
+        """Apply one message; ``UserError`` or ``TrainingAbortedError`` where a worker's failure ends the training."""
+        match message:
+            case WorkerStarted():
+                self._started(message)
+            case ProgressReport(clips_seen=seen, clips_total=total):
+                self._log.report(message)
+                text = training_text(seen, total, message.clips_per_second, message.seconds_left, message.metrics)
+                self._display.show(text, share=seen / max(total, 1), last=seen >= total)
+            case SampleVideos():
+                self._log.samples(message.clips_seen, message.videos)
+            case TrialMeasured() if self._trial:
+                self._trial.on_measured(message)
+            case UserNotice():
+                self._display.message(message.text)
+            case WorkerFailed(kind="mistake"):
+                raise UserError(message.text)
+            case WorkerFailed(kind="bug"):
+                raise TrainingAbortedError(f"worker {message.rank}:\n{message.text}")
+            case WorkerFailed():
+                self._display.message(f"worker {message.rank} stopped ({message.text[:200]})")
+
+    def _started(self, message: WorkerStarted) -> None:
+        self.starts += 1
+        self._log.begin()
+        if self.starts > 1:
+            shared = f" with {message.workers} workers" if message.workers != self._workers else ""
+            restart = f"restart {self.starts - 1} of at most {self.max_failures}"
+            self._display.message(f"resuming from the latest checkpoint{shared}, {restart}")
+        self._workers = message.workers
+        if self._trial:
+            self._trial.on_started(message)
+
+
+def _run(fit: Callable[[], object], messages: WorkerMessages, handler: MessageHandler) -> None:
+    """Train until Ray Train is done or has given up restarting the workers."""
+    from ray.exceptions import RayError
+    from ray.train import TrainingFailedError
+
+    try:
+        run_until_done(fit, messages, handler.handle)
+    except (TrainingFailedError, RayError) as error:
+        limit = f"cluster.max_failures={handler.max_failures}"
+        raise TrainingAbortedError(f"gave up after {handler.starts} starts ({limit})\n{error}") from error
+
+
+def _write_index(
+    output: Path, now: run_fingerprint.RunFingerprint, log: TrainingLog, run_id: str, cluster: ClusterConfig
+) -> None:
+    content = {
+        "format": FORMAT,
+        "clips_seen": log.clips_seen,
+        "seconds": round(log.seconds, 1),
+        "clips_per_second": round(log.clips_seen / max(log.seconds, 1e-9), 2),
+        "weights_digest": run_fingerprint.weights_digest(output / "generator"),
+        "data_digest": now.data,
+        "code_digest": now.code,
+        "run_id": run_id,
+        "config": {"training": now.training, "model": now.model, "cluster": asdict(cluster)},
+    }
+    write_csv(output / CURVES, curves(output / LOG))
+    write_json(output / run_fingerprint.INDEX, content)

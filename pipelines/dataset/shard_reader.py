@@ -1,0 +1,129 @@
+"""Parse a shard's bytes into samples; members that no shard of this project has are refused by name.
+
+The tars are standard ones that any WebDataset reader takes. They are parsed here, header by header, since random access
+needs the position of every picture, and since webdataset takes twice as long for that without a checksum as this does
+with one (``python -m benchmarks.reading --parse``). Nothing is unpacked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple
+
+BLOCK = 512
+MEMBER = re.compile(rb"([A-Za-z0-9_-]+)\.(?:(\d{4,9})\.(?:png|jpg|webp)|(json))")
+TYPES = {
+    b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"5": "a folder", b"6": "a pipe",
+    b"L": "a GNU long name", b"K": "a GNU long link", b"x": "a pax header", b"g": "a global pax header",
+    b"S": "a sparse file",
+}  # fmt: skip
+
+
+class InvalidShardError(ValueError):
+    """Why bytes are not a shard of ours; the text names the member."""
+
+
+@dataclass(frozen=True)
+class ShardSample:
+    """A segment as it lies in a shard: where its encoded pictures and its JSON are in the shard's bytes."""
+
+    data: bytes
+    spans: tuple[tuple[int, int], ...]
+    json_span: tuple[int, int]
+
+    def picture(self, number: int) -> bytes:
+        """The encoded picture of frame ``number``."""
+        first, last = self.spans[number]
+        return self.data[first:last]
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the JSON says."""
+        found = json.loads(self.data[slice(*self.json_span)])
+        if not isinstance(found, dict):
+            raise InvalidShardError("a sample's JSON is no table")
+        return found
+
+
+class _Member(NamedTuple):
+    """A member of a tar: its name, the sample's key, the frame's number (``None``: the JSON), its span in the bytes."""
+
+    name: bytes
+    key: bytes
+    frame: int | None
+    span: tuple[int, int]
+
+
+def samples_of(data: bytes) -> tuple[ShardSample, ...]:
+    """The samples of a tar in their order; ``NoShard`` where a member is not a plain file, points outside, repeats, is
+    of no known type, or the tar is cut off.
+    """
+    found: dict[bytes, ShardSample] = {}
+    for key, members in groupby(_members(data), key=lambda member: member.key):
+        found[key] = _sample(data, list(members), known=key in found)
+    return tuple(found.values())
+
+
+def _sample(data: bytes, members: list[_Member], *, known: bool) -> ShardSample:
+    if known:
+        raise InvalidShardError(f"member {_shown(members[0].name)}: its sample comes twice")
+    spans: list[tuple[int, int]] = []
+    json_span: tuple[int, int] | None = None
+    for member in members:
+        if member.frame is None:
+            if json_span is not None:
+                raise InvalidShardError(f"member {_shown(member.name)} comes twice")
+            json_span = member.span
+        else:
+            if member.frame != len(spans):
+                raise InvalidShardError(
+                    f"member {_shown(member.name)} comes twice or out of order; frame {len(spans)} was expected"
+                )
+            spans.append(member.span)
+    if json_span is None or not spans:
+        raise InvalidShardError(f"sample {_shown(members[0].key)} has no {'pictures' if json_span else 'JSON'}")
+    return ShardSample(data, tuple(spans), json_span)
+
+
+def _members(data: bytes) -> Iterator[_Member]:
+    start = 0
+    while True:
+        header = data[start : start + BLOCK]
+        if len(header) < BLOCK:
+            raise InvalidShardError("the tar ends without its end mark")
+        if header[0] == 0:
+            if header.count(0) == BLOCK:
+                return
+            raise InvalidShardError(f"the header at byte {start} has no name")
+        name = header[:100].rstrip(b"\0")
+        try:
+            size = int(header[124:136].rstrip(b"\0 ") or b"0", 8)
+        except ValueError as error:
+            raise InvalidShardError(f"member {_shown(name)} has a size that is not a number") from error
+        if header[257:262] != b"ustar" or header[345] != 0:
+            raise InvalidShardError(f"member {_shown(name)} has no plain ustar header")
+        first = start + BLOCK
+        if size < 0 or first + size > len(data):
+            raise InvalidShardError(f"member {_shown(name)} is longer than the tar")
+        yield _checked(name, header[156:157], (first, first + size))
+        start = first + -(-size // BLOCK) * BLOCK
+
+
+def _checked(name: bytes, kind: bytes, span: tuple[int, int]) -> _Member:
+    if kind not in (b"0", b"\0"):
+        what = TYPES.get(kind, f"of unknown type {kind!r}")
+        raise InvalidShardError(f"member {_shown(name)} is {what}; only plain files are read")
+    match = MEMBER.fullmatch(name)
+    if match is None:
+        raise InvalidShardError(
+            f"member {_shown(name)} points outside or is of no known kind; expected names like KEY.0000.png"
+        )
+    return _Member(name, match[1], None if match[3] else int(match[2]), span)
+
+
+def _shown(name: bytes) -> str:
+    return repr(name[:100].decode("utf-8", "replace"))

@@ -1,0 +1,90 @@
+"""A generator as an MLflow pyfunc model without pickled code: the generator's folder, loaded by this module.
+
+    model = mlflow.pyfunc.load_model("models:/digan-toy@champion")
+    videos = model.predict({"seed": [7, 8], "frames": [16, 16]}, params={"truncation": 0.7})  # uint8 [2, 16, 3, H, W]
+
+MLflow calls ``_load_pyfunc`` of the module that the model names as its loader, so this package must be installed where
+a model is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from digan.errors import UserError
+from digan.generator_io import load_generator
+from digan.sampling import sample
+from digan.times import frame_times
+
+LOADER = "pipelines.registry.pyfunc_model"  # registered versions name this module: it must stay importable
+DEFAULT_FRAMES = 16
+
+
+class VideoModel:
+    """The model that ``mlflow.pyfunc`` wraps: seeds in, videos out."""
+
+    def __init__(self, folder: Path) -> None:
+        self.generator = load_generator(folder)
+
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> np.ndarray:
+        """Return videos uint8 [B, T, 3, H, W] for rows with ``seed`` and, optionally, ``frames`` (one value) and
+        ``label``.
+
+        ``params["truncation"]`` is psi (1: off). Equal rows give equal videos. Errors: ``UserError``.
+        """
+        seeds = [int(seed) for seed in _column(model_input, "seed", [])]
+        if not seeds:
+            raise UserError("seed: give at least one, as in {'seed': [7], 'frames': [16]}")
+        counts = {int(count) for count in _column(model_input, "frames", [DEFAULT_FRAMES])}
+        if len(counts) != 1 or min(counts) < 1:
+            raise UserError(f"frames={sorted(counts)}: must be one positive number for all videos of a call")
+        labels = [int(label) for label in _column(model_input, "label", [])] or None
+        truncation = float((params or {}).get("truncation", 1.0))
+        with torch.inference_mode():
+            times = frame_times(counts.pop())
+            return sample(self.generator, seeds=seeds, times=times, labels=labels, truncation=truncation).numpy()
+
+
+def _load_pyfunc(data_path: str) -> VideoModel:
+    """Load the model for MLflow; ``data_path`` is the generator's folder inside the model."""
+    return VideoModel(Path(data_path))
+
+
+def signature(resolution: int) -> Any:
+    """Return the signature of ``predict``, which MLflow checks and shows."""
+    from mlflow.models.signature import ModelSignature
+    from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    return ModelSignature(
+        inputs=Schema(
+            [
+                ColSpec("long", "seed"),
+                ColSpec("long", "frames", required=False),
+                ColSpec("long", "label", required=False),
+            ]
+        ),
+        outputs=Schema([TensorSpec(np.dtype("uint8"), (-1, -1, 3, resolution, resolution))]),
+        params=ParamSchema([ParamSpec("truncation", "double", 1.0)]),
+    )
+
+
+def requirements() -> list[str]:
+    """Return the requirements of the model, at the versions installed here."""
+    return [f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in ("torch", "numpy", "mlflow")]
+
+
+def _column(model_input: Any, name: str, default: list[Any]) -> list[Any]:
+    """Return the values of a column of a data frame or mapping without missing ones, or ``default``."""
+    try:
+        values = model_input[name]
+    except (KeyError, TypeError, IndexError):
+        values = None
+    if values is None:
+        return default
+    return [value for value in np.atleast_1d(np.asarray(values)).tolist() if value is not None and value == value]

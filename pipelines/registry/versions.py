@@ -1,0 +1,235 @@
+"""The MLflow registry: a generator becomes a version, once, with tags that describe it and the alias it has earned."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.registry.alias_decision import CHALLENGER, CHAMPION, AliasDecision, MetricValue, decide_alias
+from pipelines.tracking.runs import find_run, finish_run, open_run
+from pipelines.tracking.store import TrackingConfig, client, refusals, resolved
+from pipelines.training_run.provenance import git_tags
+
+WEIGHTS_TAG = "weights.digest"
+DECIDED_TAG = "decided_at"  # seconds since 1970
+RACE_SECONDS = 600  # a version decided within so many seconds may still be changing the alias
+ALIAS_TRIES = 20
+# MLflow's codes where its database refuses one of two that write an alias at once, or is locked.
+WRITTEN_AT_ONCE = ("BAD_REQUEST", "TEMPORARILY_UNAVAILABLE")
+CARD = "MODEL_CARD.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistrationRequest:
+    """A generator's folder to register under ``name``, and what decides its alias: ``figure`` and ``margin``.
+
+    ``run_id`` is the training's run. ``card`` is the model card in Markdown; ``{verdict}`` in it becomes the verdict.
+    """
+
+    name: str
+    generator: Path
+    resolution: int
+    weights_digest: str
+    figure: MetricValue
+    margin: float
+    run_id: str
+    card: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistrationResult:
+    """The result; ``created`` is false if the same weights were registered before."""
+
+    model: str
+    version: int
+    alias: str
+    reason: str
+    created: bool
+    metric: str
+    value: float
+    data_digest: str
+    detector_digest: str
+    weights_digest: str
+    run_id: str
+
+
+def publish(tracking: TrackingConfig, request: RegistrationRequest) -> RegistrationResult:
+    """Register the generator, unless a version has its weights already, and decide the version's alias anew."""
+    tracking = resolved(tracking)
+    mlflow = client(tracking)
+    name, figure = request.name, request.figure
+    with refusals(tracking.uri):
+        _ensure_model(mlflow, name)
+        run_id = _run_for(tracking, request.run_id, name)
+        version = _version_of(mlflow, name, request.weights_digest)
+        created = version is None
+        if version is None:
+            tags = {**figure.tags(), WEIGHTS_TAG: request.weights_digest, "run_id": run_id, **git_tags(Path.cwd())}
+            logged = _log_model(mlflow, request, run_id)
+            version = mlflow.create_model_version(
+                name, source=logged.artifact_location, run_id=run_id, tags=tags, model_id=logged.model_id
+            ).version
+        else:
+            for key, value in figure.tags().items():
+                mlflow.set_model_version_tag(name, version, key, value)
+        verdict = _settle_alias(mlflow, name, str(version), figure, request.margin)
+        mlflow.set_model_version_tag(name, version, "verdict", verdict.reason)
+        mlflow.update_model_version(name, str(version), description=request.card.replace("{verdict}", verdict.reason))
+        mlflow.set_tag(run_id, "registered", f"{name}/{version}")
+    return RegistrationResult(
+        model=name,
+        version=int(version),
+        alias=verdict.alias,
+        reason=verdict.reason,
+        created=created,
+        metric=figure.metric,
+        value=figure.value,
+        data_digest=figure.data,
+        detector_digest=figure.detector,
+        weights_digest=request.weights_digest,
+        run_id=run_id,
+    )
+
+
+def _settle_alias(mlflow: Any, name: str, version: str, figure: MetricValue, margin: float) -> AliasDecision:
+    """Decide and set the alias of ``version``; the champion stays champion.
+
+    The registry cannot set an alias on condition that nobody else has. Each process therefore checks again, after it
+    has set the alias, all versions decided recently, until the alias is where the rule puts it when applied in the
+    order of version numbers. The last process sees all versions.
+    """
+    base = _champion(mlflow, name)
+    if base == version:
+        return AliasDecision(alias=CHAMPION, reason=f"is the champion already, {figure.metric} {figure.value:.4g}")
+    verdict = _apply_rule(mlflow, name, version, figure, base, margin)
+    mlflow.set_model_version_tag(name, version, DECIDED_TAG, str(time.time()))
+    for _ in range(ALIAS_TRIES):
+        previous, verdict = verdict, _apply_rule(mlflow, name, version, figure, base, margin)
+        if verdict == previous:
+            break
+    if verdict.alias == CHALLENGER:
+        _set_alias(mlflow, name, CHALLENGER, version)
+    elif str(mlflow.get_registered_model(name).aliases.get(CHALLENGER)) == version:
+        mlflow.delete_registered_model_alias(name, CHALLENGER)
+    return verdict
+
+
+def _apply_rule(
+    mlflow: Any, name: str, version: str, figure: MetricValue, base: str | None, margin: float
+) -> AliasDecision:
+    """Set the champion's alias by the rule, starting from the champion ``base``; return the verdict on ``version``."""
+    figures = {**_contenders(mlflow, name, version, base), version: figure}
+    champion, best = base, None
+    if base is not None:
+        best = MetricValue.of_tags(mlflow.get_model_version(name, base).tags)
+    verdicts = {}
+    for number in sorted(figures, key=int):
+        verdicts[number] = decide_alias(figures[number], best, champion_version=champion, name=name, margin=margin)
+        if verdicts[number].alias == CHAMPION:
+            champion, best = number, figures[number]
+    if champion is not None and _champion(mlflow, name) != champion:
+        _set_alias(mlflow, name, CHAMPION, champion)
+    if verdicts[version].alias == CHAMPION and champion != version:
+        assert best is not None
+        reason = f"version {champion}, registered at the same time, is better: {best.value:.4g}"
+        return AliasDecision(alias=CHALLENGER, reason=reason)
+    return verdicts[version]
+
+
+def _contenders(mlflow: Any, name: str, version: str, base: str | None) -> dict[str, MetricValue]:
+    """Return the figures of other versions newer than ``base``, undecided or decided within ``RACE_SECONDS``."""
+    found = {}
+    for other in mlflow.search_model_versions(f"name='{name}'"):
+        number, tags = str(other.version), other.tags
+        if number == version or (base is not None and int(number) <= int(base)):
+            continue
+        decided = float(tags.get(DECIDED_TAG, "inf"))
+        figure = MetricValue.of_tags(tags)
+        if figure is not None and decided > time.time() - RACE_SECONDS:
+            found[number] = figure
+    return found
+
+
+def _set_alias(mlflow: Any, name: str, alias: str, version: str) -> None:
+    """Set an alias, trying again if another process writes it at the same time."""
+    from mlflow.exceptions import MlflowException
+
+    for tries_left in reversed(range(ALIAS_TRIES)):
+        try:
+            mlflow.set_registered_model_alias(name, alias, version)
+            return
+        except MlflowException as error:
+            if not tries_left or error.error_code not in WRITTEN_AT_ONCE:
+                raise
+            time.sleep(random.uniform(0.05, 0.3))
+
+
+def _champion(mlflow: Any, name: str) -> str | None:
+    holder = mlflow.get_registered_model(name).aliases.get(CHAMPION)
+    return None if holder is None else str(holder)
+
+
+def _ensure_model(mlflow: Any, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        mlflow.create_registered_model(name, description="DIGAN video generator: seeds in, uint8 videos out.")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _version_of(mlflow: Any, name: str, weights_digest: str) -> str | None:
+    """Return the newest version with these weights."""
+    versions = mlflow.search_model_versions(f"name='{name}'")
+    same = [int(v.version) for v in versions if v.tags.get(WEIGHTS_TAG) == weights_digest]
+    return str(max(same)) if same else None
+
+
+def _run_for(tracking: TrackingConfig, run_id: str, name: str) -> str:
+    """Return the training's run, or a new one if the training logged to another store."""
+    if find_run(tracking, run_id) is not None:
+        return run_id
+    own = open_run(tracking, {}, {"mlflow.runName": f"register {name}", "trained_in": run_id}, None)
+    finish_run(tracking, own)
+    return own
+
+
+def _log_model(mlflow: Any, request: RegistrationRequest, run_id: str) -> Any:
+    """Log the generator to the run in pyfunc's format and return MLflow's ``LoggedModel``.
+
+    ``mlflow.pyfunc.log_model`` does the same, but with a store and a run that are global in the process.
+    """
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+    from mlflow.pyfunc import save_model
+
+    from pipelines.registry import pyfunc_model
+
+    experiment = mlflow.get_run(run_id).info.experiment_id
+    logged = mlflow.create_logged_model(experiment, name="generator", source_run_id=run_id)
+    status = "FAILED"
+    try:
+        with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about type hints and pickled code, which a loader module does without
+            folder = Path(scratch, "model")
+            save_model(
+                str(folder),
+                loader_module=pyfunc_model.LOADER,
+                data_path=str(request.generator),
+                signature=pyfunc_model.signature(request.resolution),
+                pip_requirements=pyfunc_model.requirements(),
+                mlflow_model=Model(run_id=run_id, model_id=logged.model_id, artifact_path=logged.artifact_location),
+            )
+            (folder / CARD).write_text(request.card.replace("{verdict}", "see the version's description"))
+            mlflow.log_model_artifacts(logged.model_id, str(folder))
+        status = "READY"
+    finally:
+        mlflow.finalize_logged_model(logged.model_id, status)
+    mlflow.log_outputs(run_id, [LoggedModelOutput(model_id=logged.model_id, step=0)])
+    return logged

@@ -1,0 +1,134 @@
+"""Files at an address: a local path or ``s3://bucket/prefix``, as text. What is written appears whole or not at all.
+
+``s3.py`` has what only S3 needs. Callers that know a SHA-256 compare it themselves.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from digan import atomic
+from digan.errors import UserError
+from pipelines.storage import s3
+
+CHUNK = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A file below an address: its name relative to it, its size in bytes, and a ``stamp`` that changes with its content."""
+
+    name: str
+    bytes: int
+    content_tag: str
+
+
+def is_remote(address: str | Path) -> bool:
+    """Whether this is an ``s3://`` address; ``UserError`` for any other scheme."""
+    text = str(address)
+    if text.startswith(s3.SCHEME):
+        return True
+    if scheme := re.match(r"[A-Za-z][A-Za-z0-9+.-]*://|pipe:", text):
+        raise UserError(f"{text}: {scheme[0]} addresses are not supported; give a path or s3://bucket/prefix")
+    return False
+
+
+def join(address: str | Path, *parts: str) -> str:
+    """The address of ``parts`` below another address."""
+    text = str(address)
+    if is_remote(text):
+        return "/".join([text.rstrip("/"), *(part.strip("/") for part in parts)])
+    return str(Path(text, *parts))
+
+
+def exists(address: str | Path) -> bool:
+    """Whether there is a file at the address (on S3 an object; a prefix alone does not count)."""
+    if not is_remote(address):
+        return Path(address).exists()
+    try:
+        s3.request(address, "head_object")
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def size(address: str | Path) -> int:
+    """The file's size in bytes; ``FileNotFoundError`` where there is none."""
+    if not is_remote(address):
+        return Path(address).stat().st_size
+    return int(s3.request(address, "head_object")["ContentLength"])
+
+
+def read_bytes(address: str | Path) -> bytes:
+    """The whole file; ``FileNotFoundError`` where there is none."""
+    if not is_remote(address):
+        return Path(address).read_bytes()
+    with open_read(address) as stream:
+        return stream.read()
+
+
+def write_bytes(address: str | Path, data: bytes) -> None:
+    """Write a file, whole or not at all; folders are created."""
+    if is_remote(address):
+        s3.upload(str(address), data)
+    else:
+        atomic.write_bytes(address, data)
+
+
+def entries(address: str | Path) -> list[Entry]:
+    """Every file below the address, at any depth, sorted by name; without unfinished ones. Empty where nothing is there."""
+    if is_remote(address):
+        found = [Entry(name=name, bytes=count, content_tag=etag) for name, count, etag in s3.listed(str(address))]
+    else:
+        root = Path(address)
+        found = [
+            Entry(name=path.relative_to(root).as_posix(), bytes=stat.st_size, content_tag=str(stat.st_mtime_ns))
+            for path in root.rglob("*")
+            if path.is_file() and not atomic.is_part(path.name)
+            for stat in (path.stat(),)
+        ]
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def list_names(address: str | Path) -> list[str]:
+    """The names of all files below the address, relative to it, at any depth, sorted."""
+    return [entry.name for entry in entries(address)]
+
+
+def open_read(address: str | Path, offset: int = 0) -> BinaryIO:
+    """A stream of the file's bytes from ``offset`` on; from S3 they are fetched as they are read.
+
+    ``FileNotFoundError`` where there is no file, ``UserError`` where an object changes while it is read.
+    """
+    if is_remote(address):
+        return io.BufferedReader(s3.ObjectReader(str(address), offset), CHUNK)
+    stream = Path(address).open("rb")  # noqa: SIM115 - the caller closes it
+    stream.seek(offset)
+    return stream
+
+
+def upload(path: str | Path, address: str | Path) -> None:
+    """Copy a local file to the address, whole or not at all; a large one goes to S3 in parts."""
+    if is_remote(address):
+        s3.upload(str(address), Path(path))
+    else:
+        download(path, address)
+
+
+def download(address: str | Path, path: str | Path) -> None:
+    """Copy a file to a local path, whole or not at all; ``FileNotFoundError`` where there is none."""
+    with open_read(address) as source, atomic.replacing(path) as part, part.open("wb") as target:
+        shutil.copyfileobj(source, target, CHUNK)
+
+
+def delete(address: str | Path) -> None:
+    """Remove a file; nothing happens where there is none."""
+    if is_remote(address):
+        s3.request(address, "delete_object")
+    else:
+        Path(address).unlink(missing_ok=True)

@@ -1,0 +1,67 @@
+"""A sweep in MLflow: one parent run and one child run per trial, found by their tags, so that none is created twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from digan.atomic import write_json
+from pipelines.sweeps.sweep_state import FAILED, FINISHED, STOPPED, TrialRecord
+from pipelines.tracking import runs
+from pipelines.tracking.runs import TrackingConfig
+from pipelines.training_run.training_log import LOG
+
+SWEEP_ID, NUMBER, PARENT = "sweep.id", "sweep.trial", "mlflow.parentRunId"
+STATE, REASON = "sweep.state", "sweep.reason"
+QUICK = "quick"  # the metric is quick/<measure>, in trials and trainings alike
+STATUS = {FINISHED: "FINISHED", STOPPED: "KILLED", FAILED: "FAILED"}
+RUN_FILE = "run.json"
+
+
+def ensure(
+    config: TrackingConfig, identity: Mapping[str, str], name: str, run_file: Path, tags: Mapping[str, str]
+) -> str:
+    """Return the id of the run with the tags ``identity``, creating it if necessary, and write it to ``run_file``.
+
+    A run is created with its tags in one request, so that a driver killed before it wrote the id finds the run again.
+    """
+    config = runs.resolved(config)
+    client = runs.client(config)
+    with runs.refusals(config.uri):
+        experiment = runs.experiment_id(config)
+        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in identity.items())
+        found = client.search_runs([experiment], filter_string=wanted, max_results=1)
+        if found:
+            run_id = found[0].info.run_id
+        else:
+            run_id = client.create_run(
+                experiment, run_name=name, tags={**runs.user_tags(), **tags, **identity}
+            ).info.run_id
+    content = {"run_id": run_id, "experiment_id": experiment, "tracking_uri": config.uri}
+    if not run_file.is_file() or json.loads(run_file.read_text()) != content:
+        write_json(run_file, content)
+    return str(run_id)
+
+
+def top_up(config: TrackingConfig, run_id: str, log: Path) -> None:
+    """Log the last point of a training's log, which a stopped trial had no time to send."""
+    lines = log.read_bytes().splitlines() if log.is_file() else []
+    if lines:
+        last = json.loads(lines[-1])
+        clips = int(last.pop("clips_seen"))
+        shown = {key: value for key, value in last.items() if key not in ("seconds", "seconds_left")}
+        runs.log_metrics(config, run_id, shown, clips)
+
+
+def close(config: TrackingConfig, trial: TrialRecord, folder: Path) -> None:
+    """Set the status of an ended trial's run and the tags ``sweep.state`` and ``sweep.reason``; may be repeated."""
+    try:
+        run_id = trial.run_id or json.loads((folder / RUN_FILE).read_text())["run_id"]
+    except (OSError, ValueError, KeyError):  # it ended before it had a run
+        return
+    if trial.state == STOPPED:
+        top_up(config, run_id, folder / "train" / LOG)
+    tags = {STATE: trial.state, **({REASON: trial.reason[:500]} if trial.reason else {})}
+    runs.set_tags(config, run_id, tags)
+    runs.finish_run(config, run_id, STATUS[trial.state])

@@ -1,0 +1,166 @@
+"""MLflow runs: one per training, opened by the driver, with at most one point per metric and step.
+
+Every function takes the ``TrackingConfig`` and a run id. There is no active run, so a process on another machine can
+log to the same run; pass it ``resolved(config)``, since its working directory differs from the driver's.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from digan.atomic import write_json
+from pipelines.tracking.store import TrackingConfig, client, experiment_id, find, refusals, resolved
+
+# (store, run, metric) -> the last step in the store, read once per process and metric.
+_last_steps: dict[tuple[str, str, str], int] = {}
+
+
+def open_run(
+    config: TrackingConfig,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    run_file: Path | None,
+    *,
+    fresh: bool = False,
+) -> str:
+    """Open the run that ``run_file`` names again, or start one and name it in ``run_file`` (if any); return its id.
+
+    Nested ``params`` are logged under their names in params.yaml (``training.r1_gamma``). MLflow's parameters are
+    final: a resumed run keeps the old value and gets the new one as the tag ``changed.<name>``. ``fresh`` always starts
+    a new run. Errors: ``UserError`` if the store cannot be used.
+    """
+    config = resolved(config)
+    mlflow = client(config)
+    with refusals(config.uri):
+        experiment = experiment_id(config)
+        run_id = None if fresh or run_file is None else _known_run(config, run_file)
+        if run_id is None:
+            name = tags.get("mlflow.runName") or tags.get("dvc.exp_name") or None
+            run_id = mlflow.create_run(experiment, run_name=name, tags=user_tags()).info.run_id
+        else:
+            mlflow.update_run(run_id, status="RUNNING")
+        _log_params(mlflow, run_id, flatten(params))
+        set_tags(config, run_id, tags)
+    if run_file is not None:
+        write_json(run_file, {"run_id": run_id, "experiment_id": experiment, "tracking_uri": config.uri})
+    return run_id
+
+
+def log_metrics(config: TrackingConfig, run_id: str, metrics: Mapping[str, float], step: int) -> None:
+    """Log one point per metric at ``step`` (clips seen), unless the store has a point at this step or a later one.
+
+    A run resumed from an older checkpoint therefore logs no step twice.
+    """
+    config = resolved(config)
+    new = {key: value for key, value in metrics.items() if step > _last_step(config, run_id, key)}
+    _log_points(client(config), run_id, new, step)
+    _last_steps.update({(config.uri, run_id, key): step for key in new})
+
+
+def log_evaluation(
+    config: TrackingConfig,
+    run_id: str,
+    metrics: Mapping[str, float],
+    artifacts: Path | None = None,
+    *,
+    step: int = 0,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Log an evaluation at ``step``, and the file or folder ``artifacts`` under ``evaluation/``.
+
+    A repeated evaluation may log a new value at the same step; a value equal to the newest one is not logged again.
+    """
+    mlflow = client(config)
+    present = mlflow.get_run(run_id).data.metrics
+    new = {key: value for key, value in metrics.items() if not _is_same(present.get(key), float(value))}
+    _log_points(mlflow, run_id, new, step)
+    set_tags(config, run_id, tags or {})
+    if artifacts is not None:
+        log_artifact(config, run_id, artifacts, "evaluation")
+
+
+def log_artifact(config: TrackingConfig, run_id: str, path: Path, folder: str | None = None) -> None:
+    """Upload a file, or the content of a folder, to ``folder`` of the run, replacing equal names."""
+    upload = client(config).log_artifacts if Path(path).is_dir() else client(config).log_artifact
+    upload(run_id, str(path), folder)
+
+
+def set_tags(config: TrackingConfig, run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a run, replacing equal names."""
+    from mlflow.entities import RunTag
+
+    client(config).log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def finish_run(config: TrackingConfig, run_id: str, status: str = "FINISHED") -> None:
+    """Set a run's status: ``FINISHED``, ``FAILED`` or ``KILLED`` (interrupted; it may be resumed)."""
+    client(config).set_terminated(run_id, status=status)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested values as text under the dotted names of params.yaml."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = str(value)
+    return flat
+
+
+def _known_run(config: TrackingConfig, run_file: Path) -> str | None:
+    """Return the id in ``run_file`` if the store has an active run of this id."""
+    try:
+        run_id = str(json.loads(run_file.read_text())["run_id"])
+    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+        return None
+    run = find_run(config, run_id)
+    return run_id if run is not None and run.info.lifecycle_stage == "active" else None
+
+
+def find_run(config: TrackingConfig, run_id: str) -> Any | None:
+    """Return MLflow's ``Run``, or ``None`` if the store has no such run."""
+    return find(client(config).get_run, run_id)
+
+
+def _log_params(mlflow: Any, run_id: str, flat: Mapping[str, str]) -> None:
+    from mlflow.entities import Param, RunTag
+
+    present = mlflow.get_run(run_id).data.params
+    new = [Param(key, value) for key, value in flat.items() if key not in present]
+    changed = [RunTag(f"changed.{key}", value) for key, value in flat.items() if present.get(key, value) != value]
+    mlflow.log_batch(run_id, params=new, tags=changed)
+
+
+def _log_points(mlflow: Any, run_id: str, metrics: Mapping[str, float], step: int) -> None:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    mlflow.log_batch(run_id, metrics=[Metric(key, float(value), now, step) for key, value in metrics.items()])
+
+
+def _last_step(config: TrackingConfig, run_id: str, metric: str) -> int:
+    key = (config.uri, run_id, metric)
+    if key not in _last_steps:
+        history = client(config).get_metric_history(run_id, metric)
+        _last_steps[key] = max((point.step for point in history), default=-1)
+    return _last_steps[key]
+
+
+def _is_same(old: float | None, new: float) -> bool:
+    return old is not None and (old == new or (math.isnan(old) and math.isnan(new)))
+
+
+def user_tags() -> dict[str, str]:
+    """Return who starts a run, under MLflow's own tag names."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return {"mlflow.user": user, "mlflow.source.name": "pipelines.train", "mlflow.source.type": "LOCAL"}

@@ -1,0 +1,128 @@
+"""Videos stored as pictures: a folder of them, or one long picture with all frames side by side.
+
+Frames are in the order of the numbers in their names: frame_2 before frame_10. Gaps in the numbers are ignored.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import ImageFile, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+from pipelines.video.decoder import ContainerInfo, Decoded, VideoRejectedError
+
+SUFFIXES = frozenset((".png", ".jpg", ".jpeg"))
+MODES = frozenset(("1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr"))  # eight bits a channel or fewer
+MOST_PIXELS = 2**28  # of a strip: 4096 frames of 256x256, 0.8 GB decoded
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file is a frame by its name; hidden files are not."""
+    return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+
+
+def numeric(name: str) -> tuple[list[str | int], str]:
+    """A key to sort names by the numbers in them."""
+    parts = re.split(r"([0-9]+)", name)
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+
+
+def pictures_in(folder: Path) -> list[os.DirEntry[str]]:
+    """The frames of a folder, in their order."""
+    with os.scandir(folder) as entries:
+        found = [entry for entry in entries if is_picture(entry.name)]
+    return sorted(found, key=lambda entry: numeric(entry.name))
+
+
+def bytes_and_time(path: Path) -> tuple[int, int, int]:
+    """How many pictures a folder holds, their total size in bytes, and the newest modification time in ns."""
+    stats = [entry.stat() for entry in pictures_in(path)]
+    return len(stats), sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
+
+
+def decode_folder(path: Path) -> Decoded:
+    """The frames of a folder, one by one.
+
+    ``Refused``, here or while iterating, if there are none, if one cannot be read or differs from the first in size, or
+    if two differ in their suffixes only.
+    """
+    if not path.is_dir():
+        raise VideoRejectedError("is not a folder")
+    names = [entry.name for entry in pictures_in(path)]
+    if not names:
+        raise VideoRejectedError("holds no png or jpg pictures")
+    stems: dict[str, str] = {}
+    for name in names:
+        if (other := stems.setdefault(Path(name).stem, name)) != name:
+            raise VideoRejectedError(f"holds a frame twice: {other} and {name}")
+    first = _read(path / names[0])
+    return _decoded(_folder_frames(path, names, first), len(names), names[0], first)
+
+
+def decode_strip(path: Path) -> Decoded:
+    """The square frames of one long picture, from left to right or from top to bottom; ``Refused`` unless its long side
+    is a multiple of the short one.
+    """
+    if not path.is_file():
+        raise VideoRejectedError("is not a file")
+    picture = _read(path)
+    height, width = picture.shape[:2]
+    side, length = min(height, width), max(height, width)
+    if length % side:
+        raise VideoRejectedError(f"is {width}x{height} pixels: the long side must be a multiple of the short one")
+    cuts = np.split(picture, length // side, axis=int(width > height))
+    return _decoded(iter(cuts), len(cuts), path.name, cuts[0])
+
+
+def _decoded(frames: Iterator[np.ndarray], count: int, name: str, first: np.ndarray) -> Decoded:
+    height, width = first.shape[:2]
+    codec = "png" if name.lower().endswith(".png") else "jpeg"
+    container = ContainerInfo(packets=count, header_frames=count, codec=codec, width=width, height=height, fps=None)
+    return Decoded(frames=frames, container=container, decoder="pillow", note="")
+
+
+def _folder_frames(path: Path, names: list[str], first: np.ndarray) -> Iterator[np.ndarray]:
+    yield first
+    for name in names[1:]:
+        frame = _read(path / name)
+        if frame.shape != first.shape:
+            sizes = " and ".join(f"{array.shape[1]}x{array.shape[0]}" for array in (first, frame))
+            raise VideoRejectedError(f"has frames of two sizes: {names[0]} and {name} are {sizes}")
+        yield frame
+
+
+def _read(path: Path) -> np.ndarray:
+    """uint8 [H, W, 3], rotated as its EXIF says; ``Refused`` with the file's name and the reason."""
+    try:
+        with _opened(path) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise VideoRejectedError(f"{path.name}: is too large, {image.width}x{image.height} pixels")
+            if image.mode not in MODES:
+                raise VideoRejectedError(f"{path.name}: has more than 8 bits a channel ({image.mode}); convert it")
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except VideoRejectedError:
+        raise
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ... on damaged files
+        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+        raise VideoRejectedError(f"{path.name}: cannot be read: {reason[:120]}") from error
+
+
+def _opened(path: Path) -> ImageFile.ImageFile:
+    """The picture with its header read, opened by the class of its format: ``Image.open`` refuses pictures of more than
+    179 million pixels, and strips may have ``MOST_PIXELS``.
+    """
+    with path.open("rb") as file:
+        start = file.read(8)
+    if not start:
+        raise VideoRejectedError(f"{path.name}: the file is empty")
+    if start == b"\x89PNG\r\n\x1a\n":
+        return PngImageFile(path)
+    if start.startswith(b"\xff\xd8\xff"):
+        return JpegImageFile(path)
+    raise VideoRejectedError(f"{path.name}: is not a png or jpg picture")

@@ -1,0 +1,27 @@
+"""A raw video as a source names it, before anything of it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawVideo:
+    """A video still to be decoded: ``name`` is stable and unique in its source ('/' between folders), ``category`` its
+    class or ``None``.
+
+    ``path`` is a path or an s3:// address, ``kind`` says what lies there (encode.py), ``cut`` how it becomes clips
+    (digan/data/clips.py). ``split`` is ``train`` or ``val`` where the data set's own lists decide; ``None``: the stable
+    hash of the name does. ``bytes`` and ``stamp`` say what its content is known by, where the source knows already.
+    """
+
+    name: str
+    path: Path | str
+    class_name: str | None
+    kind: Literal["video", "frames", "strip"] = "video"
+    window_mode: Literal["overlapping", "disjoint", "phases"] = "overlapping"
+    split: str | None = None
+    bytes: int = -1
+    content_tag: str = ""

@@ -1,0 +1,174 @@
+"""`digan sample`: equal arguments, equal files; every mistake one line and exit code 2, nothing half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from digan.generator_io import save_generator
+from digan.models.config import NetworkConfig
+from digan.models.generator import VideoGenerator
+from pipelines.cli import main
+from pipelines.evaluation import class_names
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def sample(model: Path | str, *more: str) -> None:
+    main.main(["sample", "--model", str(model), *more])
+
+
+def frames_of(path: Path) -> np.ndarray:
+    import av
+
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "strip.png", "new/folder/clip.MP4"])
+def test_equal_arguments_give_equal_files(tiny_generator: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    written = []
+    for _ in range(2):
+        sample(tiny_generator, "--seed", "7", "--frames", "4", "--out", name)
+        written.append(Path(name).read_bytes())
+    assert written[0] == written[1]
+    assert capsys.readouterr().out == f"{name}\n{name}\n"
+    sample(tiny_generator, "--seed", "8", "--frames", "4", "--out", name)
+    assert Path(name).read_bytes() != written[0]
+    assert [p for p in Path().rglob("*") if p.name.endswith(".part")] == []
+
+
+def test_a_strip_shows_the_sampled_frames(tiny_generator: Path) -> None:
+    import torch
+
+    from digan.generator_io import load_generator
+    from digan.sampling import sample as wanted
+
+    options = ["--from", "0.25", "--to", "0.75", "--truncation", "0.5"]
+    sample(tiny_generator, "--seeds", "3,7-8", "--frames", "5", "--out", "s.png", "--scale", "2", *options)
+    picture = np.asarray(Image.open("s.png"))
+    assert picture.shape == (2 * (3 * 33 - 1), 2 * (5 * 33 - 1), 3)
+    times = torch.linspace(0.25, 0.75, 5)
+    videos = wanted(load_generator(tiny_generator), seeds=[3, 7, 8], times=times, truncation=0.5).permute(0, 1, 3, 4, 2)
+    small = picture[::2, ::2]
+    for row in range(3):
+        for column in range(5):
+            cell = small[row * 33 : row * 33 + 32, column * 33 : column * 33 + 32]
+            assert np.array_equal(cell, videos[row, column].numpy())
+    assert np.ptp(small.astype(int)) > 0
+
+
+def test_a_video_has_its_frames_side_by_side(tiny_generator: Path) -> None:
+    sample(tiny_generator, "--seeds", "1,2", "--frames", "6", "--scale", "2", "--out", "c.mp4")
+    assert frames_of(Path("c.mp4")).shape == (6, 64, 128, 3)
+
+
+def test_a_class_has_a_name_and_a_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = NetworkConfig(
+        resolution=32, channel_base=128, channel_max=4, mapping_layers=2, modulation_rank=2, classes=3
+    )
+    folder = tmp_path / "conditional"
+    save_generator(VideoGenerator(model).reset(generator=torch.Generator().manual_seed(0)), folder)
+    class_names.write(folder, ("ant", "bee", "cat"))
+    pictures = {}
+    for label in ("bee", "1", "cat"):
+        sample(folder, "--label", label, "--frames", "2", "--out", f"{label}.png")
+        pictures[label] = Path(f"{label}.png").read_bytes()
+    assert pictures["bee"] == pictures["1"] != pictures["cat"]
+    capsys.readouterr()
+    check_refusal(
+        ["sample", "--model", str(folder), "--label", "bees", "--out", "c.png"],
+        ["classes 0 to 2", "nearest is bee"],
+        capsys,
+    )
+    check_refusal(["sample", "--model", str(folder), "--label", "3", "--out", "c.png"], ["--label 3", "0 to 2"], capsys)
+    for damaged in ("", "[1]", "{}"):
+        (folder / "classes.json").write_text(damaged)
+        arguments = ["sample", "--model", str(folder), "--label", "bee", "--out", "c.png"]
+        check_refusal(arguments, ["classes.json", "restore it"], capsys)
+    class_names.write(folder, ())  # the same folder, now of a model without names
+    check_refusal(["sample", "--model", str(folder), "--label", "bee", "--out", "c.png"], ["classes 0 to 2"], capsys)
+
+
+def test_a_folder_that_holds_a_generator_will_do(tiny_generator: Path) -> None:
+    sample(tiny_generator.parent, "--frames", "1", "--out", "a.png")
+    sample(tiny_generator, "--frames", "1", "--seed", "0", "--out", "b.png")
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--out", "clip.avi"], ["--out clip.avi", ".mp4, .gif, .png"]),
+        (["--out", "clip"], ["--out clip", "try clip.mp4"]),
+        (["--out", "."], ["--out .", "must end in"]),
+        (["--out", "c.mp4", "--frames", "0"], ["--frames 0", "from 1"]),
+        (["--out", "c.mp4", "--frames", "many"], ["--frames", "many"]),
+        (["--out", "c.mp4", "--seed", "-1"], ["--seed -1"]),
+        (["--out", "c.mp4", "--seeds", "1,x"], ["--seeds 1,x"]),
+        (["--out", "c.mp4", "--seeds", "9-1"], ["--seeds 9-1"]),
+        (["--out", "c.mp4", "--from", "1", "--to", "0"], ["--from 1.0 --to 0.0"]),
+        (["--out", "c.mp4", "--from", "nan"], ["--from nan"]),
+        (["--out", "c.mp4", "--fps", "0"], ["--fps 0"]),
+        (["--out", "c.mp4", "--scale", "0"], ["--scale 0"]),
+        (["--out", "c.mp4", "--truncation", "nan"], ["--truncation nan"]),
+        (["--out", "c.mp4", "--label", "1"], ["--label 1", "knows no classes"]),
+        (["--out", "c.mp4", "--sed", "1"], ["--sed"]),
+        ([], ["--out"]),
+    ],
+)
+def test_mistakes_are_one_line(
+    tiny_generator: Path, arguments: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_refusal([*("sample", "--model", str(tiny_generator)), *arguments], parts, capsys)
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "parts"),
+    [
+        ("nowhere", ["--model nowhere", "no such folder"]),
+        (".", ["--model .", "holds no generator"]),
+        ("s3://bucket/model", ["s3://", "not supported yet"]),
+        ("models:/a/b/c", ["must look like"]),
+        ("models:/a@champion", ["no MLflow store", "mlflow.db"]),
+    ],
+)
+def test_missing_models_are_one_line(model: str, parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    check_refusal(["sample", "--model", model, "--out", "c.mp4"], parts, capsys)
+    assert list(Path().iterdir()) == []
+
+
+def test_a_damaged_model_is_one_line(tiny_generator: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("g").mkdir()
+    for name in ("weights.pt", "config.json"):
+        Path("g", name).write_bytes((tiny_generator / name).read_bytes()[:-200] if name == "weights.pt" else b"{}")
+    check_refusal(["sample", "--model", "g", "--out", "c.mp4"], ["g"], capsys)
+    assert not Path("c.mp4").exists()
+
+
+def test_no_command_and_a_wrong_one(capsys: pytest.CaptureFixture[str]) -> None:
+    check_refusal([], ["COMMAND"], capsys)
+    check_refusal(["smaple"], ["smaple", "sample"], capsys)
+
+
+def test_a_file_in_the_way(tiny_generator: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("here").write_text("x")
+    arguments = ["sample", "--model", str(tiny_generator), "--frames", "1", "--out", "here/c.png"]
+    check_refusal(arguments, ["here", "a file is in the way of a folder"], capsys)
+
+
+def check_refusal(arguments: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main.main(arguments)
+    shown = capsys.readouterr()
+    assert caught.value.code == 2 and shown.out == ""
+    assert shown.err.startswith("error: ") and shown.err.count("\n") == 1, shown.err
+    assert [part for part in parts if part not in shown.err] == [], shown.err

@@ -1,0 +1,245 @@
+"""The registry: which version becomes champion, no version twice, and versions that load."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from digan.errors import UserError
+from digan.generator_io import load_generator
+from digan.sampling import sample
+from digan.times import frame_times
+from pipelines import register
+from pipelines.registry import model_address
+from pipelines.registry.alias_decision import CHALLENGER, CHAMPION, MetricValue, decide_alias
+from pipelines.tracking import runs
+from pipelines.tracking.runs import TrackingConfig
+from tests.conftest import WriteParams
+
+
+def figure(
+    value: float,
+    *,
+    spread: float = 0.1,
+    metric: str = "frechet_x",
+    data: str = "d1",
+    detector: str = "t1",
+    protocol: str = "p1",
+) -> MetricValue:
+    return MetricValue(metric=metric, value=value, spread=spread, data=data, detector=detector, protocol=protocol)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "champion", "alias", "part"),
+    [
+        (figure(5.0), None, CHAMPION, "first"),
+        (figure(4.0), figure(5.0), CHAMPION, "4 against 5 of version 3"),
+        (figure(4.9), figure(5.0), CHALLENGER, "not surely better"),
+        (figure(4.8, spread=0.2), figure(5.0, spread=0.1), CHALLENGER, "not more than 1 times its spread of 0.22"),
+        (figure(4.7, spread=0.2), figure(5.0, spread=0.1), CHAMPION, "more than 1 times its spread of 0.22"),
+        (figure(4.9, spread=float("nan")), figure(5.0, spread=float("nan")), CHAMPION, "better"),
+        (figure(5.0), figure(5.0), CHALLENGER, "no better"),
+        (figure(6.0), figure(5.0), CHALLENGER, "no better"),
+        (figure(1.0, data="d2"), figure(5.0), CHALLENGER, "not comparable"),
+        (figure(1.0, detector="t2"), figure(5.0), CHALLENGER, "detector t2 instead of t1"),
+        (figure(1.0, protocol="p2"), figure(5.0), CHALLENGER, "protocol p2 instead of p1"),
+        (figure(1.0, metric="fvd"), figure(5.0), CHALLENGER, "set the alias champion"),
+        (figure(float("nan")), None, CHALLENGER, "nan"),
+        (figure(float("nan")), figure(5.0), CHALLENGER, "nan"),
+    ],
+)
+def test_rule_decides_alias(candidate: MetricValue, champion: MetricValue | None, alias: str, part: str) -> None:
+    verdict = decide_alias(candidate, champion, champion_version="3" if champion else None, name="m", margin=1.0)
+    assert verdict.alias == alias and part in verdict.reason
+
+
+def test_champion_without_figures_is_not_replaced() -> None:
+    assert decide_alias(figure(1.0), None, champion_version="3", name="m", margin=1.0).alias == CHALLENGER
+
+
+def test_figure_survives_as_tags() -> None:
+    one = figure(0.1 + 0.2)
+    assert MetricValue.of_tags({**one.tags(), "other": "x"}) == one
+    assert MetricValue.of_tags({}) is None and MetricValue.of_tags({**one.tags(), "value": "x"}) is None
+
+
+Stage = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def stage(
+    store: Path,
+    tiny_generator: Path,
+    write_params: WriteParams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Stage:
+    """Run `register` in a folder as the earlier stages leave it; ``change`` is added to one of the weights."""
+    monkeypatch.chdir(tmp_path)
+    name = request.node.name.replace("_", "-")
+    config = runs.resolved(TrackingConfig(uri="", experiment="register"), store)
+    write_params({"tracking.uri": config.uri, "tracking.experiment": "register", "registry.model": name})
+    shutil.copytree(tiny_generator, register.GENERATOR)
+    runs.open_run(config, {}, {}, register.RUN_FILE)
+    register.METRICS.parent.mkdir()
+
+    def run(value: float, *, change: float = 0.0, detector: str = "t1") -> dict[str, Any]:
+        weights = torch.load(register.GENERATOR / "weights.pt", weights_only=True)
+        next(iter(weights.values())).add_(change)
+        if change:
+            torch.save(weights, register.GENERATOR / "weights.pt")
+        content = {
+            "metric": "frechet_x",
+            "frechet_x": {"mean": value, "spread": 0.1},
+            "data_digest": "d1",
+            "detector_digest": detector,
+            "protocol_text": "quick: 16 videos of 5 frames",
+            "seed": 0,
+            "truncation": 1.0,
+        }
+        register.METRICS.write_text(json.dumps(content))
+        register.main()
+        return json.loads(register.RESULT.read_text())
+
+    return run
+
+
+def test_registering_again_keeps_the_version_and_decides_its_alias_anew(
+    stage: Stage, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = stage(5.0)
+    assert (first["version"], first["alias"], first["created"]) == (1, CHAMPION, True)
+    again = stage(5.0)
+    assert (again["version"], again["alias"], again["created"]) == (1, CHAMPION, False)
+    worse = stage(6.0, change=0.1)
+    assert (worse["version"], worse["alias"]) == (2, CHALLENGER)
+    better_measured = stage(4.0)  # the same weights, measured again
+    assert (better_measured["version"], better_measured["alias"], better_measured["created"]) == (2, CHAMPION, False)
+    other_detector = stage(0.1, change=0.1, detector="t2")
+    assert (other_detector["version"], other_detector["alias"]) == (3, CHALLENGER)
+
+    config = runs.resolved(TrackingConfig(uri="", experiment="register"), store)
+    model = runs.client(config).get_registered_model(first["model"])
+    assert {alias: int(number) for alias, number in model.aliases.items()} == {CHAMPION: 2, CHALLENGER: 3}
+    version = runs.client(config).get_model_version(first["model"], "2")
+    wanted = {"metric": "frechet_x", "value": "4.0", "data.digest": "d1", "detector.digest": "t1"}
+    wanted["protocol"] = "quick: 16 videos of 5 frames, truncation 1.0, seed 0"
+    assert wanted.items() <= version.tags.items() and version.run_id == first["run_id"]
+    assert version.tags["weights.digest"] == worse["weights_digest"]
+    assert f"registered: models:/{first['model']}/3 as @challenger" in capsys.readouterr().out
+    run = runs.client(config).get_run(first["run_id"])
+    assert run.data.tags["registered"] == f"{first['model']}/3"
+
+
+def test_registered_model_makes_the_frames_of_its_generator(stage: Stage, store: Path, tiny_generator: Path) -> None:
+    import mlflow
+
+    name = stage(5.0)["model"]
+    config = runs.resolved(TrackingConfig(uri="", experiment="register"), store)
+    wanted = sample(load_generator(tiny_generator), seeds=[7, 8], times=frame_times(5)).numpy()
+
+    folder = model_address.generator_folder(f"models:/{name}@champion", config)
+    assert np.array_equal(sample(load_generator(folder), seeds=[7, 8], times=frame_times(5)).numpy(), wanted)
+    assert model_address.generator_folder(f"models:/{name}/1", config) == folder
+
+    mlflow.set_tracking_uri(config.uri)
+    try:
+        loaded = mlflow.pyfunc.load_model(f"models:/{name}@champion")
+    finally:
+        mlflow.set_tracking_uri(None)
+    videos = loaded.predict({"seed": [7, 8], "frames": [5, 5]})
+    assert videos.dtype == np.uint8 and np.array_equal(videos, wanted)
+    assert not np.array_equal(loaded.predict({"seed": [7, 8], "frames": [5, 5]}, params={"truncation": 0.5}), wanted)
+    with pytest.raises(UserError, match="frames"):
+        loaded.predict({"seed": [7, 8], "frames": [5, 6]})
+    model_file = (folder.parents[1] / "MLmodel").read_text()
+    assert "loader_module: pipelines.registry.pyfunc_model" in model_file and "cloudpickle" not in model_file
+    assert not list(folder.parents[1].rglob("*.pkl"))
+
+    for address, part in [
+        (f"models:/{name}@gold", "no alias gold; it has @champion (version 1)"),
+        (f"models:/{name}/9", "no version 9; it has 1"),
+        ("models:/nobody@champion", "no model nobody"),
+        ("models:/x", "must look like"),
+    ]:
+        with pytest.raises(UserError) as caught:
+            model_address.generator_folder(address, config)
+        assert part in str(caught.value)
+
+
+def test_training_logged_to_another_store_gets_a_run_in_this_one(stage: Stage, store: Path) -> None:
+    register.RUN_FILE.write_text(json.dumps({"run_id": "0" * 32}))
+    result = stage(5.0)
+    config = runs.resolved(TrackingConfig(uri="", experiment="register"), store)
+    run = runs.client(config).get_run(result["run_id"])
+    assert run.info.run_name == f"register {result['model']}" and run.info.status == "FINISHED"
+    assert run.data.tags["trained_in"] == "0" * 32 and run.data.tags["registered"] == f"{result['model']}/1"
+
+
+# The file MLmodel as commit 2b6f9dc wrote it, without ids, time and size.
+EARLIER_MLMODEL = """\
+flavors:
+  python_function:
+    code: null
+    data: data/generator
+    env:
+      conda: conda.yaml
+      virtualenv: python_env.yaml
+    loader_module: pipelines.registry.pyfunc_model
+    python_version: 3.11.7
+    streamable: false
+is_signature_from_type_hint: false
+mlflow_version: 3.17.2
+prompts: null
+signature:
+  inputs: '[{"type": "long", "name": "seed", "required": true}, {"type": "long", "name":
+    "frames", "required": false}, {"type": "long", "name": "label", "required": false}]'
+  outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, -1,
+    3, 16, 16]}}]'
+  params: '[{"name": "truncation", "default": 1.0, "shape": null, "type": "double"}]'
+type_hint_from_example: false
+"""
+
+
+def test_version_registered_before_the_restructuring_loads(store: Path, tmp_path: Path, tiny_generator: Path) -> None:
+    import mlflow
+
+    shutil.copytree(tiny_generator, tmp_path / "model" / "data" / "generator")
+    (tmp_path / "model" / "MLmodel").write_text(EARLIER_MLMODEL)
+    config = runs.resolved(TrackingConfig(uri="", experiment="register"), store)
+    runs.client(config).create_registered_model("earlier")
+    runs.client(config).create_model_version("earlier", source=(tmp_path / "model").as_uri())
+    folder = model_address.generator_folder("models:/earlier/1", config)
+    wanted = sample(load_generator(folder), seeds=[7], times=frame_times(5), truncation=0.7).numpy()
+    loaded = mlflow.pyfunc.load_model(str(folder.parents[1]))
+    assert np.array_equal(loaded.predict({"seed": [7], "frames": [5]}, params={"truncation": 0.7}), wanted)
+
+
+def test_missing_or_broken_file_is_named(stage: Stage) -> None:
+    register.METRICS.write_text("{}")
+    with pytest.raises(UserError, match=r"metrics/evaluation\.json: holds no figure"):
+        register.main()
+    register.METRICS.write_text("{")
+    with pytest.raises(UserError, match="line 1: is not JSON"):
+        register.main()
+    register.METRICS.unlink()
+    with pytest.raises(UserError, match=r"metrics/evaluation\.json: missing; run `dvc repro evaluate`"):
+        register.main()
+    assert not register.RESULT.exists()
+    (register.GENERATOR / "weights.pt").rename("elsewhere.pt")
+    with pytest.raises(UserError, match=r"weights\.pt: missing; run `dvc repro evaluate`"):
+        stage_without_weights()
+
+
+def stage_without_weights() -> None:
+    content = {"metric": "m", "m": {"mean": 1}, "data_digest": "d", "detector_digest": "t"}
+    register.METRICS.write_text(json.dumps({**content, "protocol_text": "p", "seed": 0, "truncation": 1.0}))
+    register.main()

@@ -1,0 +1,74 @@
+"""The template of all pages: values are escaped, and pointing at a trial marks it everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.report.html_page import Bars, Figure, Paragraph, Pictures, Section, Table, page
+from pipelines.report.plots import lines_svg, log_ticks
+from pipelines.sweeps import sweep_page as sweep_page
+from pipelines.sweeps.space import SearchParameter
+from pipelines.sweeps.sweep_state import FAILED, FINISHED, open_records
+from tests.browser import browser
+from tests.pipelines.sweeps.small_sweep import GAMMA, LENGTH, trial
+
+EVIL = "<script>alert(1)</script>'\"&$x$"
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """The page of a sweep with a hostile parameter, value and error text."""
+    records = open_records(tmp_path / "tune", {"tune": {"seed": 0}})[0]
+    parameter = SearchParameter(name=f"training.{EVIL}", kind="choice", values=(EVIL, "b"))
+    for number in range(5):
+        state, reason = (FAILED, EVIL) if number == 1 else (FINISHED, "")
+        one = trial(number, 9.0 + number, 8.0 + number, gamma=0.1 + number, state=state, reason=reason)
+        values = {**one.values, parameter.name: EVIL if number % 2 else "b"}
+        measures = tuple(replace(measure, values=values) for measure in one.measures)
+        records.put(replace(one, values=values, measures=measures))
+    return sweep_page.write(records, [GAMMA, parameter], f"x{EVIL}", 8, LENGTH, tmp_path / "sweep.html")
+
+
+def test_values_of_a_page_are_escaped() -> None:
+    sections = [
+        Section(
+            title=EVIL,
+            paragraphs=[EVIL],
+            tables=[Table(title=EVIL, head=[EVIL], rows=[[EVIL]], more=EVIL), Table(rows=[[EVIL, EVIL]])],
+            pictures=[Pictures(title=EVIL, addresses=[EVIL])],
+            bars=[Bars(title=EVIL, counts={EVIL: 1}, more=EVIL)],
+            figures=[Figure(title=EVIL, caption=EVIL, video=EVIL)],
+        )
+    ]
+    text = page(EVIL, [Paragraph(text=EVIL, big=EVIL)], sections)
+    assert "<script" not in text and text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 20
+    assert lines_svg({EVIL: [(1, 2), (2, 3)]}, y=EVIL).count("&lt;script&gt;") == 2
+
+
+def test_values_of_a_sweep_page_are_escaped(sweep: Path) -> None:
+    text = sweep.read_text()
+    assert text.count("<script") == 1 and "<script>alert" not in text  # the page's own
+    assert text.count("<svg") == 4 and text.count("&lt;script&gt;") > 10
+
+
+def test_pointing_at_a_row_marks_the_trial_in_every_plot(sweep: Path) -> None:
+    with browser(1100, 900) as chromium:
+        chromium.get(sweep.as_uri())
+        marked = chromium.execute_script(
+            "document.querySelector('tr[data-trial=\"1\"]').dispatchEvent(new Event('mouseenter'));"
+            "return [...document.querySelectorAll('.marked')].map(e => e.id)"
+        )
+        assert {f"trial-1-{part}" for part in ("curve", "end", "label", "parallel", "training", "cost")} <= set(marked)
+        assert not [name for name in marked if name and not name.startswith("trial-1-")]
+        assert chromium.execute_script("return document.querySelector('#trial-1-curve title').textContent") == (
+            f"trial 001 failed {EVIL}"
+        )
+
+
+def test_log_ticks_are_few_and_within_the_ends() -> None:
+    assert log_ticks(0.1, 10) == [0.1, 0.2, 0.5, 1, 2, 5, 10]
+    assert log_ticks(10.1, 19) == [10.1, 19]
+    assert 3 <= len(log_ticks(1e-9, 1e9)) <= 11

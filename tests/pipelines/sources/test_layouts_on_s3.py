@@ -1,0 +1,103 @@
+"""Every official layout on S3 gives the shards of a disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from digan.errors import UserError
+from pipelines.dataset.loader import read_index
+from pipelines.ingest import ingest
+from pipelines.sources import open_source
+from pipelines.storage import file_io
+from tests.conftest import clips_config, shards_config, source_config
+from tests.pipelines.sources import test_sources as sources
+
+
+def test_official_layouts_are_found_on_s3(s3_bucket: str, tmp_path: Path) -> None:
+    """The same videos, splits and classes as from a disk, for a data set with lists and one of frames."""
+    ucf = tmp_path / "ucf"
+    lists = {"classInd": "1 Archery\n2 Diving\n", "trainlist01": "Archery/a.avi 1\n", "testlist01": "Diving/b.avi\n"}
+    for name, text in lists.items():
+        (ucf / "ucfTrainTestlist").mkdir(parents=True, exist_ok=True)
+        (ucf / "ucfTrainTestlist" / f"{name}.txt").write_text(text)
+    for name in ("Archery/a.avi", "Diving/b.avi", "Diving/.hidden.avi"):
+        (ucf / "UCF-101" / name).parent.mkdir(parents=True, exist_ok=True)
+        (ucf / "UCF-101" / name).write_bytes(name.encode())
+    sky = tmp_path / "sky"
+    for part in ("sky_train", "sky_test"):
+        for number in (1, 2, 10):
+            path = sky / part / "v" / "c" / f"c_frames_{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((32, 32, 3), number, np.uint8)).save(path)
+    for root in (ucf, sky):
+        for name in file_io.list_names(root):
+            file_io.upload(root / name, file_io.join(s3_bucket, root.name, name))
+    for name, root in (("ucf101", ucf), ("sky_timelapse", sky)):
+        local = open_source(source_config(name=name, path=str(root)))
+        remote = open_source(source_config(name=name, path=file_io.join(s3_bucket, root.name)))
+        assert [(v.name, v.class_name, v.split, v.kind) for v in local] == [
+            (v.name, v.class_name, v.split, v.kind) for v in remote
+        ]
+        assert all(video.content_tag and file_io.is_remote(video.path) for video in remote)
+    with pytest.raises(UserError, match=r"^source\.path=s3://.*/nothing: no object has this prefix"):
+        open_source(source_config(name="ucf101", path=file_io.join(s3_bucket, "nothing")))
+    with pytest.raises(UserError, match="holds no folder UCF-101"):
+        open_source(source_config(name="ucf101", path=file_io.join(s3_bucket, "sky")))
+
+
+LAYOUTS: dict[str, dict[str, object]] = {
+    "kinetics_food": {},
+    "taichi_hd": {},
+    "ucf101": {"ucf101": {"split": "both"}},
+    "sky_timelapse": {"sky_timelapse": {"split": "test"}},
+    "folder": {"classes": True},
+    "folder with a list": {"classes": True, "folder": {"labels": "labels.csv"}},
+    "frames": {"classes": True},
+}
+
+
+def layout_tree(name: str, root: Path) -> None:
+    """A small data set of real videos or pictures in the layout of that name."""
+    if name == "kinetics_food":
+        sources.kinetics(root, sources.TRAIN, sources.VAL)
+        sources.write_video(root / "train/---0dWlqevI_000019_000029.mp4", "libx264")
+        sources.write_video(root / "val/zzzzzzzzzzz_000100_000110.mp4", "libx264", frames=9)
+    elif name == "taichi_hd":
+        sources.frame_tree(root, {f"{part}/a#0{part}.mp4": "{:07d}.png" for part in ("train", "test")}, 19)
+    elif name == "ucf101":
+        for file in sources.UCF["train"] + sources.UCF["test"]:
+            sources.write_video(root / "UCF-101" / file, "mpeg4")
+        sources.ucf_lists(root, 1, **sources.UCF)
+    elif name == "sky_timelapse":
+        sources.frame_tree(root, sources.SKY, 11)
+    elif name == "frames":
+        sources.frame_tree(root, {f"class{k % 2}/v{k}": "{:04d}.jpg" for k in range(6)}, 7)
+    else:
+        files = [f"class{k % 2}/v{k}.mp4" for k in range(6)]
+        for k, file in enumerate(files):
+            sources.write_video(root / file, "libx264", frames=12 + k)
+        rows = [f"{file},kind{k % 3},{('train', 'val')[k % 2]}" for k, file in enumerate(files[:5])]
+        (root / "labels.csv").write_text("file,class,split\n" + "\n".join(rows) + "\n")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_on_s3_gives_the_shards_of_a_disk(layout: str, s3_bucket: str, tmp_path: Path) -> None:
+    """Byte for byte, with the same names, classes and splits."""
+    layout_tree(layout, tmp_path / "raw")
+    address = file_io.join(s3_bucket, layout)
+    for name in file_io.list_names(tmp_path / "raw"):
+        file_io.upload(tmp_path / "raw" / name, file_io.join(address, name))
+    clips = clips_config(resolution=32, frames=4, frame_stride=2, validation_share=0.5)
+    for path, out in ((str(tmp_path / "raw"), "disk"), (address, "s3")):
+        config = source_config(name=layout.split()[0], path=path, **LAYOUTS[layout])
+        ingest(config, clips, shards_config(encoding="png"), tmp_path / out, processes=1)
+    disk, remote = (read_index(tmp_path / out) for out in ("disk", "s3"))
+    assert disk.splits == remote.splits and disk.classes == remote.classes and disk.statistics == remote.statistics
+    assert disk.counts["train"]["clips"] > 0
+    reports = [json.loads((tmp_path / out / "ingest_report.json").read_text()) for out in ("disk", "s3")]
+    assert reports[0] == reports[1] and not reports[0]["rejected"]
