@@ -1,4 +1,4 @@
-# `make demo`: from a fresh clone to generated videos. `make help` lists the rest.
+# `make demo` goes from a fresh clone to generated videos. `make help` lists all targets.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# Ray's workers start three times slower where Python may not keep its compiled files.
+# Without Python's bytecode cache, Ray workers start three times slower.
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
@@ -20,14 +20,14 @@ export DVC_NO_ANALYTICS := 1
 
 .PHONY: help install demo showcase test test-all test-cluster same lint format clean
 
-help: ## this list
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-install: $(STAMP) ## the virtual environment in .venv, once
+install: $(STAMP) ## create the virtual environment .venv
 
-# The stamp is made again when what is to be installed has changed.
+# Installs again when the requirements have changed.
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "error: Python " + sys.version.split()[0] + ": 3.11 to 3.13 is needed; try make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "error: Python " + sys.version.split()[0] + ": 3.11 to 3.13 is required; try make PYTHON=python3.11")'
 	@echo "installing into $(VENV) (a minute or two, once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=25'
@@ -35,29 +35,30 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -e .git || $(BIN)/dvc config --local --quiet core.no_scm true
 	@touch $@
 
-demo: $(STAMP) ## raw video to a registered generator, then the figures (ten minutes on two cores)
+demo: $(STAMP) ## run all stages, from raw video to a registered generator (10 minutes on two cores)
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m pipelines.cli.summary
 
-showcase: $(STAMP) ## the same line, trained for longer (half an hour or more on two cores)
+showcase: $(STAMP) ## the same stages with a longer training (30 minutes or more on two cores)
 	@$(BIN)/python -m pipelines.cli.showcase
 
-test: $(STAMP) ## the everyday tests
+test: $(STAMP) ## run the everyday tests
 	@$(BIN)/python -m pytest -m 'not slow and not cluster and not gpu'
 
-test-all: $(STAMP) ## the slow ones too
+test-all: $(STAMP) ## run the everyday and the slow tests
 	@$(BIN)/python -m pytest -m 'not cluster and not gpu'
 
-test-cluster: $(STAMP) ## those that need separate hosts
+test-cluster: $(STAMP) ## run the tests that need separate hosts
 	@$(BIN)/python -m pytest -m cluster
 
-# A change that is no change of computation shows the same digests as the commit BASE.
+# A change that does not affect computations gives the same digests as the commit BASE.
 BASE ?= 2b6f9dc
-same: $(STAMP) ## the numbers of a small line, here and at the commit BASE, digest by digest
+same: $(STAMP) ## run a small pipeline here and at the commit BASE and compare the digests
 	@$(BIN)/python -m tests.same --base $(BASE)
 
-test-oldest: ## the everyday tests with Ray, MLflow and webdataset at their floors
-test-newest: ## the everyday tests with their newest releases in the range of pyproject.toml
+test-oldest: ## run the everyday tests with the oldest supported Ray, MLflow and webdataset
+test-newest: ## run the everyday tests with the newest releases that pyproject.toml allows
+# Each uses its own virtual environment, .venv-oldest or .venv-newest.
 test-oldest test-newest: ENV = $(CURDIR)/$(@:test-%=.venv-%)
 test-oldest test-newest: $(STAMP)
 	@test -x $(ENV)/bin/python || $(PYTHON) -m venv $(ENV)
@@ -67,16 +68,16 @@ test-oldest test-newest: $(STAMP)
 	@$(ENV)/bin/python -m pip list --format freeze | grep -E '^(ray|mlflow|webdataset)=='
 	@PATH=$(ENV)/bin:$$PATH VIRTUAL_ENV=$(ENV) $(ENV)/bin/python -m pytest -m 'not slow and not cluster and not gpu' $(TESTS)
 
-lint: $(STAMP) ## ruff, mypy and the bounds on files and imports
+lint: $(STAMP) ## run ruff and mypy, check file sizes and imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m tests.bounds
 
-format: $(STAMP) ## put the code into shape
+format: $(STAMP) ## format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-clean: ## what the line has made; the environment and MLflow's store stay
+clean: ## delete outputs and caches; keeps .venv and the MLflow store
 	rm -rf outputs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

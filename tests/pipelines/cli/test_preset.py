@@ -104,7 +104,9 @@ def test_demo_preset_is_the_projects_params_yaml() -> None:
 
 def test_applying_a_preset_keeps_comments(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = project / "params.yaml"
-    path.write_text("# mine\n" + path.read_text().replace("# initial weights and every later draw", "# my seed"))
+    path.write_text(
+        "# mine\n" + path.read_text().replace("# seed of the initial weights and of every random draw", "# my seed")
+    )
     before = path.read_text()
     main.main(["preset", "sky_128", "--show"])
     assert path.read_text() == before and "would change" in capsys.readouterr().out
