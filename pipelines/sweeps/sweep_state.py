@@ -117,7 +117,7 @@ def open_records(folder: Path, settings: dict[str, Any]) -> tuple[SweepState, li
     notes = []
     if (folder / SWEEP).is_file():
         before = json.loads((folder / SWEEP).read_text())["settings"]
-        before |= {section: with_new_names(before[section]) for section in ("tune", "training")}
+        before |= {section: with_new_names(before[section]) for section in ("tune", "training") if section in before}
         changed = changes(before, settings)
         if changed:
             kept = _move_aside(folder)
