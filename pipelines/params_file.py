@@ -54,6 +54,16 @@ def set_values(text: str, values: Mapping[str, Any], place: str | Path) -> str:
     return stream.getvalue()
 
 
+def flatten(values: Mapping[str, Any], *, keep: str = "", prefix: str = "") -> dict[str, Any]:
+    """Return nested values by dotted name; the mapping named ``keep`` stays a mapping."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        nested = isinstance(value, Mapping) and name != keep
+        flat |= flatten(value, keep=keep, prefix=f"{name}.") if nested else {name: value}
+    return flat
+
+
 def dump(values: Mapping[str, Any]) -> str:
     """``values`` as YAML text in block style."""
     stream = io.StringIO()

@@ -10,8 +10,9 @@ from typing import Any
 
 from pipelines.evaluation.gallery import GalleryItem
 from pipelines.evaluation.result import EvaluationResult
+from pipelines.params_file import flatten
 from pipelines.report import plots
-from pipelines.report.html_page import Figure, Paragraph, Section, Table, data_address, flat_rows, page
+from pipelines.report.html_page import Figure, Paragraph, Section, Table, data_address, page
 
 DIGESTS = ("data_digest", "detector_digest", "weights_sha256", "weights_digest")
 TRAINING_PLOTS = (  # title, prefix of the metrics, caption
@@ -59,7 +60,9 @@ def write_page(
             title="What it was measured with",
             tables=[
                 Table(head=("digest", "SHA-256"), rows=[(key, getattr(result, key) or "-") for key in DIGESTS]),
-                Table(head=("params.yaml", "value"), rows=list(flat_rows(params))),
+                Table(
+                    head=("params.yaml", "value"), rows=[(name, str(value)) for name, value in flatten(params).items()]
+                ),
             ],
         ),
     ]

@@ -1,10 +1,10 @@
-"""HTML pages that need nothing else: text, tables, plots, pictures and videos in one file, by one template."""
+"""Self-contained HTML pages from one template: text, tables, plots, images and videos in a single file."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Paragraph:
-    """Text in the style ``""``, ``soft`` or ``note``; ``big`` comes before it in large letters."""
+    """Text in the style ``""``, ``soft`` or ``note``, with ``big`` in large letters before it."""
 
     text: str
     style: str = ""
@@ -23,7 +23,7 @@ class Paragraph:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A plot, as an SVG element by matplotlib, which is not escaped, or an mp4 that plays in a loop, as a data address."""
+    """A plot (an SVG element, which is not escaped) or a looping video (an mp4 as a data URL)."""
 
     title: str = ""
     caption: str = ""
@@ -32,29 +32,17 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
-    """Pictures, as data addresses, below each other under one heading."""
-
-    title: str
-    addresses: Sequence[str]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Bars:
-    """Counts by name, each with a bar; ``more`` says what is left out."""
+    """Counts by name, each with a bar; ``more`` describes what is left out."""
 
     title: str
     counts: Mapping[str, int]
     more: str = ""
 
-    def percent(self, count: int) -> float:
-        """The length of a bar relative to the longest."""
-        return 100 * count / max(self.counts.values())
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRow:
-    """A table's row for a trial of a sweep; pointing at it marks the trial in the page's plots."""
+    """Table row of a sweep's trial; hovering over it highlights the trial in the page's plots."""
 
     cells: Sequence[str]
     number: int
@@ -65,7 +53,7 @@ class TrialRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of cells; without a ``head``, the first cell of a row names it. ``more`` says what is left out."""
+    """Rows of cells. Without ``head``, the first cell of each row is its header; ``more`` describes what is left out."""
 
     rows: Sequence[Sequence[str] | TrialRow]
     head: Sequence[str] = ()
@@ -75,18 +63,18 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A heading with, in this order, paragraphs, tables, pictures, bars, and figures side by side where there is room."""
+    """A heading followed by paragraphs, tables, pictures (data URLs by subheading), bars and figures, in this order."""
 
     title: str
     paragraphs: Sequence[str] = ()
     tables: Sequence[Table] = ()
-    pictures: Sequence[Pictures] = ()
+    pictures: Mapping[str, Sequence[str]] = field(default_factory=dict)
     bars: Sequence[Bars] = ()
     figures: Sequence[Figure] = ()
 
 
 def page(title: str, lead: Sequence[Paragraph], sections: Sequence[Section], *, marks_trials: bool = False) -> str:
-    """The whole document. ``marks_trials``: plots have elements with ids ``trial-NUMBER-...`` that rows and pointer mark."""
+    """Render the document. ``marks_trials`` adds a script that highlights the plot elements ``trial-NUMBER-...``."""
     return _template().render(title=title, lead=lead, sections=sections, marks_trials=marks_trials)
 
 
@@ -94,22 +82,11 @@ def page(title: str, lead: Sequence[Paragraph], sections: Sequence[Section], *, 
 def _template() -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader("pipelines.report")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    loader, strict = PackageLoader("pipelines.report"), StrictUndefined
+    environment = Environment(loader=loader, undefined=strict, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("page.html.jinja")
 
 
-def data_address(kind: str, content: bytes) -> str:
-    """``content`` of the MIME type ``kind`` as a data address."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def flat_rows(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted name and value of nested settings."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat_rows(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", str(value)
+def data_address(mime_type: str, content: bytes) -> str:
+    """Return ``content`` as a data URL."""
+    return f"data:{mime_type};base64,{base64.b64encode(content).decode()}"

@@ -1,4 +1,4 @@
-"""Plots by matplotlib: an evaluation's distances as PNG; SVG for pages."""
+"""Matplotlib plots: distances of an evaluation as PNG, and SVG for HTML pages."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ if TYPE_CHECKING:
 def distance_plot(
     path: Path, *, title: str, metric: str, draws: Sequence[float], real_vs_real: float, untrained: float
 ) -> Path:
-    """Trained generator's draws between the real_vs_real and the untrained generator, on a logarithmic axis."""
+    """Plot the distances of the untrained and the trained generator and of real vs. real, on a logarithmic axis."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    mean = sum(draws) / len(draws)
     bars = [
         ("untrained generator", untrained, "#b8bec9"),
-        ("this generator", mean, "#2f6fde"),
-        ("real clips (real_vs_real)", real_vs_real, "#5aa469"),
+        ("this generator", sum(draws) / len(draws), "#2f6fde"),
+        ("real vs. real", real_vs_real, "#5aa469"),
     ]
     figure = Figure(figsize=(7.2, 2.6), dpi=120, layout="constrained")
     axes = figure.add_subplot()
@@ -36,15 +35,15 @@ def distance_plot(
     if positive:
         axes.set_xscale("log")
         axes.set_xlim(min(positive) / 2, max(positive) * 3)
-    for place, (_, value, _) in enumerate(bars):
-        axes.annotate(f"{value:.4g}", (value, place), xytext=(8, 0), textcoords="offset points", va="center")
+    for index, (_, value, _) in enumerate(bars):
+        axes.annotate(f"{value:.4g}", (value, index), xytext=(8, 0), textcoords="offset points", va="center")
     axes.invert_yaxis()
     axes.set_xlabel(f"{metric} (lower is better)")
     axes.set_title(title, fontsize=10, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
-    memory = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(memory)
-    return write_bytes(path, memory.getvalue())
+    stream = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(stream)
+    return write_bytes(path, stream.getvalue())
 
 
 def lines_svg(
@@ -55,7 +54,7 @@ def lines_svg(
     log: bool = False,
     points: bool = False,
 ) -> str:
-    """Lines by name through (clips seen, value), with a ``band`` of (clips seen, low, high) -> an SVG element."""
+    """Plot named lines of (clips seen, value) and a ``band`` of (clips seen, low, high) -> an SVG element."""
     from matplotlib.ticker import EngFormatter
 
     def draw(axes: Axes) -> None:
@@ -66,11 +65,10 @@ def lines_svg(
             color, style = COLORS[number % len(COLORS)], "o-" if points else "-"
             axes.plot(*zip(*values, strict=True), style, color=color, markersize=4, linewidth=1.5, label=name)
         if log:
-            given = [
-                *(value for values in lines.values() for _, value in values),
-                *(v for _, *ends in band for v in ends),
+            heights = [value for values in lines.values() for _, value in values] + [
+                v for _, *ends in band for v in ends
             ]
-            log_axis(axes.yaxis, min(given), max(given))
+            log_axis(axes.yaxis, min(heights), max(heights))
         axes.xaxis.set_major_formatter(EngFormatter())
         axes.set(xlabel="clips seen", ylabel=y)
         axes.legend(frameon=False, fontsize=9)
@@ -79,13 +77,12 @@ def lines_svg(
 
 
 def svg(draw: Callable[[Axes], None], width: float, height: float) -> str:
-    """What ``draw`` puts on axes of ``width`` x ``height`` inches -> an SVG element; text is text and never a formula."""
+    """Let ``draw`` plot on axes of ``width`` x ``height`` inches -> an SVG element whose text is never read as math."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    settings = {"svg.hashsalt": "digan", "svg.fonttype": "none", "text.parse_math": False}
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context({"svg.hashsalt": "digan", "svg.fonttype": "none", "text.parse_math": False}):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)
@@ -97,7 +94,7 @@ def svg(draw: Callable[[Axes], None], width: float, height: float) -> str:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten between the ends, and 2 and 5 times them where there is room; the ends where there are too few."""
+    """Return 1, 2 and 5 times powers of ten from ``low`` to ``high``; fewer if these are too many, the ends if too few."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     inside = [m * 10.0**e for e in range(first, last + 1) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
     if len(inside) > 10:
@@ -106,7 +103,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def log_axis(axis: Axis, low: float, high: float) -> None:
-    """Make the axis logarithmic, with plain numbers at ``log_ticks``."""
+    """Make an axis logarithmic with plain numbers at ``log_ticks``."""
     from matplotlib.ticker import NullLocator
 
     axis.axes.set_yscale("log")

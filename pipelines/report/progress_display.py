@@ -1,4 +1,4 @@
-"""Progress of a long job on stdout: a live display on a terminal, a line now and then in a file."""
+"""Progress of a long job on stdout: a live display on a terminal, occasional lines otherwise."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import Any, TextIO
 
 from pipelines.report.text_format import duration, grouped
 
-RENEWAL = 0.5  # seconds between two renewals of the live display
-# Figures of a training in its line of progress: name, label, format.
-FIGURES = (
+REFRESH_SECONDS = 0.5  # minimum time between refreshes of the live display
+TRAINING_METRICS = (  # name, label and format in the progress line of a training
     ("loss/generator", "G", ".3f"),
     ("loss/discriminator", "D", ".3f"),
     ("loss/r1", "R1", ".3f"),
@@ -26,11 +25,11 @@ FIGURES = (
 
 
 class ProgressDisplay:
-    """Shows how far the job ``title`` is.
+    """Progress of the job ``title``.
 
-    Jobs that count call ``advance`` and ``finish``, which show rate and time left of ``total``. Others call ``show`` with
-    a text of their own, or ``render`` with anything that rich can draw (on a terminal only, see ``is_live``).
-    ``interval`` is the time in seconds between two lines where the display is not live.
+    Jobs that count ``unit``s up to ``total`` call ``advance`` and ``finish``; others call ``show`` with a text, or
+    ``render`` with any rich renderable (only if ``is_live``). ``interval`` is the time in seconds between lines when
+    the output is not a terminal.
     """
 
     def __init__(
@@ -48,43 +47,43 @@ class ProgressDisplay:
         self.done = self._skipped = 0
         self._note = ""
         self._start = self._last_line = clock()
-        self._last_renewal = -math.inf
+        self._last_refresh = -math.inf
         self._live: Any = None
 
     @property
     def is_live(self) -> bool:
-        """Whether the display renews itself in place."""
+        """Whether the output is a terminal."""
         return self._stream.isatty()
 
     @property
     def seconds(self) -> float:
-        """Time since the start."""
+        """Seconds since the start."""
         return max(self._clock() - self._start, 1e-9)
 
     def advance(self, count: int = 0, note: str = "") -> None:
-        """Count ``count`` more; ``note`` is shown behind the rate. A count of zero renews the display alone."""
+        """Add ``count`` (0: only refresh); ``note`` is shown after the rate and the time left."""
         self.done += count
         self._note = note or self._note
         rate = (self.done - self._skipped) / self.seconds
         left = f"{duration((self.total - self.done) / rate)} left" if rate else "? left"
         parts = [f"{grouped(self.done)}/{grouped(self.total)} {self.unit}", f"{rate:.1f}/s", left, self._note]
-        if self.is_live or self.done < self.total:  # finish() has the last line
+        if self.is_live or self.done < self.total:  # finish() writes the last line
             self.show(", ".join(filter(None, parts)), share=self.done / max(self.total, 1))
 
     def skip(self, count: int) -> None:
-        """Count ``count`` more as done before; they do not enter the rate."""
+        """Add ``count`` done by an earlier start, which does not affect the rate."""
         self.done += count
         self._skipped += count
 
     def finish(self) -> None:
-        """Close the display and show count, time and rate."""
+        """Close the display and write count, time and rate."""
         self.close()
-        made = self.done - self._skipped
-        kept = f", {grouped(self._skipped)} were already there" if self._skipped else ""
-        self.message(f"{grouped(made)} {self.unit} in {self.seconds:.1f} s ({made / self.seconds:.1f}/s){kept}")
+        new = self.done - self._skipped
+        skipped = f", {grouped(self._skipped)} were already there" if self._skipped else ""
+        self.message(f"{grouped(new)} {self.unit} in {self.seconds:.1f} s ({new / self.seconds:.1f}/s){skipped}")
 
     def show(self, text: str, *, share: float = 0.0, last: bool = False) -> None:
-        """Show ``text``, with a bar for ``share`` in [0, 1] on a terminal; ``last`` shows it at once and lets it stay."""
+        """Show ``text``, on a terminal with a bar for ``share`` in [0, 1]; ``last`` shows it at once and for good."""
         if self.is_live:
             from rich.progress_bar import ProgressBar
             from rich.table import Table
@@ -98,7 +97,7 @@ class ProgressDisplay:
             self.message(text)
 
     def render(self, content: Any, *, last: bool = False) -> None:
-        """Put ``content`` in place of what the terminal shows; ``last`` does so at once and lets it stay."""
+        """Replace the content of the live display; ``last`` does so at once and ends the display."""
         if self._live is None:
             from rich.console import Console
             from rich.live import Live
@@ -106,24 +105,23 @@ class ProgressDisplay:
             console, shares_terminal = Console(file=self._stream), sys.stderr.isatty()
             self._live = Live(content, console=console, auto_refresh=False, redirect_stderr=shares_terminal)
             self._live.start()
-            atexit.register(self.close)  # an error must not leave the terminal without a cursor
-        due = self._clock() - self._last_renewal >= RENEWAL
-        if due or last:
-            self._last_renewal = self._clock()
-        self._live.update(content, refresh=due or last)
+            atexit.register(self.close)  # restores the cursor after an error
+        is_due = last or self._clock() - self._last_refresh >= REFRESH_SECONDS
+        if is_due:
+            self._last_refresh = self._clock()
+        self._live.update(content, refresh=is_due)
         if last:
             self.close()
 
     def message(self, text: str) -> None:
-        """Write a line that stays, above a live display."""
+        """Write a permanent line, above a live display."""
         if self._live is None:
-            self._stream.write(f"{self.title}: {text}\n")
-            self._stream.flush()
+            print(f"{self.title}: {text}", file=self._stream, flush=True)
         else:
             self._live.console.print(f"{self.title}: {text}", markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """End the live display; what it showed last stays."""
+        """End the live display, leaving its last content."""
         if self._live is not None:
             live, self._live = self._live, None
             live.stop()
@@ -131,15 +129,14 @@ class ProgressDisplay:
 
 
 def training_text(seen: int, total: int, per_second: float, seconds_left: float, metrics: Mapping[str, float]) -> str:
-    """``12 000/40 000 clips  30%  51.2 clips/s (20 s/1000)  G 0.812  D 1.234  signs real +0.21  fake -0.30  waiting 1%
-    1.2 GB  9:12 left``, without what was not measured.
-    """
+    """Format a training's progress, such as ``12 000/40 000 clips  30%  51.2 clips/s (20 s/1000)  G 0.812  9:12 left``."""
+    memory = metrics.get("device_memory_gb", metrics.get("memory_gb"))
     parts = [
         f"{grouped(seen)}/{grouped(total)} clips",
         f"{100 * seen // max(total, 1)}%",
         f"{per_second:.1f} clips/s ({1000 / max(per_second, 1e-9):.0f} s/1000)",
-        *(f"{label} {format(metrics[name], form)}" for name, label, form in FIGURES if name in metrics),
+        *(f"{label} {format(metrics[name], form)}" for name, label, form in TRAINING_METRICS if name in metrics),
+        *([] if memory is None else [f"{memory:.1f} GB"]),
+        f"{duration(seconds_left)} left" if math.isfinite(seconds_left) else "? left",
     ]
-    memory = metrics.get("device_memory_gb", metrics.get("memory_gb"))
-    parts += [f"{memory:.1f} GB"] if memory is not None else []
-    return "  ".join([*parts, f"{duration(seconds_left)} left" if math.isfinite(seconds_left) else "? left"])
+    return "  ".join(parts)

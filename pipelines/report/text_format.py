@@ -1,4 +1,4 @@
-"""Numbers as text for people."""
+"""Numbers and durations as text."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 
 
 def grouped(number: int) -> str:
-    """``1234567`` as ``1 234 567``."""
+    """Format ``1234567`` as ``1 234 567``."""
     return f"{number:,}".replace(",", " ")
 
 
 def duration(seconds: float) -> str:
-    """``4:05``, ``2:00:09`` or ``3 d 04:10``; rounded up to whole seconds."""
+    """Format seconds, rounded up, as ``4:05``, ``2:00:09`` or ``3 d 04:10``."""
     days, rest = divmod(max(0, math.ceil(seconds)), 86400)
     hours, rest = divmod(rest, 3600)
     minutes, left = divmod(rest, 60)

@@ -1,24 +1,23 @@
 """MLflow runs: one per training, opened by the driver, with at most one point per metric and step.
 
-Every function takes the ``TrackingConfig`` and a run id. There is no active run, so a process on another machine can
-log to the same run; pass it ``resolved(config)``, since its working directory differs from the driver's.
+No run is active in the process: functions take the ``TrackingConfig`` and a run id, so that other machines can log to
+the same run. Pass them ``resolved(config)``, since their working directory differs from the driver's.
 """
 
 from __future__ import annotations
 
 import getpass
 import json
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from digan.atomic import write_json
+from pipelines.params_file import flatten
 from pipelines.tracking.store import TrackingConfig, client, experiment_id, find, refusals, resolved
 
-# (store, run, metric) -> the last step in the store, read once per process and metric.
-_last_steps: dict[tuple[str, str, str], int] = {}
+_last_steps: dict[tuple[str, str, str], int] = {}  # (store, run, metric) -> last step, read once per process
 
 
 def open_run(
@@ -29,11 +28,10 @@ def open_run(
     *,
     fresh: bool = False,
 ) -> str:
-    """Open the run that ``run_file`` names again, or start one and name it in ``run_file`` (if any); return its id.
+    """Reopen the run named in ``run_file``, or start one and write its id there; return the id.
 
-    Nested ``params`` are logged under their names in params.yaml (``training.r1_gamma``). MLflow's parameters are
-    final: a resumed run keeps the old value and gets the new one as the tag ``changed.<name>``. ``fresh`` always starts
-    a new run. Errors: ``UserError`` if the store cannot be used.
+    Nested ``params`` are logged by dotted name. MLflow's parameters are final, so a resumed run gets a changed value as
+    the tag ``changed.<name>``. ``fresh`` always starts a new run. Errors: ``UserError`` if the store cannot be used.
     """
     config = resolved(config)
     mlflow = client(config)
@@ -45,7 +43,7 @@ def open_run(
             run_id = mlflow.create_run(experiment, run_name=name, tags=user_tags()).info.run_id
         else:
             mlflow.update_run(run_id, status="RUNNING")
-        _log_params(mlflow, run_id, flatten(params))
+        _log_params(mlflow, run_id, {key: str(value) for key, value in flatten(params).items()})
         set_tags(config, run_id, tags)
     if run_file is not None:
         write_json(run_file, {"run_id": run_id, "experiment_id": experiment, "tracking_uri": config.uri})
@@ -53,9 +51,9 @@ def open_run(
 
 
 def log_metrics(config: TrackingConfig, run_id: str, metrics: Mapping[str, float], step: int) -> None:
-    """Log one point per metric at ``step`` (clips seen), unless the store has a point at this step or a later one.
+    """Log one point per metric at ``step`` (clips seen), except metrics that have a point at this step or a later one.
 
-    A run resumed from an older checkpoint therefore logs no step twice.
+    A run resumed from an older checkpoint thus logs no step twice.
     """
     config = resolved(config)
     new = {key: value for key, value in metrics.items() if step > _last_step(config, run_id, key)}
@@ -74,11 +72,11 @@ def log_evaluation(
 ) -> None:
     """Log an evaluation at ``step``, and the file or folder ``artifacts`` under ``evaluation/``.
 
-    A repeated evaluation may log a new value at the same step; a value equal to the newest one is not logged again.
+    A repeated evaluation logs only values that differ from the latest ones, also at the same step.
     """
     mlflow = client(config)
     present = mlflow.get_run(run_id).data.metrics
-    new = {key: value for key, value in metrics.items() if not _is_same(present.get(key), float(value))}
+    new = {key: value for key, value in metrics.items() if repr(present.get(key)) != repr(float(value))}
     _log_points(mlflow, run_id, new, step)
     set_tags(config, run_id, tags or {})
     if artifacts is not None:
@@ -86,36 +84,25 @@ def log_evaluation(
 
 
 def log_artifact(config: TrackingConfig, run_id: str, path: Path, folder: str | None = None) -> None:
-    """Upload a file, or the content of a folder, to ``folder`` of the run, replacing equal names."""
+    """Upload a file, or the content of a folder, to the run's ``folder``, replacing files of the same name."""
     upload = client(config).log_artifacts if Path(path).is_dir() else client(config).log_artifact
     upload(run_id, str(path), folder)
 
 
 def set_tags(config: TrackingConfig, run_id: str, tags: Mapping[str, str]) -> None:
-    """Set tags of a run, replacing equal names."""
+    """Set tags of a run, replacing tags of the same name."""
     from mlflow.entities import RunTag
 
     client(config).log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
 def finish_run(config: TrackingConfig, run_id: str, status: str = "FINISHED") -> None:
-    """Set a run's status: ``FINISHED``, ``FAILED`` or ``KILLED`` (interrupted; it may be resumed)."""
+    """Set a run's status: ``FINISHED``, ``FAILED`` or ``KILLED`` (interrupted, can be resumed)."""
     client(config).set_terminated(run_id, status=status)
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested values as text under the dotted names of params.yaml."""
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = str(value)
-    return flat
-
-
 def _known_run(config: TrackingConfig, run_file: Path) -> str | None:
-    """Return the id in ``run_file`` if the store has an active run of this id."""
+    """Return the id in ``run_file`` if it is an active run of the store."""
     try:
         run_id = str(json.loads(run_file.read_text())["run_id"])
     except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
@@ -141,8 +128,8 @@ def _log_params(mlflow: Any, run_id: str, flat: Mapping[str, str]) -> None:
 def _log_points(mlflow: Any, run_id: str, metrics: Mapping[str, float], step: int) -> None:
     from mlflow.entities import Metric
 
-    now = int(time.time() * 1000)
-    mlflow.log_batch(run_id, metrics=[Metric(key, float(value), now, step) for key, value in metrics.items()])
+    milliseconds = int(time.time() * 1000)
+    mlflow.log_batch(run_id, metrics=[Metric(key, float(value), milliseconds, step) for key, value in metrics.items()])
 
 
 def _last_step(config: TrackingConfig, run_id: str, metric: str) -> int:
@@ -153,12 +140,8 @@ def _last_step(config: TrackingConfig, run_id: str, metric: str) -> int:
     return _last_steps[key]
 
 
-def _is_same(old: float | None, new: float) -> bool:
-    return old is not None and (old == new or (math.isnan(old) and math.isnan(new)))
-
-
 def user_tags() -> dict[str, str]:
-    """Return who starts a run, under MLflow's own tag names."""
+    """Return MLflow's standard tags for the user and the source of a run."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""The MLflow store: its address, its client, and what is said when it cannot be used."""
+"""The MLflow store: address, client and errors."""
 
 from __future__ import annotations
 
@@ -15,23 +15,16 @@ from digan.errors import UserError
 
 DEFAULT_STORE = "mlflow.db"
 DEFAULT_ARTIFACTS = "mlartifacts"
-# Codes with which a store, or a server that is no MLflow server, refuses any request.
-REFUSALS = {
-    "TEMPORARILY_UNAVAILABLE",
-    "ENDPOINT_NOT_FOUND",
-    "UNAUTHENTICATED",
-    "CUSTOMER_UNAUTHORIZED",
-    "PERMISSION_DENIED",
-}
+# Error codes of a store that cannot be used, or of a server other than MLflow's.
+UNUSABLE = {"TEMPORARILY_UNAVAILABLE", "ENDPOINT_NOT_FOUND"}
+UNUSABLE |= {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED"}
 
 _clients: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingConfig:
-    """``uri`` is the address of the MLflow store (empty: $MLFLOW_TRACKING_URI, else SQLite in this folder);
-    ``experiment`` is the name of the experiment that holds the runs.
-    """
+    """Section ``tracking``: address of the store (empty: $MLFLOW_TRACKING_URI, else SQLite here), experiment name."""
 
     uri: str
     experiment: str
@@ -42,31 +35,23 @@ class TrackingConfig:
 
 
 def resolved(config: TrackingConfig, folder: Path | None = None) -> TrackingConfig:
-    """Return the configuration with an absolute address: from params.yaml, $MLFLOW_TRACKING_URI or SQLite in
-    ``folder``.
-    """
+    """Return ``config`` with an absolute address: its own, $MLFLOW_TRACKING_URI, or SQLite in ``folder``."""
     uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
-        uri = f"sqlite:///{_home(folder or Path.cwd()) / DEFAULT_STORE}"
+        uri = f"sqlite:///{_project_folder(folder or Path.cwd()) / DEFAULT_STORE}"
     elif uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
         uri = f"sqlite:///{Path(uri.removeprefix('sqlite:///')).resolve()}"
     return replace(config, uri=uri)
 
 
-def _home(folder: Path) -> Path:
+def _project_folder(folder: Path) -> Path:
     """Return ``folder``, or the repository if ``folder`` is a temporary copy made by `dvc exp run --queue`."""
-    whole = folder.resolve()
-    for parent in whole.parents:
-        if parent.parts[-3:] == (".dvc", "tmp", "exps"):
-            return parent.parents[2]
-    return whole
+    folder = folder.resolve()
+    return next((p.parents[2] for p in folder.parents if p.parts[-3:] == (".dvc", "tmp", "exps")), folder)
 
 
 def client(config: TrackingConfig) -> Any:
-    """Return the ``MlflowClient`` of this configuration, one per process and address.
-
-    Errors: ``UserError`` if the store cannot be opened and read.
-    """
+    """Return the process's ``MlflowClient`` for this store. Errors: ``UserError`` if the store cannot be read."""
     uri = resolved(config).uri
     if uri not in _clients:
         quiet_mlflow()
@@ -74,8 +59,8 @@ def client(config: TrackingConfig) -> Any:
 
         try:
             opened = MlflowClient(tracking_uri=uri, registry_uri=uri)
-            opened.search_experiments(max_results=1)  # a server is first asked here
-        except Exception as error:  # wrong scheme, missing driver, no server, no database, old schema
+            opened.search_experiments(max_results=1)  # the first request to a server
+        except Exception as error:  # scheme, driver, server, database or schema
             raise _unusable(uri, error) from error
         _clients[uri] = opened
     return _clients[uri]
@@ -83,11 +68,11 @@ def client(config: TrackingConfig) -> Any:
 
 def quiet_mlflow() -> None:
     """Silence MLflow's migrations and usage telemetry, and limit its retries to a few seconds."""
-    for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
-        os.environ.setdefault(name, "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    defaults = dict.fromkeys(
+        ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"), "true"
+    )
+    defaults |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+    os.environ.update({name: value for name, value in defaults.items() if name not in os.environ})
     import mlflow  # noqa: F401 - configures these loggers
 
     for name in ("alembic", "mlflow"):
@@ -96,39 +81,36 @@ def quiet_mlflow() -> None:
 
 @contextmanager
 def refusals(uri: str) -> Iterator[None]:
-    """Turn errors that mean "this store cannot be used" into a ``UserError``; other errors pass."""
+    """Raise a ``UserError`` for errors that mean "this store cannot be used"; let other errors pass."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        if not _is_refusal(error):
+        if not _is_unusable(error):
             raise
         raise _unusable(uri, error) from error
 
 
-def _is_refusal(error: BaseException) -> bool:
-    """Whether a failed request or a refusing store is the error or led to it."""
+def _is_unusable(error: BaseException | None) -> bool:
+    """Return whether the error is, or was caused by, a failed request or an unusable store."""
     from requests.exceptions import RequestException
 
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, RequestException) or getattr(link, "error_code", None) in REFUSALS:
-            return True
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
-    return False
+    if error is None:
+        return False
+    if isinstance(error, RequestException) or getattr(error, "error_code", None) in UNUSABLE:
+        return True
+    return _is_unusable(error.__cause__ or (None if error.__suppress_context__ else error.__context__))
 
 
 def _unusable(uri: str, error: Exception) -> UserError:
     cause = textwrap.shorten(str(error), 240, placeholder="...")
-    return UserError(
-        f"tracking.uri={uri}: this MLflow store cannot be used ({cause}); start the server, or correct tracking.uri "
-        f"or $MLFLOW_TRACKING_URI, or leave both empty for SQLite in this folder"
-    )
+    remedy = "start the server, or correct tracking.uri or $MLFLOW_TRACKING_URI, or leave both empty to use SQLite"
+    return UserError(f"tracking.uri={uri}: this MLflow store cannot be used ({cause}); {remedy}")
 
 
 def find(get: Callable[..., Any], *key: str) -> Any | None:
-    """Return ``get(*key)``, or ``None`` if MLflow has nothing with this key."""
+    """Return ``get(*key)``, or ``None`` if it does not exist."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -140,7 +122,7 @@ def find(get: Callable[..., Any], *key: str) -> Any | None:
 
 
 def experiment_id(config: TrackingConfig) -> str:
-    """Return the experiment's id, creating the experiment if there is none."""
+    """Return the id of the experiment, creating it if it does not exist."""
     from mlflow.exceptions import MlflowException
 
     mlflow = client(config)
@@ -149,19 +131,19 @@ def experiment_id(config: TrackingConfig) -> str:
         try:
             return mlflow.create_experiment(config.experiment, artifact_location=_artifact_root(config))
         except MlflowException:
-            found = mlflow.get_experiment_by_name(config.experiment)  # another process was faster
+            found = mlflow.get_experiment_by_name(config.experiment)  # created by another process
             if found is None:
                 raise
     if found.lifecycle_stage != "active":
+        restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
         raise UserError(
-            f"tracking.experiment={config.experiment}: was deleted in MLflow; restore it with "
-            f"`mlflow experiments restore --experiment-id {found.experiment_id}`, or choose another name"
+            f"tracking.experiment={config.experiment}: deleted in MLflow; run `{restore}` or choose another name"
         )
     return found.experiment_id
 
 
 def _artifact_root(config: TrackingConfig) -> str | None:
-    """Return the address of a folder beside a SQLite store; a server has a root of its own."""
+    """Return the address of the artifact folder next to a SQLite store; a server chooses its own."""
     if not config.uri.startswith("sqlite:///"):
         return None
     return (Path(config.uri.removeprefix("sqlite:///")).parent / DEFAULT_ARTIFACTS).as_uri()

@@ -1,4 +1,4 @@
-"""Presets: their values, and how one is put into params.yaml."""
+"""Presets: their values, and applying them to params.yaml."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_presets_of_the_papers_runs_exist() -> None:
+def test_presets_of_the_paper_exist() -> None:
     assert set(PAPER) <= set(preset.names())
 
 
@@ -89,7 +89,7 @@ def test_values_of_a_preset_are_those_at_commit_2b6f9dc(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", preset.names())
-def test_preset_is_a_whole_valid_file_with_comments(name: str, tmp_path: Path) -> None:
+def test_preset_is_a_complete_valid_file_with_comments(name: str, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(preset.text(name))
     assert params.load(path) == load(name)
@@ -127,7 +127,7 @@ def test_preset_after_another_equals_the_preset_alone(project: Path) -> None:
         assert params.load(path) == load(name)
 
 
-def test_own_search_space_stays(project: Path) -> None:
+def test_applying_a_preset_keeps_the_search_space(project: Path) -> None:
     path = project / "params.yaml"
     path.write_text(
         path.read_text().replace("training.r1_gamma: {loguniform: [0.1, 10]}", "training.r1_gamma: {choice: [1]}")
@@ -136,12 +136,12 @@ def test_own_search_space_stays(project: Path) -> None:
     assert params.load(path).tune.space["training.r1_gamma"] == {"choice": [1]}
 
 
-def test_missing_file_is_written_whole(tmp_path: Path) -> None:
+def test_missing_file_is_created(tmp_path: Path) -> None:
     preset.apply("taichi_hd", tmp_path / "params.yaml", write=True)
     assert params.load(tmp_path / "params.yaml").source.name == "taichi_hd"
 
 
-def test_presets_are_listed_and_unknown_names_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_presets_are_listed_and_unknown_names_rejected(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main.main(["preset"])
     listed = capsys.readouterr().out
     assert all(name in listed for name in ("sky_16", "ucf101_256"))

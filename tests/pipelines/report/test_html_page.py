@@ -1,4 +1,4 @@
-"""The template of all pages: values are escaped, and pointing at a trial marks it everywhere."""
+"""The template of all pages: values are escaped, and hovering over a trial highlights it everywhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.report.html_page import Bars, Figure, Paragraph, Pictures, Section, Table, page
+from pipelines.report.html_page import Bars, Figure, Paragraph, Section, Table, page
 from pipelines.report.plots import lines_svg, log_ticks
 from pipelines.sweeps import sweep_page as sweep_page
 from pipelines.sweeps.space import SearchParameter
@@ -38,7 +38,7 @@ def test_values_of_a_page_are_escaped() -> None:
             title=EVIL,
             paragraphs=[EVIL],
             tables=[Table(title=EVIL, head=[EVIL], rows=[[EVIL]], more=EVIL), Table(rows=[[EVIL, EVIL]])],
-            pictures=[Pictures(title=EVIL, addresses=[EVIL])],
+            pictures={EVIL: [EVIL]},
             bars=[Bars(title=EVIL, counts={EVIL: 1}, more=EVIL)],
             figures=[Figure(title=EVIL, caption=EVIL, video=EVIL)],
         )
@@ -54,7 +54,7 @@ def test_values_of_a_sweep_page_are_escaped(sweep: Path) -> None:
     assert text.count("<svg") == 4 and text.count("&lt;script&gt;") > 10
 
 
-def test_pointing_at_a_row_marks_the_trial_in_every_plot(sweep: Path) -> None:
+def test_hovering_over_a_row_highlights_the_trial_in_every_plot(sweep: Path) -> None:
     with browser(1100, 900) as chromium:
         chromium.get(sweep.as_uri())
         marked = chromium.execute_script(
@@ -68,7 +68,7 @@ def test_pointing_at_a_row_marks_the_trial_in_every_plot(sweep: Path) -> None:
         )
 
 
-def test_log_ticks_are_few_and_within_the_ends() -> None:
+def test_log_ticks_are_few_and_within_the_range() -> None:
     assert log_ticks(0.1, 10) == [0.1, 0.2, 0.5, 1, 2, 5, 10]
     assert log_ticks(10.1, 19) == [10.1, 19]
     assert 3 <= len(log_ticks(1e-9, 1e9)) <= 11

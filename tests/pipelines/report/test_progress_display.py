@@ -27,27 +27,27 @@ def counted(stream: io.StringIO) -> str:
     display.skip(20)
     for _ in range(8):
         clock.now += 2.0
-        display.advance(10, note="3 refused")
+        display.advance(10, note="3 rejected")
     display.finish()
     return stream.getvalue()
 
 
-def test_file_gets_a_line_every_interval_with_rate_and_time_left() -> None:
+def test_file_gets_a_line_per_interval_with_rate_and_time_left() -> None:
     assert counted(io.StringIO()).splitlines() == [
-        "ingest: 50/100 videos, 5.0/s, 0:10 left, 3 refused",
-        "ingest: 80/100 videos, 5.0/s, 0:04 left, 3 refused",
+        "ingest: 50/100 videos, 5.0/s, 0:10 left, 3 rejected",
+        "ingest: 80/100 videos, 5.0/s, 0:04 left, 3 rejected",
         "ingest: 80 videos in 16.0 s (5.0/s), 20 were already there",
     ]
 
 
-def test_terminal_gets_a_bar_that_renews_itself_and_its_cursor_back() -> None:
+def test_terminal_shows_a_bar_that_is_refreshed_and_restores_the_cursor() -> None:
     text = counted(Terminal())
-    assert "\x1b[2K" in text and "━" in text and "60/100 videos, 5.0/s, 0:08 left, 3 refused" in text
+    assert "\x1b[2K" in text and "━" in text and "60/100 videos, 5.0/s, 0:08 left, 3 rejected" in text
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
     assert text.endswith("ingest: 80 videos in 16.0 s (5.0/s), 20 were already there\n")
 
 
-def test_message_stays_above_a_live_display_and_markup_is_shown_as_it_is() -> None:
+def test_message_stays_above_a_live_display_and_markup_is_not_interpreted() -> None:
     stream = Terminal()
     display = ProgressDisplay("train", stream=stream)
     display.show("[bold]10 clips[/bold]", share=0.5)
@@ -57,7 +57,7 @@ def test_message_stays_above_a_live_display_and_markup_is_shown_as_it_is() -> No
     assert "train: resuming [red]here" in text and "[bold]10 clips[/bold]" in text
 
 
-def test_training_text_shows_what_was_measured() -> None:
+def test_training_text_shows_only_measured_metrics() -> None:
     text = training_text(12000, 40000, 51.24, 552, {"loss/generator": 0.8123, "loss/discriminator": 1.2})
     assert text == "12 000/40 000 clips  30%  51.2 clips/s (20 s/1000)  G 0.812  D 1.200  9:12 left"
     metrics = {"gradients/generator": 0.5, "signs/real_image": 0.25, "signs/fake_image": -1.0, "waiting": 0.02}
