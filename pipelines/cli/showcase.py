@@ -1,7 +1,6 @@
-"""`make showcase`: the whole line with the showcase's parameters, in a folder of its own, so that the demo's results stay.
+"""`make showcase`: all stages with the preset `showcase`, in outputs/showcase. `python -m pipelines.cli.showcase`
 
-Runs ingest, reference, train, evaluate and register in outputs/showcase, each of which goes on from where it was; the MLflow store is the
-project's. `python -m pipelines.cli.showcase`
+The results of the demo stay. Each stage resumes from an earlier run; the MLflow store is the project's.
 """
 
 from __future__ import annotations
@@ -16,26 +15,25 @@ from digan.atomic import write_text
 from pipelines.cli import preset
 from pipelines.exit_status import run_stage
 
-STAGES = ("ingest", "reference", "train", "evaluate", "register")
+MODULES = ("ingest", "reference", "train", "evaluate", "register", "cli.summary")
 FOLDER = Path("outputs/showcase")
 
 
 def main() -> None:
-    """Run the stages one after the other; the first that fails ends the line with its exit code."""
+    """Run the stages in order; exit with the code of the first one that fails."""
     project = Path.cwd()
     write_text(FOLDER / "params.yaml", preset.text("showcase"))
-    environment = dict(os.environ)
-    environment.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'mlflow.db'}")
+    environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{project / 'mlflow.db'}", **os.environ}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project), environment.get("PYTHONPATH")]))
-    for stage in (*STAGES, "summary"):
+    for module in MODULES:
         start = time.monotonic()
-        more = ["--base", str(project)] if stage == "summary" else []
-        command = [sys.executable, "-m", f"pipelines.{stage}", *more]
+        options = ["--base", str(project)] if module == "cli.summary" else []
+        command = [sys.executable, "-m", f"pipelines.{module}", *options]
         code = subprocess.run(command, cwd=FOLDER, env=environment).returncode
         if code:
             sys.exit(code)
-        print(f"showcase: {stage} took {time.monotonic() - start:.0f} s", flush=True)
-    print(f"showcase: everything is in {FOLDER}", flush=True)
+        print(f"showcase: {module.removeprefix('cli.')} took {time.monotonic() - start:.0f} s", flush=True)
+    print(f"showcase: results are in {FOLDER}", flush=True)
 
 
 if __name__ == "__main__":

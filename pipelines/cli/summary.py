@@ -1,4 +1,4 @@
-"""The last word of `make demo`: the figure, the registered version, where to look. `python -m pipelines.cli.summary`"""
+"""The summary at the end of `make demo`. `python -m pipelines.cli.summary`"""
 
 from __future__ import annotations
 
@@ -21,20 +21,17 @@ REMEDY = "run `make demo` or `dvc repro`"
 
 
 def text(evaluation: EvaluationResult, registered: dict[str, Any], tracking: TrackingConfig, base: Path) -> str:
-    """The summary's lines, for people who are in the folder ``base``."""
-
-    def place(path: Path) -> str:
-        return os.path.relpath(path, base)
-
+    """Return the summary, with paths relative to the folder ``base``."""
     address = f"models:/{registered['model']}@{registered['alias']}"
+    classes = EVALUATION / CLASSES
     lines = [
         "",
         evaluation.text(),
         f"model:   {address}, version {registered['version']}: {registered['reason']}",
-        f"page:    {place(REPORT)}, with videos that play; open it in a browser",
-        f"strip:   {place(EVALUATION / 'strip.png')}",
-        *([f"classes: {place(EVALUATION / CLASSES)}"] if (EVALUATION / CLASSES).is_file() else []),
-        f"video:   {place(EVALUATION / 'videos.mp4')}",
+        f"page:    {os.path.relpath(REPORT, base)}, with playable videos; open it in a browser",
+        f"sheet:   {os.path.relpath(EVALUATION / 'strip.png', base)}",
+        *([f"classes: {os.path.relpath(classes, base)}"] if classes.is_file() else []),
+        f"video:   {os.path.relpath(EVALUATION / 'videos.mp4', base)}",
         f"more:    .venv/bin/digan sample --model {address} --seed 7 --frames 16 --scale 8 --out clip.mp4",
         f"MLflow:  {how_to_open(tracking)}",
     ]
@@ -42,7 +39,7 @@ def text(evaluation: EvaluationResult, registered: dict[str, Any], tracking: Tra
 
 
 def how_to_open(tracking: TrackingConfig) -> str:
-    """The command or address that shows the runs."""
+    """Return the command or address that shows the runs."""
     uri = resolved(tracking).uri
     if uri.startswith("http"):
         return uri
@@ -50,11 +47,11 @@ def how_to_open(tracking: TrackingConfig) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read what the stages have written, and print."""
+    """Print the summary of the stages' results."""
     from pipelines import params
 
     parser = argparse.ArgumentParser(prog="python -m pipelines.cli.summary", description=__doc__)
-    parser.add_argument("--base", type=Path, default=Path(), help="the folder from which paths are shown")
+    parser.add_argument("--base", type=Path, default=Path(), help="folder that paths are relative to")
     base = parser.parse_args(argv).base
     evaluation = EvaluationResult.from_json(_read(METRICS), place=str(METRICS), remedy=REMEDY)
     print(text(evaluation, _read(RESULT), params.load().tracking, base), flush=True)

@@ -170,8 +170,8 @@ def test_params_are_frozen() -> None:
     [
         (UserError("a=1: no;\n try 2"), 2, ["error: a=1: no; try 2\n"]),
         (OSError(errno.ENOSPC, "No space left", "/x/y"), 2, ["error: /x/y: no space", "free some"]),
-        (PermissionError(errno.EACCES, "denied", "/x"), 2, ["error: /x: no permission"]),
-        (OSError(errno.EROFS, "ro", "/x"), 2, ["error: /x: the file system is read-only"]),
+        (PermissionError(errno.EACCES, "denied", "/x"), 2, ["error: /x: permission denied"]),
+        (OSError(errno.EROFS, "ro", "/x"), 2, ["error: /x: read-only file system"]),
         (KeyboardInterrupt(), 130, ["interrupted"]),
     ],
 )

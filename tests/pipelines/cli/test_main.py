@@ -1,4 +1,4 @@
-"""`digan sample`: equal arguments, equal files; every mistake one line and exit code 2, nothing half-written."""
+"""`digan sample`: reproducible files; each user error is one line with exit code 2 and leaves no file."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def frames_of(path: Path) -> np.ndarray:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
-@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "strip.png", "new/folder/clip.MP4"])
-def test_equal_arguments_give_equal_files(tiny_generator: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "sheet.png", "new/folder/clip.MP4"])
+def test_same_arguments_give_the_same_file(tiny_generator: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     written = []
     for _ in range(2):
         sample(tiny_generator, "--seed", "7", "--frames", "4", "--out", name)
@@ -45,7 +45,7 @@ def test_equal_arguments_give_equal_files(tiny_generator: Path, name: str, capsy
     assert [p for p in Path().rglob("*") if p.name.endswith(".part")] == []
 
 
-def test_a_strip_shows_the_sampled_frames(tiny_generator: Path) -> None:
+def test_contact_sheet_shows_the_sampled_frames(tiny_generator: Path) -> None:
     import torch
 
     from digan.generator_io import load_generator
@@ -65,12 +65,12 @@ def test_a_strip_shows_the_sampled_frames(tiny_generator: Path) -> None:
     assert np.ptp(small.astype(int)) > 0
 
 
-def test_a_video_has_its_frames_side_by_side(tiny_generator: Path) -> None:
+def test_video_shows_the_seeds_side_by_side(tiny_generator: Path) -> None:
     sample(tiny_generator, "--seeds", "1,2", "--frames", "6", "--scale", "2", "--out", "c.mp4")
     assert frames_of(Path("c.mp4")).shape == (6, 64, 128, 3)
 
 
-def test_a_class_has_a_name_and_a_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_label_is_a_class_name_or_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = NetworkConfig(
         resolution=32, channel_base=128, channel_max=4, mapping_layers=2, modulation_rank=2, classes=3
     )
@@ -83,21 +83,23 @@ def test_a_class_has_a_name_and_a_number(tmp_path: Path, capsys: pytest.CaptureF
         pictures[label] = Path(f"{label}.png").read_bytes()
     assert pictures["bee"] == pictures["1"] != pictures["cat"]
     capsys.readouterr()
-    check_refusal(
+    check_user_error(
         ["sample", "--model", str(folder), "--label", "bees", "--out", "c.png"],
         ["classes 0 to 2", "nearest is bee"],
         capsys,
     )
-    check_refusal(["sample", "--model", str(folder), "--label", "3", "--out", "c.png"], ["--label 3", "0 to 2"], capsys)
+    check_user_error(
+        ["sample", "--model", str(folder), "--label", "3", "--out", "c.png"], ["--label 3", "0 to 2"], capsys
+    )
     for damaged in ("", "[1]", "{}"):
         (folder / "classes.json").write_text(damaged)
         arguments = ["sample", "--model", str(folder), "--label", "bee", "--out", "c.png"]
-        check_refusal(arguments, ["classes.json", "restore it"], capsys)
-    class_names.write(folder, ())  # the same folder, now of a model without names
-    check_refusal(["sample", "--model", str(folder), "--label", "bee", "--out", "c.png"], ["classes 0 to 2"], capsys)
+        check_user_error(arguments, ["classes.json", "restore it"], capsys)
+    class_names.write(folder, ())  # a model without class names
+    check_user_error(["sample", "--model", str(folder), "--label", "bee", "--out", "c.png"], ["classes 0 to 2"], capsys)
 
 
-def test_a_folder_that_holds_a_generator_will_do(tiny_generator: Path) -> None:
+def test_parent_folder_of_a_generator_is_accepted(tiny_generator: Path) -> None:
     sample(tiny_generator.parent, "--frames", "1", "--out", "a.png")
     sample(tiny_generator, "--frames", "1", "--seed", "0", "--out", "b.png")
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
@@ -124,10 +126,10 @@ def test_a_folder_that_holds_a_generator_will_do(tiny_generator: Path) -> None:
         ([], ["--out"]),
     ],
 )
-def test_mistakes_are_one_line(
+def test_invalid_argument_is_one_line(
     tiny_generator: Path, arguments: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    check_refusal([*("sample", "--model", str(tiny_generator)), *arguments], parts, capsys)
+    check_user_error([*("sample", "--model", str(tiny_generator)), *arguments], parts, capsys)
     assert list(Path().iterdir()) == []
 
 
@@ -141,31 +143,31 @@ def test_mistakes_are_one_line(
         ("models:/a@champion", ["no MLflow store", "mlflow.db"]),
     ],
 )
-def test_missing_models_are_one_line(model: str, parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    check_refusal(["sample", "--model", model, "--out", "c.mp4"], parts, capsys)
+def test_missing_model_is_one_line(model: str, parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    check_user_error(["sample", "--model", model, "--out", "c.mp4"], parts, capsys)
     assert list(Path().iterdir()) == []
 
 
-def test_a_damaged_model_is_one_line(tiny_generator: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_model_is_one_line(tiny_generator: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("g").mkdir()
     for name in ("weights.pt", "config.json"):
         Path("g", name).write_bytes((tiny_generator / name).read_bytes()[:-200] if name == "weights.pt" else b"{}")
-    check_refusal(["sample", "--model", "g", "--out", "c.mp4"], ["g"], capsys)
+    check_user_error(["sample", "--model", "g", "--out", "c.mp4"], ["g"], capsys)
     assert not Path("c.mp4").exists()
 
 
-def test_no_command_and_a_wrong_one(capsys: pytest.CaptureFixture[str]) -> None:
-    check_refusal([], ["COMMAND"], capsys)
-    check_refusal(["smaple"], ["smaple", "sample"], capsys)
+def test_missing_and_unknown_commands_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    check_user_error([], ["COMMAND"], capsys)
+    check_user_error(["smaple"], ["smaple", "sample"], capsys)
 
 
-def test_a_file_in_the_way(tiny_generator: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_below_a_file_is_one_line(tiny_generator: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("here").write_text("x")
     arguments = ["sample", "--model", str(tiny_generator), "--frames", "1", "--out", "here/c.png"]
-    check_refusal(arguments, ["here", "a file is in the way of a folder"], capsys)
+    check_user_error(arguments, ["here", "a file exists where a folder is needed"], capsys)
 
 
-def check_refusal(arguments: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def check_user_error(arguments: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main.main(arguments)
     shown = capsys.readouterr()

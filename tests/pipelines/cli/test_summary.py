@@ -1,13 +1,14 @@
-"""The last word of `make demo`: the figures, the version, where to look."""
+"""The summary of `make demo`, and the modules that `make showcase` runs."""
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
 
 from digan.errors import UserError
-from pipelines.cli import summary
+from pipelines.cli import showcase, summary
 from pipelines.evaluation.result import EvaluationResult, MetricSummary
 from pipelines.tracking.runs import TrackingConfig
 
@@ -21,7 +22,7 @@ METRICS = EvaluationResult(
 RESULT = {"model": "toy", "alias": "champion", "version": 4, "reason": "the first of its name"}
 
 
-def test_says_all_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_summary_shows_values_version_and_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inner = tmp_path / "outputs/showcase"  # where make showcase runs, while the user is in tmp_path
     (inner / "outputs/evaluation").mkdir(parents=True)
     monkeypatch.chdir(inner)
@@ -33,7 +34,7 @@ def test_says_all_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "50",
         "ratio to the untrained generator  0.250",
         "models:/toy@champion, version 4",
-        "strip:   outputs/showcase/outputs/evaluation/strip.png",
+        "sheet:   outputs/showcase/outputs/evaluation/strip.png",
         "classes: outputs/showcase/outputs/evaluation/classes.png",
         "page:    outputs/showcase/reports/evaluation.html",
         "videos.mp4",
@@ -42,12 +43,16 @@ def test_says_all_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [part for part in parts if part not in text] == []
 
 
-def test_a_server_is_named_by_its_address() -> None:
+def test_tracking_server_is_shown_by_its_address() -> None:
     config = TrackingConfig(uri="http://tracking:5000", experiment="e")
     assert summary.how_to_open(config) == "http://tracking:5000"
 
 
-def test_before_the_line_has_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_summary_without_results_names_the_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"metrics/evaluation\.json: missing; run `make demo`"):
         summary.main([])
+
+
+def test_showcase_runs_modules_that_exist() -> None:
+    assert all(importlib.util.find_spec(f"pipelines.{name}") for name in showcase.MODULES)
