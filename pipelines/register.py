@@ -1,7 +1,6 @@
-"""Stage `register`: make the trained generator a version of the registered model, `champion` if it is the better one.
+"""Stage `register`: register the trained generator in MLflow; the best version has the alias `champion`.
 
-``services/gate.py`` decides. Weights that are registered already get no second version; their version gets the newest
-figures and is decided again.
+Weights that are already registered get no second version: theirs gets the new values, and its alias is decided again.
 """
 
 from __future__ import annotations
@@ -23,34 +22,36 @@ from pipelines.registry.versions import RegistrationRequest, publish
 from pipelines.training_run.run_fingerprint import weights_digest
 
 METRICS = Path("metrics/evaluation.json")
-GENERATOR = Path("outputs/evaluation/generator")  # the best snapshot, which the figures are of
+GENERATOR = Path("outputs/evaluation/generator")  # the best snapshot, which was evaluated
 INDEX = Path("outputs/train/index.json")
 RUN_FILE = Path("outputs/train/run.json")
 RESULT = Path("outputs/register/result.json")
-PROTOCOL = "{protocol_text}, truncation {truncation}, seed {seed}"  # what two figures must have in common
+PROTOCOL = "{protocol_text}, truncation {truncation}, seed {seed}"  # must be equal for a comparison
 REMEDY = "run `dvc repro -f evaluate`"
 
 
 def read_json(path: Path, stage: str) -> Any:
-    """Return the content of a file that ``stage`` writes."""
+    """Read a JSON file written by ``stage``."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run `dvc repro {stage}` first") from None
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}: is not JSON ({error.msg}); run `dvc repro -f {stage}`") from None
+        raise UserError(
+            f"{path}, line {error.lineno}: not valid JSON ({error.msg}); run `dvc repro -f {stage}`"
+        ) from None
 
 
 def read_evaluation(path: Path) -> tuple[EvaluationResult, MetricValue]:
-    """Return the result in the metrics file of the stage `evaluate`, and the value in it that decides."""
+    """Read the metrics file of the stage `evaluate`: the result, and the value that decides the alias."""
     evaluation = EvaluationResult.from_json(read_json(path, "evaluate"), place=str(path), remedy=REMEDY)
     return evaluation, evaluation.figure(PROTOCOL, place=str(path), remedy=REMEDY)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read params.yaml and the figures, register the generator, write and print the result."""
+    """Register the evaluated generator, write and print the result."""
     config = params.load()
-    evaluation, figure = read_evaluation(METRICS)
+    evaluation, measured = read_evaluation(METRICS)
     try:
         digest = weights_digest(GENERATOR)
     except FileNotFoundError as error:
@@ -62,15 +63,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         generator=GENERATOR,
         resolution=config.clips.resolution,
         weights_digest=digest,
-        figure=figure,
+        measured=measured,
         margin=config.registry.margin,
         run_id=str(read_json(RUN_FILE, "train")["run_id"]),
         card=model_card(name, evaluation.to_json(), evaluation.markdown(), index, config.as_dict(), digest),
     )
     result = publish(config.tracking, request)
     write_json(RESULT, asdict(result))
-    what = "registered" if result.created else "already registered"
-    print(f"{what}: models:/{result.model}/{result.version} as @{result.alias}: {result.reason}", flush=True)
+    state = "registered" if result.created else "already registered"
+    print(f"{state}: models:/{result.model}/{result.version} as @{result.alias}: {result.reason}", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ from digan.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryConfig:
-    """``model`` is the name of the registered model in MLflow; the champion changes where the difference is above
-    ``margin`` times its spread.
-    """
+    """Name of the registered model; a better version becomes champion above ``margin`` times the spread."""
 
     model: str
     margin: float
@@ -20,6 +18,4 @@ class RegistryConfig:
         if not 0 <= self.margin <= 100:
             raise UserError(f"registry.margin={self.margin}: must be from 0 (any difference counts) to 100; try 1")
         if not self.model or any(c in self.model for c in "/:@.%\"'") or self.model != self.model.strip():
-            raise UserError(
-                f'registry.model="{self.model}": must be a name without / : @ . % and quotes; try digan-toy'
-            )
+            raise UserError(f'registry.model="{self.model}": must be a name without / : @ . % or quotes; try digan-toy')

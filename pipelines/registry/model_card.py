@@ -1,4 +1,4 @@
-"""The model card of a version: its data, training, results with their uncertainty, and limits."""
+"""The model card of a version: data, training, results with their uncertainty, limits."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 CARD = """\
 # {name}
 
-A DIGAN video generator (Yu et al., ICLR 2022): seeds in, videos out; a video is a function of x, y and t.
+A DIGAN video generator (Yu et al., ICLR 2022): it maps seeds to videos, which are functions of x, y and t.
 
-**Verdict of the gate:** {verdict}
+**Reason for its alias:** {verdict}
 
 ## Data
 - source `{source[name]}`, clips of {frames} frames at {resolution} pixels, frame stride {frame_stride}
@@ -22,33 +22,29 @@ A DIGAN video generator (Yu et al., ICLR 2022): seeds in, videos out; a video is
 {training[r1_gamma]}, precision {training[precision]}
 - channels up to {model[channel_max]}; weights digest `{weights}`
 
-## Figures
+## Results
 Protocol {protocol_text}; seed {seed}, truncation {truncation}; detector `{detector}` with digest \
 `{detector_digest:.16}`.
 
-{figures}
+{table}
 {stand_in}
 ## Limits
-- It makes videos like those it was trained on, and repeats their gaps and their bias; it knows no captions.
-- Its figures hold for the protocol, data and detector named here and for nothing else.
-- Frames far outside t in [0, 1] are extrapolated and get worse with the distance.
+- The model generates videos like its training videos, including their gaps and biases; it does not take text prompts.
+- The results are valid only for the protocol, data and detector named here.
+- Frames far outside t in [0, 1] are extrapolated; quality drops with the distance.
 
-## Licence
-The code is Apache-2.0. Who may use these weights depends on the videos that they were trained on too.
+## License
+The code is licensed under Apache-2.0. The use of the weights may also depend on the licenses of the training videos.
 """
 
 
 def model_card(
-    name: str,
-    metrics: Mapping[str, Any],
-    figures: str,
-    index: Mapping[str, Any],
-    params: Mapping[str, Any],
-    weights: str,
+    name: str, metrics: Mapping[str, Any], table: str, index: Mapping[str, Any], params: Mapping[str, Any], weights: str
 ) -> str:
-    """Return the card in Markdown; ``{verdict}`` in it is left for the gate's reason, and what is missing becomes ``?``.
+    """Return the card in Markdown; ``{verdict}`` is left for the reason of the alias, and missing values become ``?``.
 
-    ``metrics`` is metrics/evaluation.json, ``figures`` its table in Markdown, ``index`` the training's index.json, ``params`` params.yaml.
+    ``metrics`` is metrics/evaluation.json, ``table`` its values in Markdown, ``index`` the training's index.json,
+    ``params`` params.yaml and ``weights`` the digest of the weights.
     """
     metric, clips = metrics["metric"], params.get("clips", {})
     values = {
@@ -60,7 +56,7 @@ def model_card(
         "name": name,
         "weights": weights,
         "verdict": "{verdict}",
-        "figures": figures,
-        "stand_in": "" if metric == "fvd" else f"\n`{metric}` is a distance on a stand-in detector and **no FVD**.\n",
+        "table": table,
+        "stand_in": "" if metric == "fvd" else f"\n`{metric}` is a distance on a stand-in detector and **not FVD**.\n",
     }
     return CARD.format_map(defaultdict(lambda: "?", values))

@@ -1,10 +1,9 @@
-"""A generator as an MLflow pyfunc model without pickled code: the generator's folder, loaded by this module.
+"""A generator as an MLflow pyfunc model: its folder, loaded by this module, without pickled code.
 
     model = mlflow.pyfunc.load_model("models:/digan-toy@champion")
     videos = model.predict({"seed": [7, 8], "frames": [16, 16]}, params={"truncation": 0.7})  # uint8 [2, 16, 3, H, W]
 
-MLflow calls ``_load_pyfunc`` of the module that the model names as its loader, so this package must be installed where
-a model is loaded.
+MLflow calls ``_load_pyfunc`` of the model's loader module, so this package must be installed where a model is loaded.
 """
 
 from __future__ import annotations
@@ -22,28 +21,27 @@ from digan.generator_io import load_generator
 from digan.sampling import sample
 from digan.times import frame_times
 
-LOADER = "pipelines.registry.pyfunc_model"  # registered versions name this module: it must stay importable
+LOADER = "pipelines.registry.pyfunc_model"  # named by registered versions, so it must stay importable
 DEFAULT_FRAMES = 16
 
 
 class VideoModel:
-    """The model that ``mlflow.pyfunc`` wraps: seeds in, videos out."""
+    """The model that ``mlflow.pyfunc`` wraps: maps seeds to videos."""
 
     def __init__(self, folder: Path) -> None:
         self.generator = load_generator(folder)
 
     def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> np.ndarray:
-        """Return videos uint8 [B, T, 3, H, W] for rows with ``seed`` and, optionally, ``frames`` (one value) and
-        ``label``.
+        """Return videos, uint8 [B, T, 3, H, W], for rows of ``seed`` and, optionally, ``frames`` (equal) and ``label``.
 
-        ``params["truncation"]`` is psi (1: off). Equal rows give equal videos. Errors: ``UserError``.
+        ``params["truncation"]`` is psi (1: off). The same rows give the same videos. Errors: ``UserError``.
         """
         seeds = [int(seed) for seed in _column(model_input, "seed", [])]
         if not seeds:
-            raise UserError("seed: give at least one, as in {'seed': [7], 'frames': [16]}")
+            raise UserError("seed: at least one is required, as in {'seed': [7], 'frames': [16]}")
         counts = {int(count) for count in _column(model_input, "frames", [DEFAULT_FRAMES])}
         if len(counts) != 1 or min(counts) < 1:
-            raise UserError(f"frames={sorted(counts)}: must be one positive number for all videos of a call")
+            raise UserError(f"frames={sorted(counts)}: must be the same positive number in all rows")
         labels = [int(label) for label in _column(model_input, "label", [])] or None
         truncation = float((params or {}).get("truncation", 1.0))
         with torch.inference_mode():
@@ -61,30 +59,25 @@ def signature(resolution: int) -> Any:
     from mlflow.models.signature import ModelSignature
     from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
+    optional = [ColSpec("long", name, required=False) for name in ("frames", "label")]
     return ModelSignature(
-        inputs=Schema(
-            [
-                ColSpec("long", "seed"),
-                ColSpec("long", "frames", required=False),
-                ColSpec("long", "label", required=False),
-            ]
-        ),
+        inputs=Schema([ColSpec("long", "seed"), *optional]),
         outputs=Schema([TensorSpec(np.dtype("uint8"), (-1, -1, 3, resolution, resolution))]),
         params=ParamSchema([ParamSpec("truncation", "double", 1.0)]),
     )
 
 
 def requirements() -> list[str]:
-    """Return the requirements of the model, at the versions installed here."""
+    """Return the model's requirements, pinned to the installed versions."""
     return [f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in ("torch", "numpy", "mlflow")]
 
 
 def _column(model_input: Any, name: str, default: list[Any]) -> list[Any]:
-    """Return the values of a column of a data frame or mapping without missing ones, or ``default``."""
+    """Return a column of a data frame or mapping without its missing values, or ``default`` if there is none."""
     try:
         values = model_input[name]
     except (KeyError, TypeError, IndexError):
-        values = None
+        return default
     if values is None:
         return default
     return [value for value in np.atleast_1d(np.asarray(values)).tolist() if value is not None and value == value]

@@ -1,4 +1,4 @@
-"""The MLflow registry: a generator becomes a version, once, with tags that describe it and the alias it has earned."""
+"""Registers a generator as a version in the MLflow registry, with tags and an alias."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 import tempfile
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +17,26 @@ from pipelines.training_run.provenance import git_tags
 
 WEIGHTS_TAG = "weights.digest"
 DECIDED_TAG = "decided_at"  # seconds since 1970
-RACE_SECONDS = 600  # a version decided within so many seconds may still be changing the alias
+RACE_SECONDS = 600  # a version decided within this time may still change the alias
 ALIAS_TRIES = 20
-# MLflow's codes where its database refuses one of two that write an alias at once, or is locked.
-WRITTEN_AT_ONCE = ("BAD_REQUEST", "TEMPORARILY_UNAVAILABLE")
+# MLflow's error codes for concurrent writes of an alias and for a locked database.
+CONFLICTS = ("BAD_REQUEST", "TEMPORARILY_UNAVAILABLE")
 CARD = "MODEL_CARD.md"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegistrationRequest:
-    """A generator's folder to register under ``name``, and what decides its alias: ``figure`` and ``margin``.
+    """A generator's folder to register under ``name``; ``measured`` and ``margin`` decide its alias.
 
-    ``run_id`` is the training's run. ``card`` is the model card in Markdown; ``{verdict}`` in it becomes the verdict.
+    ``run_id`` is the training's run, ``card`` the model card in Markdown, whose ``{verdict}`` becomes the reason of the
+    alias.
     """
 
     name: str
     generator: Path
     resolution: int
     weights_digest: str
-    figure: MetricValue
+    measured: MetricValue
     margin: float
     run_id: str
     card: str
@@ -43,7 +44,7 @@ class RegistrationRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class RegistrationResult:
-    """The result; ``created`` is false if the same weights were registered before."""
+    """The registered version; ``created`` is false if the same weights were registered before."""
 
     model: str
     version: int
@@ -59,104 +60,100 @@ class RegistrationResult:
 
 
 def publish(tracking: TrackingConfig, request: RegistrationRequest) -> RegistrationResult:
-    """Register the generator, unless a version has its weights already, and decide the version's alias anew."""
+    """Register the generator, unless a version has its weights already, and decide the version's alias (again)."""
     tracking = resolved(tracking)
     mlflow = client(tracking)
-    name, figure = request.name, request.figure
+    name, measured = request.name, request.measured
     with refusals(tracking.uri):
         _ensure_model(mlflow, name)
         run_id = _run_for(tracking, request.run_id, name)
         version = _version_of(mlflow, name, request.weights_digest)
         created = version is None
         if version is None:
-            tags = {**figure.tags(), WEIGHTS_TAG: request.weights_digest, "run_id": run_id, **git_tags(Path.cwd())}
+            tags = {**measured.tags(), WEIGHTS_TAG: request.weights_digest, "run_id": run_id, **git_tags(Path.cwd())}
             logged = _log_model(mlflow, request, run_id)
             version = mlflow.create_model_version(
                 name, source=logged.artifact_location, run_id=run_id, tags=tags, model_id=logged.model_id
             ).version
         else:
-            for key, value in figure.tags().items():
+            for key, value in measured.tags().items():
                 mlflow.set_model_version_tag(name, version, key, value)
-        verdict = _settle_alias(mlflow, name, str(version), figure, request.margin)
-        mlflow.set_model_version_tag(name, version, "verdict", verdict.reason)
-        mlflow.update_model_version(name, str(version), description=request.card.replace("{verdict}", verdict.reason))
+        decision = _settle_alias(mlflow, name, str(version), measured, request.margin)
+        mlflow.set_model_version_tag(name, version, "verdict", decision.reason)
+        mlflow.update_model_version(name, str(version), description=request.card.replace("{verdict}", decision.reason))
         mlflow.set_tag(run_id, "registered", f"{name}/{version}")
     return RegistrationResult(
+        **asdict(decision),
         model=name,
         version=int(version),
-        alias=verdict.alias,
-        reason=verdict.reason,
         created=created,
-        metric=figure.metric,
-        value=figure.value,
-        data_digest=figure.data,
-        detector_digest=figure.detector,
+        metric=measured.metric,
+        value=measured.value,
+        data_digest=measured.data,
+        detector_digest=measured.detector,
         weights_digest=request.weights_digest,
         run_id=run_id,
     )
 
 
-def _settle_alias(mlflow: Any, name: str, version: str, figure: MetricValue, margin: float) -> AliasDecision:
+def _settle_alias(mlflow: Any, name: str, version: str, measured: MetricValue, margin: float) -> AliasDecision:
     """Decide and set the alias of ``version``; the champion stays champion.
 
-    The registry cannot set an alias on condition that nobody else has. Each process therefore checks again, after it
-    has set the alias, all versions decided recently, until the alias is where the rule puts it when applied in the
-    order of version numbers. The last process sees all versions.
+    The registry cannot set an alias conditionally. Therefore, each process applies the rule again after it has set the
+    alias, to all recently decided versions in the order of their numbers, until the result no longer changes. The last
+    process sees all versions.
     """
     base = _champion(mlflow, name)
     if base == version:
-        return AliasDecision(alias=CHAMPION, reason=f"is the champion already, {figure.metric} {figure.value:.4g}")
-    verdict = _apply_rule(mlflow, name, version, figure, base, margin)
+        return AliasDecision(alias=CHAMPION, reason=f"already the champion, {measured.metric} {measured.value:.4g}")
+    decision = _apply_rule(mlflow, name, version, measured, base, margin)
     mlflow.set_model_version_tag(name, version, DECIDED_TAG, str(time.time()))
     for _ in range(ALIAS_TRIES):
-        previous, verdict = verdict, _apply_rule(mlflow, name, version, figure, base, margin)
-        if verdict == previous:
+        previous, decision = decision, _apply_rule(mlflow, name, version, measured, base, margin)
+        if decision == previous:
             break
-    if verdict.alias == CHALLENGER:
+    if decision.alias == CHALLENGER:
         _set_alias(mlflow, name, CHALLENGER, version)
     elif str(mlflow.get_registered_model(name).aliases.get(CHALLENGER)) == version:
         mlflow.delete_registered_model_alias(name, CHALLENGER)
-    return verdict
+    return decision
 
 
 def _apply_rule(
-    mlflow: Any, name: str, version: str, figure: MetricValue, base: str | None, margin: float
+    mlflow: Any, name: str, version: str, measured: MetricValue, base: str | None, margin: float
 ) -> AliasDecision:
-    """Set the champion's alias by the rule, starting from the champion ``base``; return the verdict on ``version``."""
-    figures = {**_contenders(mlflow, name, version, base), version: figure}
-    champion, best = base, None
-    if base is not None:
-        best = MetricValue.of_tags(mlflow.get_model_version(name, base).tags)
-    verdicts = {}
-    for number in sorted(figures, key=int):
-        verdicts[number] = decide_alias(figures[number], best, champion_version=champion, name=name, margin=margin)
-        if verdicts[number].alias == CHAMPION:
-            champion, best = number, figures[number]
+    """Set the champion's alias by the rule, starting from the champion ``base``; return the decision on ``version``."""
+    values = {**_contenders(mlflow, name, version, base), version: measured}
+    champion = base
+    best = None if base is None else MetricValue.of_tags(mlflow.get_model_version(name, base).tags)
+    decisions = {}
+    for number in sorted(values, key=int):
+        decisions[number] = decide_alias(values[number], best, champion_version=champion, name=name, margin=margin)
+        if decisions[number].alias == CHAMPION:
+            champion, best = number, values[number]
     if champion is not None and _champion(mlflow, name) != champion:
         _set_alias(mlflow, name, CHAMPION, champion)
-    if verdicts[version].alias == CHAMPION and champion != version:
+    if decisions[version].alias == CHAMPION and champion != version:
         assert best is not None
         reason = f"version {champion}, registered at the same time, is better: {best.value:.4g}"
         return AliasDecision(alias=CHALLENGER, reason=reason)
-    return verdicts[version]
+    return decisions[version]
 
 
 def _contenders(mlflow: Any, name: str, version: str, base: str | None) -> dict[str, MetricValue]:
-    """Return the figures of other versions newer than ``base``, undecided or decided within ``RACE_SECONDS``."""
+    """Return the values of other versions newer than ``base``, undecided or decided within ``RACE_SECONDS``."""
     found = {}
     for other in mlflow.search_model_versions(f"name='{name}'"):
-        number, tags = str(other.version), other.tags
-        if number == version or (base is not None and int(number) <= int(base)):
-            continue
-        decided = float(tags.get(DECIDED_TAG, "inf"))
-        figure = MetricValue.of_tags(tags)
-        if figure is not None and decided > time.time() - RACE_SECONDS:
-            found[number] = figure
+        number, value = str(other.version), MetricValue.of_tags(other.tags)
+        is_newer = number != version and (base is None or int(number) > int(base))
+        is_recent = float(other.tags.get(DECIDED_TAG, "inf")) > time.time() - RACE_SECONDS
+        if value is not None and is_newer and is_recent:
+            found[number] = value
     return found
 
 
 def _set_alias(mlflow: Any, name: str, alias: str, version: str) -> None:
-    """Set an alias, trying again if another process writes it at the same time."""
+    """Set an alias; retry if another process writes it at the same time."""
     from mlflow.exceptions import MlflowException
 
     for tries_left in reversed(range(ALIAS_TRIES)):
@@ -164,7 +161,7 @@ def _set_alias(mlflow: Any, name: str, alias: str, version: str) -> None:
             mlflow.set_registered_model_alias(name, alias, version)
             return
         except MlflowException as error:
-            if not tries_left or error.error_code not in WRITTEN_AT_ONCE:
+            if not tries_left or error.error_code not in CONFLICTS:
                 raise
             time.sleep(random.uniform(0.05, 0.3))
 
@@ -185,7 +182,7 @@ def _ensure_model(mlflow: Any, name: str) -> None:
 
 
 def _version_of(mlflow: Any, name: str, weights_digest: str) -> str | None:
-    """Return the newest version with these weights."""
+    """Return the latest version with these weights."""
     versions = mlflow.search_model_versions(f"name='{name}'")
     same = [int(v.version) for v in versions if v.tags.get(WEIGHTS_TAG) == weights_digest]
     return str(max(same)) if same else None
@@ -203,7 +200,7 @@ def _run_for(tracking: TrackingConfig, run_id: str, name: str) -> str:
 def _log_model(mlflow: Any, request: RegistrationRequest, run_id: str) -> Any:
     """Log the generator to the run in pyfunc's format and return MLflow's ``LoggedModel``.
 
-    ``mlflow.pyfunc.log_model`` does the same, but with a store and a run that are global in the process.
+    ``mlflow.pyfunc.log_model`` does the same with the process's global store and run.
     """
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
@@ -216,7 +213,7 @@ def _log_model(mlflow: Any, request: RegistrationRequest, run_id: str) -> Any:
     status = "FAILED"
     try:
         with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about type hints and pickled code, which a loader module does without
+            warnings.simplefilter("ignore")  # about type hints and pickled code, which loader modules do not use
             folder = Path(scratch, "model")
             save_model(
                 str(folder),

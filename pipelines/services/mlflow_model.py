@@ -1,3 +1,3 @@
-"""Versions registered before the packages were split name this module as their loader; it goes when models carry their code."""
+"""Loader module of versions registered before the packages were split; kept until models carry their own code."""
 
 from pipelines.registry.pyfunc_model import _load_pyfunc as _load_pyfunc

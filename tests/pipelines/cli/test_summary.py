@@ -19,7 +19,7 @@ METRICS = EvaluationResult(
     videos=256,
     is_stand_in=True,
 )
-RESULT = {"model": "toy", "alias": "champion", "version": 4, "reason": "the first of its name"}
+RESULT = {"model": "toy", "alias": "champion", "version": 4, "reason": "first version"}
 
 
 def test_summary_shows_values_version_and_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The registry: which version becomes champion, no version twice, and versions that load."""
+"""The registry: the rule for aliases, one version for the same weights, and loading versions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pipelines.tracking.runs import TrackingConfig
 from tests.conftest import WriteParams
 
 
-def figure(
+def measured(
     value: float,
     *,
     spread: float = 0.1,
@@ -39,33 +39,33 @@ def figure(
 @pytest.mark.parametrize(
     ("candidate", "champion", "alias", "part"),
     [
-        (figure(5.0), None, CHAMPION, "first"),
-        (figure(4.0), figure(5.0), CHAMPION, "4 against 5 of version 3"),
-        (figure(4.9), figure(5.0), CHALLENGER, "not surely better"),
-        (figure(4.8, spread=0.2), figure(5.0, spread=0.1), CHALLENGER, "not more than 1 times its spread of 0.22"),
-        (figure(4.7, spread=0.2), figure(5.0, spread=0.1), CHAMPION, "more than 1 times its spread of 0.22"),
-        (figure(4.9, spread=float("nan")), figure(5.0, spread=float("nan")), CHAMPION, "better"),
-        (figure(5.0), figure(5.0), CHALLENGER, "no better"),
-        (figure(6.0), figure(5.0), CHALLENGER, "no better"),
-        (figure(1.0, data="d2"), figure(5.0), CHALLENGER, "not comparable"),
-        (figure(1.0, detector="t2"), figure(5.0), CHALLENGER, "detector t2 instead of t1"),
-        (figure(1.0, protocol="p2"), figure(5.0), CHALLENGER, "protocol p2 instead of p1"),
-        (figure(1.0, metric="fvd"), figure(5.0), CHALLENGER, "set the alias champion"),
-        (figure(float("nan")), None, CHALLENGER, "nan"),
-        (figure(float("nan")), figure(5.0), CHALLENGER, "nan"),
+        (measured(5.0), None, CHAMPION, "first"),
+        (measured(4.0), measured(5.0), CHAMPION, "4, version 3 has 5"),
+        (measured(4.9), measured(5.0), CHALLENGER, "not significantly better"),
+        (measured(4.8, spread=0.2), measured(5.0, spread=0.1), CHALLENGER, "not more than 1 times its spread of 0.22"),
+        (measured(4.7, spread=0.2), measured(5.0, spread=0.1), CHAMPION, "more than 1 times its spread of 0.22"),
+        (measured(4.9, spread=float("nan")), measured(5.0, spread=float("nan")), CHAMPION, "better"),
+        (measured(5.0), measured(5.0), CHALLENGER, "not better"),
+        (measured(6.0), measured(5.0), CHALLENGER, "not better"),
+        (measured(1.0, data="d2"), measured(5.0), CHALLENGER, "not comparable"),
+        (measured(1.0, detector="t2"), measured(5.0), CHALLENGER, "detector t2 instead of t1"),
+        (measured(1.0, protocol="p2"), measured(5.0), CHALLENGER, "protocol p2 instead of p1"),
+        (measured(1.0, metric="fvd"), measured(5.0), CHALLENGER, "set the alias champion"),
+        (measured(float("nan")), None, CHALLENGER, "nan"),
+        (measured(float("nan")), measured(5.0), CHALLENGER, "nan"),
     ],
 )
 def test_rule_decides_alias(candidate: MetricValue, champion: MetricValue | None, alias: str, part: str) -> None:
-    verdict = decide_alias(candidate, champion, champion_version="3" if champion else None, name="m", margin=1.0)
-    assert verdict.alias == alias and part in verdict.reason
+    decision = decide_alias(candidate, champion, champion_version="3" if champion else None, name="m", margin=1.0)
+    assert decision.alias == alias and part in decision.reason
 
 
-def test_champion_without_figures_is_not_replaced() -> None:
-    assert decide_alias(figure(1.0), None, champion_version="3", name="m", margin=1.0).alias == CHALLENGER
+def test_champion_without_value_is_not_replaced() -> None:
+    assert decide_alias(measured(1.0), None, champion_version="3", name="m", margin=1.0).alias == CHALLENGER
 
 
-def test_figure_survives_as_tags() -> None:
-    one = figure(0.1 + 0.2)
+def test_value_is_restored_from_tags() -> None:
+    one = measured(0.1 + 0.2)
     assert MetricValue.of_tags({**one.tags(), "other": "x"}) == one
     assert MetricValue.of_tags({}) is None and MetricValue.of_tags({**one.tags(), "value": "x"}) is None
 
@@ -82,7 +82,7 @@ def stage(
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> Stage:
-    """Run `register` in a folder as the earlier stages leave it; ``change`` is added to one of the weights."""
+    """Run `register` after the earlier stages; ``change`` is added to one of the weights."""
     monkeypatch.chdir(tmp_path)
     name = request.node.name.replace("_", "-")
     config = runs.resolved(TrackingConfig(uri="", experiment="register"), store)
@@ -139,7 +139,7 @@ def test_registering_again_keeps_the_version_and_decides_its_alias_anew(
     assert run.data.tags["registered"] == f"{first['model']}/3"
 
 
-def test_registered_model_makes_the_frames_of_its_generator(stage: Stage, store: Path, tiny_generator: Path) -> None:
+def test_registered_model_generates_the_same_frames(stage: Stage, store: Path, tiny_generator: Path) -> None:
     import mlflow
 
     name = stage(5.0)["model"]
@@ -175,7 +175,7 @@ def test_registered_model_makes_the_frames_of_its_generator(stage: Stage, store:
         assert part in str(caught.value)
 
 
-def test_training_logged_to_another_store_gets_a_run_in_this_one(stage: Stage, store: Path) -> None:
+def test_training_in_another_store_gets_a_run_in_this_one(stage: Stage, store: Path) -> None:
     register.RUN_FILE.write_text(json.dumps({"run_id": "0" * 32}))
     result = stage(5.0)
     config = runs.resolved(TrackingConfig(uri="", experiment="register"), store)
@@ -228,7 +228,7 @@ def test_missing_or_broken_file_is_named(stage: Stage) -> None:
     with pytest.raises(UserError, match=r"metrics/evaluation\.json: holds no figure"):
         register.main()
     register.METRICS.write_text("{")
-    with pytest.raises(UserError, match="line 1: is not JSON"):
+    with pytest.raises(UserError, match="line 1: not valid JSON"):
         register.main()
     register.METRICS.unlink()
     with pytest.raises(UserError, match=r"metrics/evaluation\.json: missing; run `dvc repro evaluate`"):

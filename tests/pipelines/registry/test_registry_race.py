@@ -1,4 +1,4 @@
-"""Trainings that register at the same time leave one champion, the best one."""
+"""Concurrent registrations leave one champion, the best version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipelines.tracking import runs
 from pipelines.tracking.runs import TrackingConfig
 
 
-def figure(value: float) -> MetricValue:
+def measured(value: float) -> MetricValue:
     return MetricValue(metric="frechet_x", value=value, spread=0.01, data="d", detector="t", protocol="p")
 
 
@@ -25,13 +25,14 @@ def test_best_of_concurrent_versions_becomes_champion(values: tuple[float, ...],
     name = f"race-{'-'.join(map(str, values))}".replace(".", "_")
     mlflow.create_registered_model(name)
     numbers = [
-        str(mlflow.create_model_version(name, source=str(store), tags=figure(value).tags()).version) for value in values
+        str(mlflow.create_model_version(name, source=str(store), tags=measured(value).tags()).version)
+        for value in values
     ]
     start = threading.Barrier(len(values))
 
     def one(version: str, value: float) -> str:
         start.wait()
-        return versions._settle_alias(mlflow, name, version, figure(value), 1.0).alias
+        return versions._settle_alias(mlflow, name, version, measured(value), 1.0).alias
 
     with ThreadPoolExecutor(len(values)) as pool:
         aliases = list(pool.map(one, numbers, values))
@@ -45,18 +46,18 @@ def test_alias_set_from_an_outdated_view_is_corrected(store: Path, monkeypatch: 
     config = runs.resolved(TrackingConfig(uri="", experiment="race"), store)
     mlflow = runs.client(config)
     mlflow.create_registered_model("race-stale")
-    worse = str(mlflow.create_model_version("race-stale", source=str(store), tags=figure(5.0).tags()).version)
-    looked = versions._contenders
+    worse = str(mlflow.create_model_version("race-stale", source=str(store), tags=measured(5.0).tags()).version)
+    original = versions._contenders
 
     def late(client: object, name: str, version: str, base: str | None) -> dict[str, MetricValue]:
-        found = looked(client, name, version, base)
-        monkeypatch.setattr(versions, "_contenders", looked)
-        better = mlflow.create_model_version("race-stale", source=str(store), tags=figure(4.0).tags()).version
-        assert versions._settle_alias(mlflow, "race-stale", str(better), figure(4.0), 1.0).alias == CHAMPION
+        found = original(client, name, version, base)
+        monkeypatch.setattr(versions, "_contenders", original)
+        better = mlflow.create_model_version("race-stale", source=str(store), tags=measured(4.0).tags()).version
+        assert versions._settle_alias(mlflow, "race-stale", str(better), measured(4.0), 1.0).alias == CHAMPION
         return found
 
     monkeypatch.setattr(versions, "_contenders", late)
-    versions._settle_alias(mlflow, "race-stale", worse, figure(5.0), 1.0)
+    versions._settle_alias(mlflow, "race-stale", worse, measured(5.0), 1.0)
     assert int(mlflow.get_registered_model("race-stale").aliases[CHAMPION]) == int(worse) + 1
 
 
@@ -68,10 +69,10 @@ def test_champion_chosen_by_hand_is_not_replaced_by_an_older_better_version(
     mlflow.create_registered_model("race-hand")
 
     def version(value: float) -> str:
-        tags = {**figure(value).tags(), versions.DECIDED_TAG: "1000.0"}  # judged long ago
+        tags = {**measured(value).tags(), versions.DECIDED_TAG: "1000.0"}  # decided long ago
         return str(mlflow.create_model_version("race-hand", source=str(store), tags=tags).version)
 
     chosen, _better = version(9.0), version(1.0)
     mlflow.set_registered_model_alias("race-hand", CHAMPION, chosen)
-    versions._settle_alias(mlflow, "race-hand", version(10.0), figure(10.0), 1.0)
+    versions._settle_alias(mlflow, "race-hand", version(10.0), measured(10.0), 1.0)
     assert str(mlflow.get_registered_model("race-hand").aliases[CHAMPION]) == chosen
