@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -e .git || $(BIN)/dvc config --local --quiet core.no_scm true
 	@touch $@
 
-demo: $(STAMP) ## run all stages, from raw video to a registered generator (10 minutes on two cores)
+demo: $(STAMP) ## run all stages, from raw video to a registered generator (8 to 17 minutes on two cores)
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m pipelines.cli.summary
 

@@ -30,13 +30,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the command `digan`."""
 
     def run() -> None:
-        arguments = _parser().parse_args(argv)
+        arguments = parser().parse_args(argv)
         arguments.command(arguments)
 
     run_stage(run)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     from pipelines.cli import evaluate
 
     parser = _Parser(prog="digan", description="Sample and evaluate DIGAN video generators.")
