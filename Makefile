@@ -39,7 +39,7 @@ demo: $(STAMP) ## run all stages, from raw video to a registered generator (8 to
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m pipelines.cli.summary
 
-showcase: $(STAMP) ## the same stages with a longer training (30 minutes or more on two cores)
+showcase: $(STAMP) ## the same stages with a longer training (45 minutes on two cores)
 	@$(BIN)/python -m pipelines.cli.showcase
 
 test: $(STAMP) ## run the everyday tests

@@ -6,6 +6,7 @@ import argparse
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def check_dvc(words: list[str]) -> None:
     yaml = YAML(typ="safe", pure=True)
     stages = yaml.load(ROOT / "dvc.yaml")["stages"]
     params: Any = yaml.load(ROOT / "params.yaml")
-    for flag, setting in zip(words, words[1:], strict=False):
+    for flag, setting in pairwise(words):
         if flag == "-S" and setting != "...":
             value = params
             for key in setting.partition("=")[0].split("."):
