@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 from collections.abc import Callable
 
@@ -40,6 +41,15 @@ def run_stage(stage: Callable[[], None]) -> None:
         if remedy is None:
             raise
         _exit(f"error: {error.filename or error.filename2 or 'output'}: {remedy}", USER_ERROR)
+
+
+def interrupt_on_sigterm() -> None:
+    """Let SIGTERM, such as from the preemption of a job, interrupt the program like Ctrl-C."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def remedy_of(error: OSError) -> str | None:

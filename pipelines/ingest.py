@@ -1,4 +1,4 @@
-"""Stage ``ingest``: raw videos -> train and val shards and an index. ``python -m pipelines.ingest``"""
+"""Stage `ingest`: convert raw videos to train and val shards with an index."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ingest(
     processes: int = 2,
     run: Run | None = None,
 ) -> str:
-    """Make the shards of a source (see ``make_shards``); without ``run``, by ``processes`` threads of this process."""
+    """Make the shards of a source (see ``make_shards``), by default with ``processes`` threads of this process."""
     request = IngestRequest(
         source=asdict(source),
         classes=source.classes,
@@ -46,7 +46,7 @@ def ingest(
 
 
 def _displayed(run: Run, wanted: Sequence[IngestTask], videos: int) -> Iterator[tuple[int, IngestResult] | None]:
-    """``run``, and show how many of all videos are done."""
+    """Run the tasks and show how many of all videos are done."""
     display = ProgressDisplay("ingest", videos)
     known = videos - sum(len(task.videos) for task in wanted)
     display.skip(known)
@@ -59,13 +59,13 @@ def _displayed(run: Run, wanted: Sequence[IngestTask], videos: int) -> Iterator[
             frames += sum(record["frames"] for record in records)
             rejected += sum(bool(record["rejected"]) for record in records)
             display.advance(
-                len(records), f"{frames / display.seconds:.0f} frames/s, {rejected} refused" if ended else ""
+                len(records), f"{frames / display.seconds:.0f} frames/s, {rejected} rejected" if ended else ""
             )
             yield ended
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Read params.yaml, make the shards on Ray, and the page that shows them."""
+    """Make the shards on Ray and write the data page."""
     from pipelines.cluster import ray_cluster
     from pipelines.params import load
     from pipelines.report import data_page
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
 
     line = ingest(params.source, params.clips, params.shards, OUT, run=on_ray)
     page = data_page.write(OUT)
-    print(f"{line}; {time.monotonic() - began:.1f} s; look at {page}", flush=True)
+    print(f"{line}; {time.monotonic() - began:.1f} s; see {page}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""Stage ``listing``: what the source holds now, so that DVC sees added, removed and replaced videos. ``python -m pipelines.listing``
+"""Stage `listing`: write a digest of the source's videos, so that DVC notices added, removed and replaced ones.
 
-DVC knows a stage's dependencies by their path, and ``source.path`` may be any folder or bucket. This stage runs at every
-``dvc repro`` and writes a digest of names, classes, splits and sizes; nothing is opened. A file that was changed without changing
-its size is not noticed.
+``source.path`` may be any folder or bucket, so DVC cannot track it. This stage runs at every `dvc repro` and digests
+names, classes, splits and sizes without opening files; a change that keeps a file's size is not noticed.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def describe(source: SourceConfig) -> str:
-    """The listing as JSON; of a source that makes its own videos just its name, since code and parameters decide the rest."""
+    """Return the listing as JSON; only the name for a source that generates its videos."""
     if source.chosen.makes_videos:
         return json.dumps({"source": source.name}) + "\n"
     videos = open_source(source)
@@ -36,7 +35,7 @@ def describe(source: SourceConfig) -> str:
 
 
 def main() -> None:
-    """Write the listing; where the source cannot be read, an earlier one stays, so that pulled shards need no raw videos."""
+    """Write the listing. If the source cannot be read, keep an earlier one, so that pulled shards need no videos."""
     from pipelines.params import load
 
     source = load().source
@@ -45,7 +44,7 @@ def main() -> None:
     except UserError as error:
         if not OUT.is_file():
             raise
-        logger.warning("%s; the earlier listing is taken as unchanged", error)
+        logger.warning("%s; keeping the earlier listing", error)
         return
     file_io.write_bytes(OUT, text.encode())
     found = json.loads(text)

@@ -1,6 +1,6 @@
-"""Logging of the pipeline's programs: one line per message on stderr, with time, level and, in a worker, its rank.
+"""Logging to stderr: one line per message with time, level and, in a worker, its rank.
 
-Progress and results are printed on stdout; everything else goes through ``logging.getLogger(__name__)``.
+Progress and results are printed on stdout; everything else uses ``logging.getLogger(__name__)``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ HANDLER = "digan-stderr"
 
 
 class StderrHandler(logging.Handler):
-    """Writes to the present ``sys.stderr``, which a live progress display redirects while it is shown."""
+    """Writes to the current ``sys.stderr``, which a live progress display redirects."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
@@ -25,9 +25,9 @@ class StderrHandler(logging.Handler):
 
 
 def configure(*, rank: int | None = None, level: int = logging.INFO) -> None:
-    """Show records of this project from ``level`` on; ``rank`` is given in a training worker and shown in every line.
+    """Show this project's log records of at least ``level``, with the ``rank`` of a training worker.
 
-    Loggers of libraries keep their own settings. A second call replaces the first.
+    Loggers of libraries keep their settings. A second call replaces the first.
     """
     handler = StderrHandler()
     handler.set_name(HANDLER)
@@ -39,4 +39,4 @@ def configure(*, rank: int | None = None, level: int = logging.INFO) -> None:
             logger.removeHandler(old)
         logger.addHandler(handler)
         logger.setLevel(level)
-        logger.propagate = rank is None  # Ray gives its workers a root handler, which would repeat each line
+        logger.propagate = rank is None  # the root handler of Ray's workers would repeat each line

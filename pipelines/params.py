@@ -1,8 +1,7 @@
-"""params.yaml to frozen dataclasses, strictly: an unknown key, a wrong type or an impossible value ends here, in one
-line.
+"""Reads params.yaml into frozen dataclasses and rejects unknown keys, wrong types and invalid values.
 
-Each section's dataclass stands beside the code that it configures and checks its own values; here is the reading, and
-what concerns two sections at once. Nothing heavy is imported: every stage and command starts with this.
+The dataclass of a section belongs to the package it configures and checks its own values; checks of several sections
+are here. Every stage and command imports this module, so it imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -32,11 +31,12 @@ if TYPE_CHECKING:
     from pipelines.cluster.training_driver import TrainingJob
 
 DEFAULT_PATH = "params.yaml"
-I3D_FRAMES = 10  # the shortest clip that I3D's pooling takes
+I3D_FRAMES = 10  # shortest clip that I3D's pooling accepts
+TYPES = {bool: "true or false", str: 'text; put it in quotes, "" for none', int: "a whole number", float: "a number"}
 
 Section = TypeVar("Section")
 
-# Keys of older parameter files, which are refused, and their present names.
+# Keys of older parameter files, which are rejected, and their new names.
 RENAMED_KEYS = {
     "source.toy_videos": "source.toy.videos",
     "source.toy_classes": "source.toy.classes",
@@ -56,7 +56,7 @@ RENAMED_KEYS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModelParams:
-    """The section ``model`` of params.yaml; resolution and classes of a ``ModelConfig`` come from the data."""
+    """Section ``model``; the resolution and the number of classes of the networks come from the data."""
 
     channel_base: int
     channel_max: int
@@ -67,13 +67,13 @@ class ModelParams:
         self.config(resolution=32, classes=0)
 
     def config(self, *, resolution: int, classes: int) -> NetworkConfig:
-        """The networks' sizes for clips of ``resolution`` pixels with ``classes`` classes (0: none)."""
+        """Return the configuration of the networks for ``resolution`` pixels and ``classes`` classes (0: none)."""
         return NetworkConfig(resolution=resolution, classes=classes, **asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    """Everything that params.yaml says, one attribute a section."""
+    """All of params.yaml, one attribute per section."""
 
     source: SourceConfig
     clips: ClipsConfig
@@ -88,16 +88,15 @@ class Params:
 
     def __post_init__(self) -> None:
         self.model.config(resolution=self.clips.resolution, classes=0)
-        _check_batch(self.training, self.cluster.workers)
-        if self.evaluation.detector.startswith("i3d") and self.clips.frames < I3D_FRAMES:
-            raise UserError(
-                f"clips.frames={self.clips.frames}: evaluation.detector={self.evaluation.detector} needs clips of "
-                f"at least {I3D_FRAMES} frames; try 16, or another detector"
-            )
+        _check_workers(self.training, self.cluster.workers)
+        frames, detector = self.clips.frames, self.evaluation.detector
+        if detector.startswith("i3d") and frames < I3D_FRAMES:
+            need = f"evaluation.detector={detector} requires at least {I3D_FRAMES} frames per clip"
+            raise UserError(f"clips.frames={frames}: {need}; try 16, or another detector")
         space.parse(self.tune.space, self.as_dict())
 
     def training_job(self) -> TrainingJob:
-        """What ``training_driver.train`` needs of it."""
+        """Return the parameters of ``training_driver.train``."""
         from pipelines.cluster.training_driver import TrainingJob
 
         return TrainingJob(
@@ -110,93 +109,74 @@ class Params:
         )
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """The values as they stand in the file, section by section."""
+        """Return the values by section and key, as in the file."""
         return asdict(self)
 
 
 def load(path: str | Path = DEFAULT_PATH) -> Params:
-    """Read and check the whole file; ``UserError`` with place, value and remedy where something is not right."""
+    """Read and check the file. Errors: ``UserError`` with key, value and remedy."""
     return compose(read(path), path)
 
 
-def compose(values: dict[str, Any], place: str | Path) -> Params:
-    """Check the values of a whole parameter file, which messages call ``place``."""
-    hints = get_type_hints(Params)
-    _check_names(values, list(hints), place=f"{place}: ", prefix="", kind="section")
-    return Params(**{name: _section(values[name], name, kind) for name, kind in hints.items()})
+def compose(values: dict[str, Any], path: str | Path) -> Params:
+    """Check the values of a whole parameter file; ``path`` is named in errors."""
+    sections = get_type_hints(Params)
+    _check_names(values, list(sections), prefix=f"{path}: ", kind="section")
+    return Params(**{name: _section(values[name], name, kind) for name, kind in sections.items()})
 
 
 def load_tracking(path: str | Path = DEFAULT_PATH) -> TrackingConfig:
-    """The section ``tracking`` alone; its defaults where there is no such file (a model is used outside a
-    repository).
-    """
+    """Read the section ``tracking`` only; if there is no such file, return its defaults."""
     if not Path(path).exists():
         return TrackingConfig(uri="", experiment="digan")
     values = read(path)
-    _check_names(values, ["tracking"], place=f"{path}: ", prefix="", kind="section", known=list(get_type_hints(Params)))
+    known = [name for name in get_type_hints(Params) if name in values or name == "tracking"]
+    _check_names(values, known, prefix=f"{path}: ", kind="section")
     return _section(values["tracking"], "tracking", TrackingConfig)
 
 
 def _section(values: Any, name: str, kind: type[Section]) -> Section:
     if not isinstance(values, dict):
-        raise UserError(f"{name}={shown(values)}: must be a section with keys, one a line below `{name}:`")
-    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    _check_names(values, names, place="", prefix=f"{name}.", kind="key")
+        raise UserError(f"{name}={shown(values)}: must be a section with keys, one per line below `{name}:`")
     hints = get_type_hints(kind)
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    _check_names(values, names, prefix=f"{name}.", kind="key")
     return kind(**{key: _value(values[key], hints[key], f"{name}.{key}") for key in names})
 
 
-def _value(value: Any, kind: type, key: str) -> Any:
-    return _section(value, key, kind) if is_dataclass(kind) else _typed(value, kind, key)
-
-
-def _check_names(
-    values: dict[str, Any], names: list[str], *, place: str, prefix: str, kind: str, known: list[str] | None = None
-) -> None:
-    unknown = [key for key in values if key not in (known or names)]
+def _check_names(values: dict[str, Any], names: list[str], *, prefix: str, kind: str) -> None:
+    unknown = [str(key) for key in values if key not in names]
     missing = [name for name in names if name not in values]
+    for key in unknown:
+        if renamed := RENAMED_KEYS.get(f"{prefix}{key}"):
+            raise UserError(f"{prefix}{key}: the key is now {renamed}; rename it")
     if unknown:
-        for key in unknown:
-            if renamed := RENAMED_KEYS.get(f"{prefix}{key}"):
-                raise UserError(f"{place}{prefix}{key}: the key is now {renamed}; rename it")
-        near = difflib.get_close_matches(str(unknown[0]), missing + names, n=1, cutoff=0.0)
-        raise UserError(f"{place}{prefix}{unknown[0]}: unknown {kind}; nearest is {prefix}{near[0]}")
+        near = difflib.get_close_matches(unknown[0], missing + names, n=1, cutoff=0.0)
+        raise UserError(f"{prefix}{unknown[0]}: unknown {kind}; nearest is {prefix.rpartition(' ')[2]}{near[0]}")
     if missing:
-        raise UserError(f"{place}{prefix}{missing[0]}: missing {kind}; every {kind} is required")
+        raise UserError(f"{prefix}{missing[0]}: missing {kind}; every {kind} is required")
 
 
-def _typed(value: Any, kind: type, key: str) -> Any:
-    """``value`` if it is of this kind; whole numbers are taken for numbers, yes and no for nothing but themselves."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is bool and isinstance(value, bool):
-        return value
-    if kind is str and isinstance(value, str):
-        return value
-    if kind is int and isinstance(value, int) and number:
-        return value
-    if kind is float and number and math.isfinite(value):
-        return float(value)
-    if get_origin(kind) is Mapping and (value is None or isinstance(value, dict)):
-        return value or {}
+def _value(value: Any, kind: type, key: str) -> Any:
+    """Return ``value`` if it has the type ``kind``. Integers are valid floats; booleans are not numbers."""
+    if is_dataclass(kind):
+        return _section(value, key, kind)
     if get_origin(kind) is Mapping:
-        raise UserError(f"{key}={shown(value)}: must hold names, one a line below `{key.rpartition('.')[2]}:`")
-    wanted = {
-        bool: "true or false",
-        str: 'text; put it in quotes, "" for none',
-        int: "a whole number",
-        float: "a number",
-    }
-    assert kind in wanted, f"{key}: no rule to read {kind}"
-    raise UserError(f"{key}={shown(value)}: must be {wanted[kind]}; params.yaml says beside the key what it means")
+        if value is None or isinstance(value, dict):
+            return value or {}
+        raise UserError(f"{key}={shown(value)}: must hold names, one per line below `{key.rpartition('.')[2]}:`")
+    if kind is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    if kind is not float and type(value) is kind:
+        return value
+    raise UserError(f"{key}={shown(value)}: must be {TYPES[kind]}; see its comment in params.yaml")
 
 
-def _check_batch(training: TrainingConfig, workers: int) -> None:
+def _check_workers(training: TrainingConfig, workers: int) -> None:
+    batch = training.batch_size
     if workers > training.micro_batches:
-        smaller = [m for m in range(1, MOTION_GROUP + 1) if not training.batch_size % m]
-        smaller += [m for m in range(MOTION_GROUP, training.batch_size, MOTION_GROUP) if not training.batch_size % m]
-        fits = [m for m in smaller if training.batch_size // m >= workers]
-        remedy = f"try training.micro_batch={max(fits)}" if fits else f"try cluster.workers={training.batch_size}"
-        raise UserError(
-            f"cluster.workers={workers}: training.batch_size={training.batch_size} makes {training.micro_batches} "
-            f"micro-batches of {training.micro_batch}, so only as many workers find work; {remedy}"
-        )
+        sizes = [*range(1, MOTION_GROUP + 1), *range(MOTION_GROUP, batch, MOTION_GROUP)]
+        fits = [size for size in sizes if not batch % size and batch // size >= workers]
+        remedy = f"try training.micro_batch={max(fits)}" if fits else f"try cluster.workers={batch}"
+        has = f"training.batch_size={batch} has {training.micro_batches} micro-batches of {training.micro_batch}"
+        raise UserError(f"cluster.workers={workers}: {has}, and each worker needs one; {remedy}")

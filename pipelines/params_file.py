@@ -1,4 +1,4 @@
-"""Reading and editing params.yaml as YAML text; ``params`` checks what the values mean."""
+"""Reads and edits params.yaml as YAML; ``params`` checks the values."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ PLAIN = re.compile(r"(?!(?:true|false|yes|no|on|off|null|none|y|n)$)[A-Za-z][A-Z
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """The file's values, not checked beyond being valid YAML with sections; keys given twice are refused."""
+    """Return the values of a YAML file with sections. Errors: ``UserError``, also for duplicate keys."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file in {Path.cwd()}; run from the folder that holds it") from None
+        raise UserError(f"{path}: no such file in {Path.cwd()}; run from the folder that has it") from None
     except IsADirectoryError:
-        raise UserError(f"{path}: is a folder; it must be a YAML file") from None
+        raise UserError(f"{path}: is a folder; must be a YAML file") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from None
+        raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     values: dict[str, Any] = _parse(YAML(typ="safe", pure=True), text, path)
     return values
 
 
-def set_values(text: str, values: Mapping[str, Any], place: str | Path) -> str:
-    """``text`` of a parameter file with ``values``, by dotted name, put in; comments, order and quotes stay.
+def set_values(text: str, values: Mapping[str, Any], path: str | Path) -> str:
+    """Set ``values`` (by dotted name) in the ``text`` of a parameter file, keeping comments, order and quotes.
 
-    ``UserError``, which names ``place``, where a name is no key of the file.
+    Errors: ``UserError``, which names ``path``, if the file has no such key.
     """
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 10**6
-    content = _parse(yaml, text, place)
+    content = _parse(yaml, text, path)
     for name, value in values.items():
         *sections, key = name.split(".")
         node: Any = content
         for section in sections:
             node = node.get(section) if isinstance(node, dict) else None
         if not isinstance(node, dict) or key not in node:
-            raise UserError(f"{place}: has no key {name}; every key is required, one a line")
+            raise UserError(f"{path}: has no key {name}; every key is required")
         if node[key] != value or isinstance(value, bool) != isinstance(node[key], bool):
             node[key] = _styled(value, node[key])
     stream = io.StringIO()
@@ -65,14 +65,14 @@ def flatten(values: Mapping[str, Any], *, keep: str = "", prefix: str = "") -> d
 
 
 def dump(values: Mapping[str, Any]) -> str:
-    """``values`` as YAML text in block style."""
+    """Return ``values`` as YAML in block style."""
     stream = io.StringIO()
     YAML().dump(values, stream)
     return stream.getvalue()
 
 
 def _styled(value: Any, old: Any) -> Any:
-    """``value`` in the quotes of the old one; without quotes only where no reader takes it for anything but text."""
+    """Return ``value`` in the quotes of ``old``; text that could be read as another type is always quoted."""
     if not isinstance(value, str):
         return value
     if isinstance(old, ScalarString):
@@ -80,20 +80,20 @@ def _styled(value: Any, old: Any) -> Any:
     return value if PLAIN.fullmatch(value) else DoubleQuotedScalarString(value)
 
 
-def _parse(yaml: YAML, text: str, place: str | Path) -> Any:
+def _parse(yaml: YAML, text: str, path: str | Path) -> Any:
     try:
         values = yaml.load(text)
     except DuplicateKeyError as error:
-        raise UserError(f"{place}, {_line(error)}: a key is given twice ({_problem(error)}); keep one") from None
+        raise UserError(f"{path}, {_line(error)}: duplicate key ({_problem(error)}); keep one") from None
     except YAMLError as error:
-        raise UserError(f"{place}, {_line(error)}: is not valid YAML ({_problem(error)})") from None
+        raise UserError(f"{path}, {_line(error)}: not valid YAML ({_problem(error)})") from None
     if not isinstance(values, dict):
-        raise UserError(f"{place}: must hold sections such as `training:`, and holds {shown(values)}")
+        raise UserError(f"{path}: must hold sections such as `training:`, not {shown(values)}")
     return values
 
 
 def shown(value: Any) -> str:
-    """A value as a message quotes it."""
+    """Format a value for messages."""
     if value is None:
         return "(nothing)"
     if isinstance(value, bool):

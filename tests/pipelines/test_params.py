@@ -1,4 +1,4 @@
-"""params.yaml: what is in it is read, anything else is one line with place, value and remedy."""
+"""params.yaml: valid files are read; errors are one line with key, value and remedy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def rejection(path: Path) -> str:
     return text
 
 
-def test_repository_file_is_valid_and_whole() -> None:
+def test_repository_file_is_valid_and_complete() -> None:
     loaded = params.load(ROOT / "params.yaml")
     assert loaded.training.micro_batches >= loaded.cluster.workers
     assert loaded.as_dict() == {name: dict(section) for name, section in params.read(ROOT / "params.yaml").items()}
@@ -36,13 +36,13 @@ def test_every_key_has_a_comment() -> None:
     assert bare == []
 
 
-def test_renamed_key_is_refused_with_its_new_name(write_params: WriteParams, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_renamed_key_is_rejected_with_its_new_name(write_params: WriteParams, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(params.RENAMED_KEYS, "training.gamma", "training.r1_gamma")
     path = write_params({"training.gamma": 2})
     assert rejection(path) == "training.gamma: the key is now training.r1_gamma; rename it"
 
 
-def test_whole_numbers_are_numbers(write_params: WriteParams) -> None:
+def test_integer_is_a_valid_float(write_params: WriteParams) -> None:
     value = params.load(write_params({"training.r1_gamma": 2})).training.r1_gamma
     assert value == 2.0 and isinstance(value, float)
 
@@ -89,20 +89,20 @@ def test_whole_numbers_are_numbers(write_params: WriteParams) -> None:
         ("tracking.experiment", " ", ["tracking.experiment"]),
     ],
 )
-def test_mistakes_are_named(write_params: WriteParams, key: str, value: Any, parts: list[str]) -> None:
+def test_invalid_value_is_named(write_params: WriteParams, key: str, value: Any, parts: list[str]) -> None:
     text = rejection(write_params({key: value}))
     assert [part for part in parts if part not in text] == []
 
 
 @pytest.mark.parametrize(("key", "value"), [("source.classes", True), ("source.only_classes", "sky")])
-def test_data_sets_without_classes_say_so(write_params: WriteParams, key: str, value: Any) -> None:
+def test_class_keys_are_rejected_for_data_sets_without_classes(write_params: WriteParams, key: str, value: Any) -> None:
     source = {"source.name": "taichi_hd", "source.path": "/data", "source.classes": False}
     text = rejection(write_params({**source, key: value}))
     assert text.startswith(f"{key}={str(value).lower()}: taichi_hd has no classes")
 
 
 @pytest.mark.parametrize(("batch", "micro", "workers"), [(1, 1, 1), (3, 1, 2), (6, 3, 2), (24, 8, 2), (64, 4, 5)])
-def test_batches_that_fit(write_params: WriteParams, batch: int, micro: int, workers: int) -> None:
+def test_valid_batch_sizes(write_params: WriteParams, batch: int, micro: int, workers: int) -> None:
     """Any number of workers up to the number of micro-batches."""
     changes = {"training.batch_size": batch, "training.micro_batch": micro, "cluster.workers": workers}
     changes["training.mismatch_weight"] = float(micro > 1)
@@ -110,17 +110,17 @@ def test_batches_that_fit(write_params: WriteParams, batch: int, micro: int, wor
 
 
 @pytest.mark.parametrize(("batch", "micro"), [(12, 6), (7, 7)])
-def test_micro_batches_hold_whole_groups(write_params: WriteParams, batch: int, micro: int) -> None:
+def test_micro_batch_is_a_multiple_of_the_group(write_params: WriteParams, batch: int, micro: int) -> None:
     text = rejection(write_params({"training.batch_size": batch, "training.micro_batch": micro, "cluster.workers": 1}))
     assert text.startswith(f"training.micro_batch={micro}: must divide by the discriminator's group of 4; try 4")
 
 
-def test_i3d_needs_ten_frames(write_params: WriteParams) -> None:
+def test_i3d_requires_ten_frames(write_params: WriteParams) -> None:
     text = rejection(write_params({"clips.frames": 8, "evaluation.detector": "i3d_untrained"}))
     assert text.startswith("clips.frames=8")
 
 
-def test_missing_key_and_section(tmp_path: Path) -> None:
+def test_missing_key_and_section_are_named(tmp_path: Path) -> None:
     lines = (ROOT / "params.yaml").read_text()
     path = tmp_path / "params.yaml"
     path.write_text(re.sub(r"  experiment: digan.*\n", "", lines))
@@ -132,28 +132,28 @@ def test_missing_key_and_section(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("training:\n  seed: 1\n  seed: 2\n", ["line 3", "twice", "seed"]),
+        ("training:\n  seed: 1\n  seed: 2\n", ["line 3", "duplicate key", "seed"]),
         ("training:\n  seed: [1\n", ["line", "not valid YAML"]),
         ("training:\n\tseed: 1\n", ["line 2", "not valid YAML"]),
         ("", ["must hold sections"]),
         ("- 1\n", ["must hold sections"]),
     ],
 )
-def test_broken_yaml_is_placed(tmp_path: Path, text: str, parts: list[str]) -> None:
+def test_invalid_yaml_is_located(tmp_path: Path, text: str, parts: list[str]) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(text)
     message = rejection(path)
     assert [part for part in parts if part not in message] == []
 
 
-def test_missing_file_folder_and_bytes(tmp_path: Path) -> None:
+def test_unreadable_file_is_named(tmp_path: Path) -> None:
     assert "no such file" in rejection(tmp_path / "params.yaml")
     assert "is a folder" in rejection(tmp_path)
     (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00")
     assert "not UTF-8" in rejection(tmp_path / "params.yaml")
 
 
-def test_tracking_alone_needs_no_other_section(tmp_path: Path) -> None:
+def test_tracking_is_read_without_other_sections(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     assert params.load_tracking(path).experiment == "digan"
     path.write_text('tracking:\n  uri: "sqlite:///x.db"\n  experiment: other\n')
@@ -175,7 +175,7 @@ def test_params_are_frozen() -> None:
         (KeyboardInterrupt(), 130, ["interrupted"]),
     ],
 )
-def test_a_stage_ends_in_one_line(
+def test_user_error_is_one_line(
     capsys: pytest.CaptureFixture[str], error: BaseException, code: int, parts: list[str]
 ) -> None:
     def stage() -> None:
@@ -189,7 +189,7 @@ def test_a_stage_ends_in_one_line(
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("ours"), OSError(errno.EIO, "disk"), FileNotFoundError("x"), AssertionError()]
+    "error", [ValueError("bug"), OSError(errno.EIO, "disk"), FileNotFoundError("x"), AssertionError()]
 )
 def test_bugs_keep_their_traceback(error: Exception) -> None:
     def stage() -> None:

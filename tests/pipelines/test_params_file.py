@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 WHOLE = (ROOT / "params.yaml").read_text()
 
 
-def test_setting_present_values_changes_no_byte() -> None:
+def test_setting_the_same_values_changes_no_byte() -> None:
     content = read(ROOT / "params.yaml")
     content["tune"].pop("space")
     values = {f"{name}.{key}": value for name, section in content.items() for key, value in section.items()}
@@ -55,7 +55,9 @@ def test_only_edited_lines_change_and_comments_keep_their_column() -> None:
         ("2.0", 2, "2.0"),
     ],
 )
-def test_value_keeps_the_style_of_the_old_one_and_is_read_back(old: str, value: Any, text: str, tmp_path: Path) -> None:
+def test_new_value_has_the_style_of_the_old_one_and_is_read_back(
+    old: str, value: Any, text: str, tmp_path: Path
+) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(set_values(f"a: # first\n  b: {old}  # second\n", {"a.b": value}, path))
     assert path.read_text() == f"a: # first\n  b: {text}  # second\n" or path.read_text().startswith(
@@ -65,11 +67,11 @@ def test_value_keeps_the_style_of_the_old_one_and_is_read_back(old: str, value: 
 
 
 @pytest.mark.parametrize("name", ["training.speed", "trainig.seed", "training.seed.deeper"])
-def test_unknown_key_is_refused(name: str) -> None:
+def test_unknown_key_is_rejected(name: str) -> None:
     with pytest.raises(UserError, match=f"params.yaml: has no key {name}"):
         set_values(WHOLE, {name: 1}, "params.yaml")
 
 
-def test_text_that_is_no_parameter_file_is_refused() -> None:
-    with pytest.raises(UserError, match=r"p\.yaml, line 2: is not valid YAML"):
+def test_invalid_yaml_is_rejected() -> None:
+    with pytest.raises(UserError, match=r"p\.yaml, line 2: not valid YAML"):
         set_values("a: 1\n b: [", {"a": 2}, "p.yaml")
