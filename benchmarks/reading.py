@@ -91,10 +91,10 @@ def bare(folder: Path) -> Callable[[], int]:
     random = np.random.default_rng(0)
     draw = pairs.draw_pairs(512, index.frames, seed=0, reader_index=0, clips_seen=0, horizontal_flip=False)
     encoded = []
-    for numbers in draw.numbers.tolist():
+    for indices in draw.frame_indices.tolist():
         sample, windows = samples[random.integers(len(samples))]
         start = int(random.integers(windows))
-        encoded.append([sample.picture(start + number) for number in numbers])
+        encoded.append([sample.picture(start + index) for index in indices])
 
     def step() -> int:
         for pair in encoded:

@@ -1,7 +1,7 @@
-"""Atomic writing: a reader sees the old content or the new one, never a part, however many write at once.
+"""Atomic writes: readers see the old content or the new content, never a mixture, also with concurrent writers.
 
-Content is written under a random hidden name beside the target (``.NAME.<random>.part``), flushed to the disk and then
-renamed. A killed writer leaves that hidden name behind; ``is_part`` recognizes it.
+Content is written to a hidden temporary path next to the target (``.NAME.<random>.part``), flushed to disk and renamed.
+A killed writer leaves the temporary path behind; ``is_part`` recognizes it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def write_bytes(path: PathLike, data: bytes) -> Path:
 
 
 def write_text(path: PathLike, text: str) -> Path:
-    """Write ``text`` as UTF-8, with line ends as they are."""
+    """Write ``text`` as UTF-8, without newline translation."""
     return write_bytes(path, text.encode())
 
 
@@ -40,11 +40,10 @@ def write_json(path: PathLike, content: Any, *, indent: int = 2) -> Path:
 
 @contextmanager
 def replacing(path: PathLike) -> Iterator[Path]:
-    """Yield a path at which to create a file or a folder; it replaces ``path`` when the block succeeds.
+    """Yield a temporary path for a new file or folder, which replaces ``path`` when the block succeeds.
 
-    When the block fails, ``path`` keeps its content and nothing else is left. A folder that replaces another one leaves
-    ``path`` missing for the moment between two renames. An ``OSError`` without a file name, as for a full disk, gets
-    ``path``.
+    When the block fails, ``path`` keeps its content and the temporary path is removed. Replacing a non-empty folder leaves
+    ``path`` missing for a moment between two renames. An ``OSError`` without a file name (disk full) gets ``path``.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +62,7 @@ def replacing(path: PathLike) -> Iterator[Path]:
 
 
 def is_part(name: str) -> bool:
-    """Whether a file name is that of unfinished content."""
+    """Whether ``name`` is a temporary name of unfinished content."""
     return bool(re.fullmatch(r"\..+\.part", name, re.DOTALL))
 
 
@@ -72,7 +71,7 @@ def _part_of(target: Path) -> Path:
 
 
 def _flush(part: Path) -> None:
-    """Flush a file, or everything in a folder, so that no power cut leaves the new name with half of its content."""
+    """Flush a file, or all files in a folder, to disk, so that the rename never precedes the content."""
     if part.is_dir():
         for folder, _, names in os.walk(part, topdown=False):
             for name in names:
@@ -91,7 +90,7 @@ def _sync(path: Path) -> None:
 
 
 def _replace(part: Path, target: Path) -> None:
-    """Rename ``part``; a folder cannot replace a folder with content, so that one is renamed first."""
+    """Rename ``part`` to ``target``; a non-empty target folder, which cannot be replaced, is renamed first."""
     old: list[Path] = []
     while True:
         try:

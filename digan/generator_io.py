@@ -1,4 +1,4 @@
-"""Generators on disk: a folder with ``config.json`` and ``weights.pt``, written whole or not at all, read without running code."""
+"""Generators on disk: a folder with ``config.json`` and ``weights.pt``, written atomically, loaded without unpickling code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIG = "config.json"
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Replace ``folder`` by one with these files; an older one stays until the new one is whole."""
+    """Write ``files`` (name -> content) as ``folder``, atomically replacing an older one."""
     with replacing(folder) as part:
         part.mkdir()
         for name, data in files.items():
@@ -28,7 +28,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def generator_files(generator: VideoGenerator) -> dict[str, bytes]:
-    """Weights and sizes as the files of a generator's folder."""
+    """The files of a generator's folder, name -> content."""
     weights = {name: value.detach().cpu().clone() for name, value in generator.state_dict().items()}
     memory = io.BytesIO()
     torch.save(weights, memory)
@@ -36,19 +36,19 @@ def generator_files(generator: VideoGenerator) -> dict[str, bytes]:
 
 
 def save_generator(generator: VideoGenerator, folder: Path) -> None:
-    """Writes weights and sizes to ``folder``; nothing of an older generator there is lost until the new one is whole."""
+    """Write weights and config to ``folder``, atomically replacing an older generator."""
     write_folder(Path(folder), generator_files(generator))
 
 
 def load_generator(folder: Path) -> VideoGenerator:
-    """The generator in ``folder``, in evaluation mode on the CPU.
+    """Load a generator in evaluation mode, on the CPU and without gradients.
 
-    Raises ``UserError`` for a folder that holds none, or one whose files are damaged or do not fit each other.
+    Raises ``UserError`` if a file is missing, damaged, or does not match the other.
     """
     folder = Path(folder)
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            raise UserError(f"{folder}: no generator there ({name} is missing); train one, or name another folder")
+            raise UserError(f"{folder}: no generator there ({name} is missing); train one, or choose another folder")
     try:
         config = NetworkConfig(**json.loads((folder / CONFIG).read_text()))
         weights = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""The one map from the published model's parameter names to ours."""
+"""Maps parameter names of the published model to this package's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _RULES = [
 def our_name(published: str, *, resolution: int) -> str:
     """``G.synthesis.b8.conv0.weight`` -> ``generator.synthesis.blocks.8.layers.0.weight``.
 
-    ``resolution`` is the model's: discriminator blocks are counted from there down. Raises ``KeyError`` for a foreign name.
+    ``resolution`` is the model's, since discriminator blocks are numbered from it down. Raises ``KeyError`` for an unknown name.
     """
     name = published
     for pattern, replacement in _RULES:

@@ -1,4 +1,4 @@
-"""Seeds and coordinates to uint8 video: equal calls give equal bytes; a seed gives its codes whatever is sampled beside it."""
+"""Sampling: seeds and times to uint8 videos. Equal calls give equal bytes; a seed's codes do not depend on other seeds."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from digan.models.generator import VideoGenerator
 from digan.seeding import generator_for
 from digan.types import Latents
 
-FRAMES_AT_ONCE = 16  # bounds the memory of a long video; rows are tiled further down
+FRAMES_AT_ONCE = 16  # bounds the memory of long videos; Synthesis.synthesize also tiles rows
 
 
 def draw_latents(
     seeds: Sequence[int], *, motion_seeds: Sequence[int] | None = None, labels: Sequence[int] | None = None
 ) -> Latents:
-    """One content and one motion code for each seed; ``motion_seeds`` combines contents with other motions."""
+    """One content and one motion code per seed, [B, 512] each; ``motion_seeds`` draws the motion codes from other seeds."""
     motion_seeds = seeds if motion_seeds is None else motion_seeds
 
     def codes(name: str, values: Sequence[int]) -> torch.Tensor:
@@ -31,12 +31,12 @@ def draw_latents(
 
 
 def to_bytes(frames: torch.Tensor) -> torch.Tensor:
-    """floor(255 (x + 1) / 2) of frames clamped to [-1, 1], uint8, as the published model's samples are quantized."""
+    """Quantize frames to uint8: floor(255 (x + 1) / 2) with x clamped to [-1, 1], as in the published model."""
     return (frames.clamp(-1, 1) + 1).mul_(127.5).to(torch.uint8)
 
 
 def pick_labels(generator: VideoGenerator, seeds: Sequence[int]) -> list[int] | None:
-    """A class for each seed of a class-conditional generator, uniform; ``None`` for an unconditional one."""
+    """A uniformly drawn label per seed for a class-conditional generator, else ``None``."""
     classes = generator.config.classes
     if not classes:
         return None
@@ -53,9 +53,10 @@ def render(
     extent: float = 1.0,
     grid_factor: int = 1,
 ) -> torch.Tensor:
-    """Frames of ``latents`` at ``times`` [T], any order, rate and range -> uint8 [B, T, 3, R, R].
+    """Frames of ``latents`` at ``times`` [T], in any order and range -> uint8 [B, T, 3, R * grid_factor, R * grid_factor].
 
-    Frames are painted a few at a time, so memory does not grow with T beyond the result.
+    ``truncation`` psi interpolates w towards w_avg; ``extent`` > 1 zooms out; ``grid_factor`` samples a finer grid. Frames
+    are synthesized a few at a time, so only the result grows with T.
     """
     device = next(generator.parameters()).device
     labels = None if latents.labels is None else latents.labels.to(device)
@@ -83,7 +84,7 @@ def sample(
     truncation: float = 1.0,
     batch: int = 16,
 ) -> torch.Tensor:
-    """One video for each seed at ``times`` [T] -> uint8 [B, T, 3, R, R]; class-conditional ones get ``labels`` or drawn classes."""
+    """One video per seed at ``times`` [T] -> uint8 [B, T, 3, R, R]; a class-conditional generator draws missing ``labels``."""
     labels = pick_labels(generator, seeds) if labels is None else labels
     videos = []
     for start in range(0, len(seeds), batch):

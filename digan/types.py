@@ -1,4 +1,4 @@
-"""What flows between the rooms; shapes are checked where a value is made.
+"""Data types shared by all packages; shapes are checked on construction.
 
 Legend: B batch, T times, C channels, H, W pixels, K classes.
 """
@@ -12,9 +12,9 @@ import torch
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """Successive frames of one video and what is known of them.
+    """Successive frames of one video.
 
-    ``frames`` is uint8 [T, 3, H, W]; ``label`` is the class number or ``None``; ``name`` identifies the clip in messages.
+    ``frames`` is uint8 [T, 3, H, W], ``label`` the class's number or ``None``; ``name`` identifies the clip in messages.
     """
 
     frames: torch.Tensor
@@ -28,7 +28,7 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class FramePair:
-    """Two frames of each clip of a batch: all that one training step sees of a video.
+    """Two frames of each clip of a batch, with their times: what a training step sees of a video.
 
     ``frames`` is float32 [B, 2, 3, H, W] in [-1, 1], earlier frame first; ``times`` is float32 [B, 2] in [0, 1];
     ``labels`` is int64 [B] or ``None`` where the data has no classes.
@@ -50,14 +50,14 @@ class FramePair:
         return replace(self, frames=self.frames.to(device), times=self.times.to(device), labels=labels)
 
     def slice(self, start: int, stop: int) -> FramePair:
-        """The pairs of samples ``start`` to ``stop - 1`` (views, not copies)."""
+        """Samples ``start`` to ``stop - 1``, as views."""
         labels = None if self.labels is None else self.labels[start:stop]
         return FramePair(frames=self.frames[start:stop], times=self.times[start:stop], labels=labels)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latents:
-    """What a generator turns into videos: ``content`` z [B, 512], ``motion`` z_m [B, 512], ``labels`` int64 [B] or ``None``."""
+    """The generator's input: ``content`` z [B, 512], ``motion`` z_m [B, 512], ``labels`` int64 [B] or ``None``."""
 
     content: torch.Tensor
     motion: torch.Tensor
@@ -70,7 +70,7 @@ class Latents:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Discriminator logits: ``image`` [2B, 1], both frames of the first pair, then of the second; ``motion`` [B, 1], one a pair."""
+    """Discriminator logits: ``image`` [2B, 1], pair by pair with the earlier frame first; ``motion`` [B, 1]."""
 
     image: torch.Tensor
     motion: torch.Tensor

@@ -1,4 +1,4 @@
-"""Which split a video belongs to: a stable hash of its name, so that adding videos moves none between splits."""
+"""Train and validation splits by a stable hash of the video name: adding videos never moves one between splits."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ TRAIN, VALIDATION = "train", "val"
 
 
 def stable_fraction(name: str, salt: str) -> float:
-    """A number in [0, 1) that depends on the name and the salt alone, equal on every machine."""
+    """A number in [0, 1) from name and salt alone, the same on every machine."""
     digest = hashlib.sha256(f"{salt}/{name}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
 def split_of(name: str, validation_share: float) -> str:
-    """``"val"`` for about ``validation_share`` of all names, else ``"train"``; a growing share moves names one way
-    only.
-    """
+    """``"val"`` for about ``validation_share`` of all names, else ``"train"``; a larger share only adds to ``"val"``."""
     return VALIDATION if stable_fraction(name, "split") < validation_share else TRAIN
 
 
 def shuffled(names: list[str]) -> list[str]:
-    """The names in an order that has nothing to do with folders or classes, the same for every order they come in."""
+    """The names in pseudorandom order, independent of folders, classes and the order of ``names``."""
     return sorted(names, key=lambda name: (stable_fraction(name, "order"), name))

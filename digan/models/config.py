@@ -1,4 +1,4 @@
-"""The size of the networks: all that is needed to build them before their weights are read."""
+"""The sizes of the networks: all that is needed to build them before loading weights."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ class NetworkConfig:
         return [2**power for power in range(2, self.resolution.bit_length())]
 
     def to_json(self) -> dict[str, int]:
-        """The fields as they stand in ``config.json``."""
+        """The fields as saved in ``config.json``."""
         return asdict(self)

@@ -1,10 +1,10 @@
-"""Coordinate features: the content code gives the frequencies, time and motion code shift the phases.
+"""Fourier features of the coordinates: w gives the frequencies; time and motion code shift the phases.
 
-DIGAN, Section 3.2, motion-aware generator: z_m and t enter the network nowhere else. The features are Fourier features.
+DIGAN, Section 3.2, motion-aware generator: z_m and t enter the network only here.
 
-a = P (u, v) + phase(t), features = [sin a, cos a]. Two exact savings are used:
-- on a grid P (u, v) separates into a part per column and one per row, so sines of n values do for n x n pixels;
-- time only shifts the phases, which rotates (sin, cos); the rotation goes into the small matrix of the layer that reads them.
+a = P (u, v) + phase(t), features = [sin a, cos a]. Two exact optimizations:
+- On a grid, P (u, v) is a sum of a term per column and one per row, so n x n pixels need sines of only 2 n values.
+- Time only shifts the phases, which rotates (sin, cos); the rotation is applied to the matrix of the layer that follows.
 
 Legend: B videos, T times, K = 128 frequencies, n grid size, O output channels.
 """
@@ -28,23 +28,23 @@ MOTION_SLOPE = 0.01
 
 
 def grid_axis(n: int, *, extent: float = 1.0, shift: float = 0.0, device: torch.device | None = None) -> torch.Tensor:
-    """u(j) = 2 j / n - 1 for j = 0 ... n - 1, stretched by ``scale`` and moved by ``shift``; float32 [n].
+    """Coordinates u(j) = (2 j / n - 1) * extent + shift for j = 0 ... n - 1; float32 [n].
 
-    The picture the model was trained on spans [-1, 1); a larger ``scale`` shows what lies around it.
+    Training frames span [-1, 1); an ``extent`` above 1 extrapolates beyond them.
     """
     return (2.0 * torch.arange(n, dtype=torch.float32, device=device) / n - 1.0) * extent + shift
 
 
 @dataclass(frozen=True, kw_only=True)
 class SinusoidParameters:
-    """What a video's coordinate features are made of: ``frequencies`` [B, K, 2] (across, down), ``phases`` [B, T, K] with q in."""
+    """Parameters of the features sin(P (u, v) + phase): ``frequencies`` P [B, K, 2] for (u, v), ``phases`` [B, T, K]."""
 
     frequencies: torch.Tensor
     phases: torch.Tensor
 
 
 class CoordinateFeatures(nn.Module):
-    """From w, z_m and t to the waves that a block lays over its grid."""
+    """Maps w, z_m and t to the frequencies and phases of a block's coordinate features."""
 
     def __init__(self, w_dim: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class CoordinateFeatures(nn.Module):
         )
 
     def forward(self, w: torch.Tensor, motion: torch.Tensor, times: torch.Tensor) -> SinusoidParameters:
-        """w [B, 512], z_m [B, 512], times [B, T] -> Waves."""
+        """w [B, 512], z_m [B, 512], times [B, T] -> ``SinusoidParameters``."""
         content = self.content(w).float()
         frequencies = content[:, : FREQUENCIES * 2].reshape(-1, FREQUENCIES, 2) * FREQUENCY_SCALE
         rates = self.motion(torch.cat([w, motion], dim=1)).float()
@@ -65,10 +65,10 @@ class CoordinateFeatures(nn.Module):
         return SinusoidParameters(frequencies=frequencies, phases=content[:, None, FREQUENCIES * 2 :] + hidden.float())
 
 
-class _GridWaves(torch.autograd.Function):
-    """sin and cos of across[j] + down[i] for all pixels (i, j), from the sines of the two parts alone.
+class _GridSinusoids(torch.autograd.Function):
+    """sin and cos of across[j] + down[i] for all pixels (i, j), by the angle addition formulas.
 
-    One pass over the pixels either way: the gradient with respect to the angles needs only the result itself.
+    Forward and backward take one pass over the pixels each; backward needs only the saved result.
     """
 
     @staticmethod
@@ -89,22 +89,24 @@ class _GridWaves(torch.autograd.Function):
         return angles.sum(dim=1), angles.sum(dim=2)
 
 
-def static_features(waves: SinusoidParameters, columns: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """[sin a0, cos a0] for a0 = P (u, v), pixel-major: [B, n_rows * n_columns, 2 K]; once a video, whatever the times.
+def static_features(sinusoids: SinusoidParameters, columns: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """[sin a0, cos a0] for a0 = P (u, v), pixel-major [B, n_rows * n_columns, 2 K]; independent of time.
 
     ``columns`` [n_columns] holds u from left to right, ``rows`` [n_rows] v from top to bottom.
     """
-    across = waves.frequencies[:, None, :, 0] * columns[:, None]  # [B, n_columns, K]
-    down = waves.frequencies[:, None, :, 1] * rows[:, None]
-    return _GridWaves.apply(across, down).flatten(1, 2)
+    across = sinusoids.frequencies[:, None, :, 0] * columns[:, None]  # [B, n_columns, K]
+    down = sinusoids.frequencies[:, None, :, 1] * rows[:, None]
+    return _GridSinusoids.apply(across, down).flatten(1, 2)
 
 
 def rotate_phases(matrix: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
-    """The matrix that reads standing features as M^T [B, 2 K, O] reads moving ones: [B, 2 K, T * O], times outermost.
+    """Rotate M^T [B, 2 K, O] so that static features times the result equal features at each time times M^T.
+
+    Returns [B, 2 K, T * O], with times outermost.
 
     sin(a0 + p) = sin a0 cos p + cos a0 sin p and cos(a0 + p) = cos a0 cos p - sin a0 sin p, with p = phases [B, T, K].
     """
     of_sin, of_cos = matrix[:, :FREQUENCIES, None], matrix[:, FREQUENCIES:, None]  # [B, K, 1, O]
     sin_p, cos_p = phases.sin().transpose(1, 2)[..., None], phases.cos().transpose(1, 2)[..., None]  # [B, K, T, 1]
-    turned = torch.cat([of_sin * cos_p - of_cos * sin_p, of_sin * sin_p + of_cos * cos_p], dim=1)
-    return turned.flatten(2)
+    rotated = torch.cat([of_sin * cos_p - of_cos * sin_p, of_sin * sin_p + of_cos * cos_p], dim=1)
+    return rotated.flatten(2)

@@ -1,8 +1,8 @@
-"""Image and motion discriminator (DIGAN, Section 3.2, motion-sensitive discriminator), both StyleGAN2's residual network.
+"""Image and motion discriminator (DIGAN, Section 3.2, motion-sensitive discriminator); residual networks as in StyleGAN2.
 
-lrelu's gain sqrt(2) is folded into the weights before it, where it meets the residual 1 / sqrt(2) and vanishes.
+lrelu's gain sqrt(2) is folded into the preceding weights; in residual blocks it cancels with the factor 1 / sqrt(2).
 
-Legend: B batch, C channels, H, W.
+Legend: B batch, C channels, H, W pixels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STATISTICS_GROUP = 4
 
 
 class ResidualBlock(nn.Module):
-    """3x3, then 3x3 down, beside a 1x1 down; x [B, C_in, H, W] -> [B, C_out, H/2, W/2]."""
+    """3x3 and strided 3x3 convolution, plus a strided 1x1 skip; x [B, C_in, H, W] -> [B, C_out, H/2, W/2]."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -39,10 +39,10 @@ class ResidualBlock(nn.Module):
 
 
 def minibatch_deviation(x: torch.Tensor, *, batches: int = 1) -> torch.Tensor:
-    """The statistics channel: x [N, C, H, W] -> [N, 1, H, W], one number for each group of G = min(4, N) samples.
+    """Minibatch standard deviation: x [N, C, H, W] -> [N, 1, H, W], one value per group of G = min(4, N) samples.
 
-    Sample i is grouped with i + N/G, i + 2N/G, ...; N must divide by G. x may hold several ``batches`` one after the other,
-    N samples each, which never share a group.
+    Sample i is grouped with i + N/G, i + 2N/G, ...; N must be a multiple of G. With several ``batches``, x holds them one
+    after the other, N samples each, and groups do not mix them.
     """
     total, _, height, width = x.shape
     count = total // batches
@@ -55,7 +55,7 @@ def minibatch_deviation(x: torch.Tensor, *, batches: int = 1) -> torch.Tensor:
 
 
 class Discriminator(nn.Module):
-    """Residual blocks down to 4x4, the statistics channel, and a logit; with classes, a projection on the mapped class."""
+    """Residual blocks down to 4x4, minibatch standard deviation and a logit; with classes, a projection discriminator."""
 
     def __init__(self, config: NetworkConfig, *, in_channels: int) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Discriminator(nn.Module):
         self.out = EqualizedLinear(width, width if config.classes else 1)
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor | None = None, *, batches: int = 1) -> torch.Tensor:
-        """x [N, in_channels, R, R], labels int64 [N] or ``None`` -> logits float32 [N, 1]; ``batches`` as below."""
+        """x [N, in_channels, R, R], labels int64 [N] or ``None`` -> logits float32 [N, 1]; ``batches`` as in ``minibatch_deviation``."""
         x = lrelu(self.from_rgb(x.contiguous(memory_format=torch.channels_last), gain=LRELU_GAIN))
         for block in self.blocks:
             x = block(x)
@@ -87,7 +87,7 @@ class Discriminator(nn.Module):
 
 
 class PairDiscriminator(nn.Module):
-    """The image and the motion discriminator, side by side."""
+    """The image and the motion discriminator."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -96,16 +96,16 @@ class PairDiscriminator(nn.Module):
         self.motion = Discriminator(config, in_channels=7)
 
     def reset(self, *, generator: torch.Generator) -> PairDiscriminator:
-        """Draws all weights anew and returns itself."""
+        """Reinitialize all weights; returns ``self``."""
         reset_parameters(self, generator=generator)
         return self
 
     def forward(
         self, images: torch.Tensor, motions: torch.Tensor, labels: torch.Tensor | None = None, *, batches: int = 1
     ) -> Scores:
-        """images [2B, 3, R, R] and motions [B, 7, R, R] as ``split_pair`` makes them, labels int64 [B] or ``None``.
+        """images [2B, 3, R, R] and motions [B, 7, R, R] from ``split_pair``, labels int64 [B] or ``None`` -> ``Scores``.
 
-        Several ``batches`` (fake and real, say) may come stacked: judged in one pass, with statistics of their own.
+        Several ``batches``, such as fake and real, may be concatenated; their minibatch statistics stay separate.
         """
         image_labels = None if labels is None else labels.repeat_interleave(2)
         return Scores(
@@ -115,10 +115,9 @@ class PairDiscriminator(nn.Module):
 
 
 def split_pair(frames: torch.Tensor, time_step: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the two discriminators see of frames [B, 2, 3, H, W] and dt [B]: images [2B, 3, H, W], motions [B, 7, H, W].
+    """Discriminator inputs from frames [B, 2, 3, H, W] and dt [B]: images [2B, 3, H, W] and motions [B, 7, H, W].
 
-    Images alternate: earlier and later frame of the first pair, then of the second; a motion is [frame_1, frame_2, dt], dt
-    spread over the plane.
+    Images are in pair order, the earlier frame first. A motion concatenates both frames and a constant plane of dt.
     """
     batch, _, channels, height, width = frames.shape
     images = frames.reshape(2 * batch, channels, height, width)

@@ -1,7 +1,7 @@
-"""The generator: codes give the weights of a per-pixel network over (x, y, t) (DIGAN, Section 3, INR-based video generator).
+"""The generator: latent codes give the weights of a per-pixel network over (x, y, t) (DIGAN, Section 3).
 
-Activations are pixel-major, [B, pixels * T, C]: every layer is then one matrix product a video, in which the video's matrix
-M(w) is used for all frames and pixels at once.
+Activations are pixel-major, [B, pixels * T, C]: every layer is one matrix product per video, with the video's matrix M(w)
+shared by all pixels and frames.
 
 Legend: B videos, T times, C channels, n grid size, P = n * n pixels.
 """
@@ -19,11 +19,11 @@ from digan.ops.modulation import ModulatedMatrix, ModulatedRGB
 
 BASE_GRID = 32  # blocks up to this resolution share one grid
 FEATURES = 256
-TILE = 8192  # pixels times frames of the finest grid that are painted at once without gradients
+TILE = 8192  # pixels * frames of the finest grid synthesized at once without gradients
 
 
 class SynthesisBlock(nn.Module):
-    """One nominal resolution: its layers, then ToRGB.
+    """The layers of one nominal resolution, and its ToRGB layer.
 
     Three layers at 128 and 256, one in the first block, two elsewhere, as in the published model.
     """
@@ -50,7 +50,7 @@ class SynthesisBlock(nn.Module):
 
 
 class BlockWeights:
-    """A block's matrices for a batch of codes: made once a video, used for any number of frames and grids."""
+    """A block's matrices for a batch of codes: computed once per video, for any times and grids."""
 
     def __init__(self, block: SynthesisBlock, ws: torch.Tensor, motion: torch.Tensor) -> None:
         self.block = block
@@ -62,38 +62,39 @@ class BlockWeights:
 
 
 class CoordinateLayer:
-    """The layer that reads a block's coordinate features, made ready for given times.
+    """The first layer of a block with coordinate features, prepared for given times.
 
-    ``moving`` [B, 256, T * O] reads the features, ``standing`` [B, I, O] the activations from below, ``bias`` is [T * O].
+    Its matrix is split: ``rotated`` [B, 256, T * O] multiplies the static coordinate features, ``static`` [B, I, O] the
+    activations of the previous block; ``bias`` is [T * O].
     """
 
     def __init__(self, weights: BlockWeights, times: torch.Tensor, dtype: torch.dtype) -> None:
         assert weights.block.features is not None
         self.block = weights.block
-        self.waves = weights.block.features(weights.w_first, weights.motion, times)
+        self.sinusoids = weights.block.features(weights.w_first, weights.motion, times)
         self.count = times.shape[1]
         matrix, bias = weights.layers[0]
         split = matrix.shape[1] - FEATURES
-        self.rotated = rotate_phases(matrix[:, split:], self.waves.phases).to(dtype)
+        self.rotated = rotate_phases(matrix[:, split:], self.sinusoids.phases).to(dtype)
         self.static = matrix[:, :split].to(dtype)
         self.bias = bias.repeat(self.count).to(dtype)
 
     def __call__(self, x_bpc: torch.Tensor, rows: int, columns: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
         """The layer's output after its activation, [B, rows * n * T, C_out], for a grid of n ``columns`` and ``rows``.
 
-        ``x_bpc`` [B, rows / 2 * n / 2 * T, C_in] comes from the block below, of half the resolution; the first block ignores it.
+        ``x_bpc`` [B, rows / 2 * n / 2 * T, C_in] is the output of the previous block, at half the resolution; the first block ignores it.
         """
         n, out_channels = len(columns), self.block.out_channels
-        features_bpk = static_features(self.waves, columns, down)  # [B, rows * n, 256]
+        features_bpk = static_features(self.sinusoids, columns, down)  # [B, rows * n, 256]
         batch = features_bpk.shape[0]
         if self.block.first:
             y = torch.baddbmm(self.bias, features_bpk.to(self.rotated.dtype), self.rotated)  # [B, rows * n, T * C_out]
         else:
-            # a 1x1 layer commutes with repeating pixels: its part for x is taken before the repeat
+            # a per-pixel layer commutes with nearest upsampling, so x is multiplied before it is upsampled
             low_bpc = torch.baddbmm(self.bias[:out_channels], x_bpc, self.static)
             low = low_bpc.view(batch, rows // 2, 1, n // 2, 1, -1)  # [B, rows / 2, 1, n / 2, 1, T * C_out]
             high_bpc = torch.bmm(features_bpk.to(x_bpc.dtype), self.rotated)
-            y = high_bpc.view(batch, rows // 2, 2, n // 2, 2, -1) + low  # each low pixel goes to 2 x 2 high ones
+            y = high_bpc.view(batch, rows // 2, 2, n // 2, 2, -1) + low  # each low pixel is added to 2 x 2 high ones
         return lrelu(y).view(batch, rows * n * self.count, out_channels)
 
 
@@ -129,13 +130,15 @@ class Synthesis(nn.Module):
     ) -> torch.Tensor:
         """Frames at ``times`` [B, T] -> float [B, T, 3, R, R] in about [-1, 1].
 
-        ``scale`` > 1 shows a wider part of the plane, ``finer`` a grid that many times as fine (space inter- and extrapolation).
-        Without gradients the rows are painted in tiles whose activations stay near the cache.
+        ``extent`` > 1 shows a wider part of the plane; ``grid_factor`` k gives a k times finer grid, [B, T, 3, k R, k R].
+        Without gradients, rows are synthesized in tiles whose activations fit the cache.
         """
         device = times.device
         dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
         with torch.autocast(device.type, enabled=False):
-            readers = [CoordinateLayer(weights, times, dtype) for weights in prepared if weights.block.features]
+            coordinate_layers = [
+                CoordinateLayer(weights, times, dtype) for weights in prepared if weights.block.features
+            ]
             columns = grid_axis(BASE_GRID * grid_factor, extent=extent, device=device)
             rows_at_once = BASE_GRID * grid_factor
             if not torch.is_grad_enabled():
@@ -143,7 +146,12 @@ class Synthesis(nn.Module):
                 rows_at_once = max(1, TILE // (finest * times.numel()))
             tiles = [
                 self._synthesize_rows(
-                    prepared, readers, start, min(start + rows_at_once, BASE_GRID * grid_factor), extent, grid_factor
+                    prepared,
+                    coordinate_layers,
+                    start,
+                    min(start + rows_at_once, BASE_GRID * grid_factor),
+                    extent,
+                    grid_factor,
                 )
                 for start in range(0, len(columns), rows_at_once)
             ]
@@ -153,15 +161,15 @@ class Synthesis(nn.Module):
     def _synthesize_rows(
         self,
         prepared: list[BlockWeights],
-        readers: list[CoordinateLayer],
+        coordinate_layers: list[CoordinateLayer],
         start: int,
         stop: int,
         extent: float,
         grid_factor: int,
     ) -> torch.Tensor:
-        """Rows ``start`` to ``stop`` - 1 of the base grid, and what they become on the finer ones: [B, rows, n, T, 3]."""
-        remaining = iter(readers)
-        x_bpc = rgb_bhwtc = torch.empty(0)  # p counts pixels and, within a pixel, times
+        """RGB [B, rows, n, T, 3] of the finest grid for rows ``start`` to ``stop`` - 1 of the base grid."""
+        remaining = iter(coordinate_layers)
+        x_bpc = rgb_bhwtc = torch.empty(0)  # p indexes pixels, and times within a pixel
         for weights in prepared:
             block, layers = weights.block, weights.layers
             ratio = weights.n // BASE_GRID  # rows of this block's grid per row of the base grid
@@ -185,7 +193,7 @@ class Synthesis(nn.Module):
 
 
 class VideoGenerator(nn.Module):
-    """Content z, motion z_m, times t and class c to frames: ``forward(content, motion, times, labels)`` -> [B, T, 3, R, R]."""
+    """Maps content code z, motion code z_m, times t and, if class-conditional, labels to frames (see ``forward``)."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -196,7 +204,7 @@ class VideoGenerator(nn.Module):
         self.synthesis = Synthesis(config)
 
     def reset(self, *, generator: torch.Generator) -> VideoGenerator:
-        """Draws all weights anew and returns itself."""
+        """Reinitialize all weights; returns ``self``."""
         reset_parameters(self, generator=generator)
         return self
 
@@ -213,6 +221,9 @@ class VideoGenerator(nn.Module):
         *,
         truncation: float = 1.0,
     ) -> torch.Tensor:
-        """z [B, 512], z_m [B, 512], t [B, T], labels int64 [B] or ``None`` -> frames [B, T, 3, R, R]."""
+        """z [B, 512], z_m [B, 512], t [B, T], labels int64 [B] or ``None`` -> frames float32 [B, T, 3, R, R] in about [-1, 1].
+
+        ``truncation`` psi < 1 moves w towards w_avg.
+        """
         w = self.mapping.truncate(self.mapping(content, labels), truncation)
         return self.synthesis.synthesize(self.synthesis.prepare(self.broadcast_w(w), motion), times)

@@ -1,4 +1,4 @@
-"""The mapping network: (z, c) -> w (StyleGAN2's, with the class as in StyleGAN2-ADA)."""
+"""The mapping network (z, c) -> w of StyleGAN2, class-conditional as in StyleGAN2-ADA."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ def normalize(v: torch.Tensor) -> torch.Tensor:
 
 
 class MappingNetwork(nn.Module):
-    """Lrelu layers from the normalised code, with the embedded class appended, to w [B, width].
+    """Fully connected layers from the normalized code and, with classes, the embedded class to w [B, width].
 
-    ``code_dim`` 0 leaves only the class (the discriminators' projection). ``average`` is the running mean of w.
+    ``code_dim`` 0: only the class is mapped (for the projection discriminator). The buffer ``average`` is w_avg, the
+    running mean of w.
     """
 
     average: torch.Tensor
@@ -55,5 +56,5 @@ class MappingNetwork(nn.Module):
 
     @torch.no_grad()
     def update_w_avg(self, mean_w: torch.Tensor) -> None:
-        """w_avg <- 0.995 w_avg + 0.005 mean(w); the training step calls it, a forward pass never does."""
+        """w_avg <- 0.995 w_avg + 0.005 mean(w); called by the training step only."""
         self.average.lerp_(mean_w, 1.0 - AVERAGE_DECAY)

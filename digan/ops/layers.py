@@ -1,4 +1,4 @@
-"""Equalized layers: stored weights are unit normal and scaled at run time (Progressive GAN, Section 4.1, equalized learning rate)."""
+"""Layers with equalized learning rate: N(0, 1) weights, scaled at run time (Progressive GAN, Section 4.1)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ LRELU_GAIN = math.sqrt(2.0)
 
 
 def lrelu(x: torch.Tensor) -> torch.Tensor:
-    """Leaky ReLU of slope 0.2, in place on a fresh result, *without* its gain sqrt(2): callers fold the gain into the weights before it.
+    """In-place leaky ReLU of slope 0.2, *without* the gain sqrt(2), which callers fold into the preceding weights.
 
-    lrelu is positively homogeneous, lrelu(g x) = g lrelu(x) for g > 0, so a gain on small weights replaces one on large activations.
+    That is exact, since lrelu(g x) = g lrelu(x) for g > 0, and cheaper, since weights are smaller than activations.
     """
     return F.leaky_relu(x, LRELU_SLOPE, inplace=True)
 
@@ -42,24 +42,21 @@ class EqualizedLinear(nn.Module):
         self.activate = activate
 
     def reset(self, *, generator: torch.Generator) -> None:
-        """Draws the weights anew."""
+        """Reinitialize the weights."""
         with torch.no_grad():
             self.weight.normal_(generator=generator).div_(self.lr_multiplier)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         gain = LRELU_GAIN if self.activate else 1.0
         scale = gain * self.lr_multiplier / math.sqrt(self.weight.shape[1])
-        # codes are few and weights are many: the scale goes to the codes, and no weight is cast to a lower precision
+        # x is smaller than the weights, so x is scaled; autocast is off to avoid casting the weights
         with torch.autocast(x.device.type, enabled=False):
             y = F.linear(x.float() * scale, self.weight, self.bias * (gain * self.lr_multiplier))
         return lrelu(y) if self.activate else y
 
 
 class EqualizedConv(nn.Module):
-    """Convolution with weights W / sqrt(fan_in) times ``gain``; ``bias`` too is multiplied by ``gain``. No activation.
-
-    ``x`` is [B, in_channels, H, W].
-    """
+    """Convolution of x [B, in_channels, H, W] with weights gain W / sqrt(fan_in) and bias gain b; no activation."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, padding: int = 0, bias: bool = True
@@ -71,7 +68,7 @@ class EqualizedConv(nn.Module):
         self.padding = padding
 
     def reset(self, *, generator: torch.Generator) -> None:
-        """Draws the weights anew."""
+        """Reinitialize the weights."""
         with torch.no_grad():
             self.weight.normal_(generator=generator)
 
@@ -82,7 +79,7 @@ class EqualizedConv(nn.Module):
 
 
 def reset_parameters(module: nn.Module, *, generator: torch.Generator) -> None:
-    """Draws every weight of ``module`` anew, in the order of its layers: equal generators, equal weights."""
+    """Reinitialize all layers of ``module`` in a fixed order: equally seeded generators give equal weights."""
     for child in module.modules():
         reset = getattr(child, "reset", None)
         if child is not module and callable(reset):

@@ -1,4 +1,4 @@
-"""Factorized multiplicative modulation: a code determines a layer's matrix (INR-GAN, Skorokhodov et al., 2021; used by DIGAN).
+"""Factorized multiplicative modulation: w determines a layer's matrix (INR-GAN, Skorokhodov et al., 2021).
 
 Legend: B videos, O output channels, I input channels, r rank.
 """
@@ -28,7 +28,7 @@ class ModulatedMatrix(nn.Module):
         self.rank = rank
 
     def reset(self, *, generator: torch.Generator) -> None:
-        """Draws the weights anew."""
+        """Reinitialize the weights."""
         with torch.no_grad():
             self.weight.normal_(generator=generator)
 
@@ -41,7 +41,7 @@ class ModulatedMatrix(nn.Module):
         factors = self.affine(w)
         left = factors[:, : out_channels * self.rank].reshape(-1, out_channels, self.rank)
         right = factors[:, out_channels * self.rank :].reshape(-1, self.rank, in_channels)
-        # transposed from the start: (A B)^T = B^T A^T
+        # compute the transpose directly: (A B)^T = B^T A^T
         product = torch.bmm(right.transpose(1, 2), left.transpose(1, 2))
         matrix = self.weight.t() * (1.0 + product * (1.0 / math.sqrt(self.rank)))
         norm = matrix.square().sum(dim=1, keepdim=True).sqrt()
@@ -49,7 +49,7 @@ class ModulatedMatrix(nn.Module):
 
 
 class ModulatedRGB(nn.Module):
-    """The linear map to colours, M(w) = W diag(s), s = linear(w) / sqrt(I); no normalisation, no activation.
+    """The ToRGB layer: M(w) = W diag(s), s = linear(w) / sqrt(I); no normalization, no activation.
 
     ``forward`` takes w [B, w_dim] and returns M^T [B, I, 3] and the bias [3].
     """
@@ -61,7 +61,7 @@ class ModulatedRGB(nn.Module):
         self.affine = EqualizedLinear(w_dim, in_channels, bias=1.0)
 
     def reset(self, *, generator: torch.Generator) -> None:
-        """Draws the weights anew."""
+        """Reinitialize the weights."""
         with torch.no_grad():
             self.weight.normal_(generator=generator)
 

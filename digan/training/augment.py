@@ -1,6 +1,6 @@
-"""DiffAugment for pairs: differentiable changes applied alike to real and fake (DiffAugment, Zhao et al., 2020).
+"""DiffAugment for frame pairs: differentiable augmentation of real and fake frames (Zhao et al., 2020).
 
-Both frames of a pair get the same draw. Each step takes frames [B, 2, 3, H, W] and its draws; ``augment`` draws and applies.
+Both frames of a pair get the same draw. Each operation takes frames [B, 2, 3, H, W] and its draws.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def translate(frames: torch.Tensor, down: torch.Tensor, across: torch.Tensor) ->
 
 
 def cut_out(frames: torch.Tensor, down: torch.Tensor, across: torch.Tensor) -> torch.Tensor:
-    """Zeroes a square of half the picture's size around (down, across), clipped to the picture; int64 [B] each."""
+    """Zeroes a square of half the frame's size around (down, across), clipped to the frame; int64 [B] each."""
 
-    def inside(centre: torch.Tensor, size: int) -> torch.Tensor:
+    def inside(center: torch.Tensor, size: int) -> torch.Tensor:
         width = int(size * CUTOUT_SHARE + 0.5)
-        offset = torch.arange(size, device=centre.device)[None] - (centre[:, None] - width // 2)
+        offset = torch.arange(size, device=center.device)[None] - (center[:, None] - width // 2)
         return (offset >= 0) & (offset < width)
 
     hole = inside(down, frames.shape[3])[:, :, None] & inside(across, frames.shape[4])[:, None, :]
@@ -61,24 +61,24 @@ def cut_out(frames: torch.Tensor, down: torch.Tensor, across: torch.Tensor) -> t
 
 
 def augment(frames: torch.Tensor, steps: Sequence[str], *, generator: torch.Generator) -> torch.Tensor:
-    """Draws and applies ``steps`` of ``STEPS`` in order; frames [B, 2, 3, H, W] in and out."""
+    """Apply random ``steps`` (names from ``STEPS``) in order to frames [B, 2, 3, H, W]; returns the same shape."""
     batch, height, width, device = frames.shape[0], frames.shape[3], frames.shape[4], frames.device
 
     def uniform() -> torch.Tensor:
         return torch.rand(batch, generator=generator, device=generator.device).to(device)
 
-    def whole(low: int, high: int) -> torch.Tensor:
+    def integers(low: int, high: int) -> torch.Tensor:
         return torch.randint(low, high + 1, (batch,), generator=generator, device=generator.device).to(device)
 
     for step in steps:
         if step == "color":
             frames = contrast(saturate(brighten(frames, uniform()), uniform()), uniform())
         elif step == "translation":
-            most_down, most_across = int(height * SHIFT_SHARE + 0.5), int(width * SHIFT_SHARE + 0.5)
-            frames = translate(frames, whole(-most_down, most_down), whole(-most_across, most_across))
+            max_down, max_across = int(height * SHIFT_SHARE + 0.5), int(width * SHIFT_SHARE + 0.5)
+            frames = translate(frames, integers(-max_down, max_down), integers(-max_across, max_across))
         elif step == "cutout":
             odd = (int(height * CUTOUT_SHARE + 0.5) % 2, int(width * CUTOUT_SHARE + 0.5) % 2)
-            frames = cut_out(frames, whole(0, height - odd[0]), whole(0, width - odd[1]))
+            frames = cut_out(frames, integers(0, height - odd[0]), integers(0, width - odd[1]))
         else:
             raise AssertionError(step)
     return frames

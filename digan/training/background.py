@@ -1,4 +1,4 @@
-"""Work beside the training: one thread that does one thing at a time, and a reader that is always a batch ahead."""
+"""Threads beside the training loop: a background task and a prefetcher."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ Item = TypeVar("Item")
 
 
 class BackgroundTask:
-    """Does what it is given in a thread, in order. What fails is raised by the next call, so nothing is lost in silence.
+    """Runs functions in a thread, one at a time and in order; an error is raised by the next call.
 
-    A context: leaving it waits for what has been begun, also where the block failed.
+    A context manager: leaving it waits for the running function, also when the block failed.
     """
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
-    def do(self, work: Callable[[], object]) -> None:
-        """Begin ``work`` once what came before has ended."""
+    def start(self, function: Callable[[], object]) -> None:
+        """Run ``function`` in the thread, after waiting for the previous one."""
         self.wait()
-        self._thread = threading.Thread(target=self._run, args=(work,), name="background", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(function,), name="background", daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
-        """Until all is done; raises what has failed."""
+        """Wait for the running function; raises its error."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -36,9 +36,9 @@ class BackgroundTask:
             error, self._error = self._error, None
             raise error
 
-    def _run(self, work: Callable[[], object]) -> None:
+    def _run(self, function: Callable[[], object]) -> None:
         try:
-            work()
+            function()
         except BaseException as error:
             self._error = error
 
@@ -55,30 +55,30 @@ class BackgroundTask:
 
 
 class Prefetcher(Generic[Item]):
-    """The items of an iterator, read by a thread up to ``depth`` ahead, in their order; its errors are raised in their place.
+    """Iterates over ``source`` with up to ``depth`` items read ahead by a thread; errors are raised in order too.
 
-    ``close`` ends the thread; a context does so too.
+    Stop the thread with ``close`` or by leaving the context.
     """
 
     def __init__(self, source: Iterator[Item], *, depth: int = 2) -> None:
         self._queue: queue.Queue[tuple[bool, object]] = queue.Queue(maxsize=depth)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(source,), name="reading-ahead", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(source,), name="prefetch", daemon=True)
         self._thread.start()
 
     def __iter__(self) -> Iterator[Item]:
         return self
 
     def __next__(self) -> Item:
-        good, item = self._queue.get()
-        if good:
+        is_item, item = self._queue.get()
+        if is_item:
             return item  # type: ignore[return-value]
-        self._queue.put((good, item))  # so that a next call ends as well
+        self._queue.put((is_item, item))  # the next call raises it again
         assert isinstance(item, BaseException)
         raise item
 
     def close(self) -> None:
-        """End the thread; what was read ahead is dropped."""
+        """Stop the thread and drop prefetched items."""
         self._stop.set()
         while self._thread.is_alive():
             try:
@@ -97,7 +97,7 @@ class Prefetcher(Generic[Item]):
         while not self._stop.is_set():
             try:
                 entry = (True, next(source))
-            except BaseException as error:  # StopIteration too
+            except BaseException as error:  # including StopIteration
                 entry = (False, error)
             while not self._stop.is_set():
                 try:

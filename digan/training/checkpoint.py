@@ -1,6 +1,6 @@
-"""Checkpoints of a training: the whole state under the clips seen, with a checksum, whole or not at all.
+"""Training checkpoints: the whole training state, named by clips seen, checksummed and written atomically.
 
-Where they lie is a ``Store``: a folder here (``FolderStore``), or whatever else keeps a few files under a name.
+They are kept in a ``CheckpointStore``: a local folder (``FolderStore``), or anything that stores a few files by name.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ FORMAT = 2
 
 
 class CheckpointStore(Protocol):
-    """Files under names. What ``write`` puts there is seen whole or not at all; a name is listed once it is whole."""
+    """Sets of files by name, written atomically: a name is listed once all its files are there."""
 
     def names(self) -> list[str]:
         """All names, in any order."""
 
     def write(self, name: str, files: dict[str, bytes]) -> None:
-        """Puts ``files`` under ``name``, replacing what was there; the last one of ``files`` says that all are there."""
+        """Store ``files`` under ``name``, replacing older ones; the last of ``files`` marks the set as complete."""
 
     def read(self, name: str, file: str) -> bytes:
-        """One file. ``OSError`` where it is missing."""
+        """The content of one file; raises ``OSError`` if it is missing."""
 
     def remove(self, name: str) -> None:
-        """Takes a name away; nothing where it is not there."""
+        """Remove a name, if it exists."""
 
 
 class FolderStore:
-    """A folder of folders."""
+    """A checkpoint store in a local folder, one subfolder per name."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
@@ -64,31 +64,31 @@ class FolderStore:
     def remove(self, name: str) -> None:
         shutil.rmtree(self.folder / name, ignore_errors=True)
 
-    def sweep(self) -> None:
-        """Takes away what killed writers left unfinished; only for the one who writes here."""
+    def remove_unfinished(self) -> None:
+        """Remove what killed writers left behind; call it from the only writer."""
         for path in self.folder.glob(".*") if self.folder.is_dir() else ():
-            if is_part(path.name) or "-" in path.name:  # the second was the form of unfinished folders until format 2
+            if is_part(path.name) or "-" in path.name:  # "-": older releases
                 shutil.rmtree(path, ignore_errors=True)
 
 
 def name_of(clips_seen: int) -> str:
-    """The checkpoint's name after ``clips_seen`` clips."""
+    """The name of the checkpoint at ``clips_seen`` clips."""
     return f"{clips_seen:010d}"
 
 
 def capture(state: TrainingState) -> dict[str, Any]:
-    """A copy of ``state.state_dict()`` on the CPU, to be written while the training continues."""
-    copied: dict[str, Any] = _copied(state.state_dict())
+    """Copy ``state.state_dict()`` to the CPU, to be written while training continues."""
+    copied: dict[str, Any] = _copy(state.state_dict())
     return copied
 
 
-def _copied(value: Any) -> Any:
+def _copy(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
+        return {key: _copy(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_copied(item) for item in value)
+        return type(value)(_copy(item) for item in value)
     return value
 
 
@@ -116,11 +116,11 @@ def listed(store: CheckpointStore) -> list[str]:
 
 
 def read(store: CheckpointStore, name: str) -> dict[str, Any]:
-    """What ``capture`` returned, its checksum verified; ``ValueError`` says why a checkpoint is damaged."""
+    """Read a captured state and verify its checksum; raises ``ValueError`` if the checkpoint is damaged."""
     try:
         manifest = json.loads(store.read(name, MANIFEST))
         if manifest["format"] != FORMAT:
-            raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
+            raise ValueError(f"format {manifest['format']}; this version reads format {FORMAT}")
         data = store.read(name, STATE)
         if manifest["sha256"][STATE] != hashlib.sha256(data).hexdigest():
             raise ValueError(f"{STATE} does not match its checksum")
@@ -130,12 +130,12 @@ def read(store: CheckpointStore, name: str) -> dict[str, Any]:
 
 
 def newest(store: CheckpointStore, *, before: int | None = None) -> tuple[str, dict[str, Any]] | None:
-    """Name and content of the newest whole checkpoint, of at most ``before`` clips; damaged ones are skipped with a warning."""
+    """Name and state of the newest intact checkpoint, of at most ``before`` clips; warns of damaged ones and skips them."""
     for name in listed(store):
         if before is not None and int(name) > before:
             continue
         try:
             return name, read(store, name)
         except ValueError as reason:
-            logger.warning("checkpoint %s in %s is damaged (%s); using the one before it", name, store, reason)
+            logger.warning("checkpoint %s in %s is damaged (%s); trying the previous one", name, store, reason)
     return None

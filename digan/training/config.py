@@ -1,4 +1,4 @@
-"""The section ``training`` of params.yaml."""
+"""The ``training`` section of params.yaml."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from digan.training.augment import STEPS
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 ON_DIVERGENCE = ("stop", "rollback")
-MOTION_GROUP = 4  # samples over which the discriminator takes its minibatch deviation: min(4, micro_batch)
+MOTION_GROUP = 4  # group size of the minibatch standard deviation: min(4, micro_batch)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How the networks are trained; params.yaml gives each key's unit and source.
+    """Training settings; params.yaml documents the unit and source of each.
 
-    ``r1_interval`` and ``generator_interval`` also scale the Adam rate and betas of D and G by k / (k + 1), whether or not the
-    penalty that they space is on.
+    ``generator_interval`` is the number of updates between path length penalties, ``r1_interval`` between R1 penalties.
+    With k the interval, the network's Adam gets lr k / (k + 1) and betas to the power k / (k + 1) (lazy regularization),
+    even when its penalty is off.
     """
 
     seed: int
@@ -78,20 +79,24 @@ class TrainingConfig:
             self._require(
                 "batch_size",
                 False,
-                f"must divide by training.micro_batch={self.micro_batch}; try micro_batch={near[0]}",
+                f"must be a multiple of training.micro_batch={self.micro_batch}; try training.micro_batch={near[0]}",
             )
         group = MOTION_GROUP
         self._require(
             "micro_batch",
             self.micro_batch <= group or not self.micro_batch % group,
-            f"must divide by the discriminator's group of {group}; try {max(group, self.micro_batch - self.micro_batch % group)}",
+            f"must be a multiple of the discriminator's group of {group}; try {max(group, self.micro_batch - self.micro_batch % group)}",
         )
         mismatched = self.mismatch_weight > 0 and self.micro_batch == 1
         self._require(
-            "mismatch_weight", not mismatched, "takes dt from another pair of the micro-batch; try micro_batch=2, or 0"
+            "mismatch_weight",
+            not mismatched,
+            "takes dt from another pair of the micro-batch; try training.micro_batch=2, or 0",
         )
         for step in self.augment_steps:
-            self._require("augment", step in STEPS, f"{step!r} is no DiffAugment step; known: {', '.join(STEPS)}")
+            self._require(
+                "augment", step in STEPS, f"{step!r} is not a DiffAugment operation; choose from {', '.join(STEPS)}"
+            )
 
     def _require(self, name: str, holds: bool, remedy: str) -> None:
         if not holds:
@@ -99,10 +104,10 @@ class TrainingConfig:
 
     @property
     def micro_batches(self) -> int:
-        """How many micro-batches make an update; at most as many workers can share it."""
+        """Micro-batches per update, which is also the maximum number of workers."""
         return self.batch_size // self.micro_batch
 
     @property
     def augment_steps(self) -> tuple[str, ...]:
-        """The names in ``augment``, in order; empty when it is off."""
+        """The operations in ``augment``, in order; empty if augmentation is off."""
         return tuple(part.strip() for part in self.augment.split(",") if part.strip())

@@ -6,10 +6,10 @@ REFERENCE_BATCH = 64
 
 
 def ema_decay(*, batch: int, clips_seen: int, half_life: float, ramp: float) -> float:
-    """What one update of ``batch`` clips leaves of the old average.
+    """EMA decay for one update of ``batch`` clips.
 
-    The half-life is ``half_life`` clips at batch 64 and grows with the batch; early on it is at most ``ramp`` times the clips seen.
-    ``ramp`` 0 turns the ramp off. At the start nothing is left: the average is the first weights themselves.
+    The half-life is ``half_life`` clips at batch 64, proportional to the batch, and at most ``ramp`` * ``clips_seen``
+    (0: no ramp). The decay of the first update is 0: the EMA starts as a copy of the weights.
     """
     clips = half_life * batch / REFERENCE_BATCH
     if ramp > 0:

@@ -1,7 +1,7 @@
-"""The training loop: what one update does, in which order, and what happens at which count of clips.
+"""The training loop: the order of one update, and the schedule of outputs by clips seen.
 
-Read from top to bottom: ``train`` resumes and survives rollbacks, ``_Run.train_until_rollback`` is the loop over updates,
-``train_step`` is one update. Workers differ only in which micro-batches they compute, so they take every branch together.
+Read from top to bottom: ``train`` resumes and handles rollbacks, ``_TrainingRun.train_until_rollback`` loops over
+updates, ``train_step`` is one update. Workers differ only in their micro-batches, so all of them take the same branches.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from digan.times import frame_times
 from digan.training import checkpoint, snapshots
 from digan.training.background import BackgroundTask, Prefetcher
 from digan.training.checkpoint import FolderStore
-from digan.training.divergence import MOST_ROLLBACKS, STEPS, DivergedError, DivergenceMonitor, TrainingDivergence
+from digan.training.divergence import (
+    CHECK_INTERVAL,
+    MAX_ROLLBACKS,
+    DivergedError,
+    DivergenceMonitor,
+    TrainingDivergence,
+)
 from digan.training.numerics import set_numerics
 from digan.training.run_spec import Reader, TrainingHooks, TrainingPlacement, TrainingSpec
 from digan.training.running_metrics import RunningMetrics, TrainingProgress
@@ -35,13 +41,13 @@ PREFETCHED_UPDATES = 2
 
 
 def train(spec: TrainingSpec, placement: TrainingPlacement, hooks: TrainingHooks) -> VideoGenerator:
-    """Train until ``spec.training.clips`` and return the EMA generator.
+    """Train until ``spec.training.clips`` clips are seen and return the generator EMA.
 
-    Resumes from the newest whole checkpoint in ``placement.checkpoints``; rank 0 writes new ones in the background.
-    ``placement.snapshots`` receives the EMA generator at points spread over the run.
+    Resumes from the newest intact checkpoint in ``placement.checkpoints``; rank 0 writes new checkpoints, and snapshots of
+    the generator EMA to ``placement.snapshots``, in the background.
 
-    Errors: ``DivergedError`` when training diverges (watch.py) and ``training.on_divergence`` says stop, or when rollbacks
-    do not help.
+    Raises ``DivergedError`` if training diverges (divergence.py) and ``training.on_divergence`` is ``stop``, or if
+    ``MAX_ROLLBACKS`` rollbacks did not recover it.
     """
     set_numerics(spec.training, placement.device)
     with BackgroundTask() as background:
@@ -54,29 +60,30 @@ def train(spec: TrainingSpec, placement: TrainingPlacement, hooks: TrainingHooks
     return run.state.generator_ema
 
 
-def train_step(state: TrainingState, pairs: Sequence[FramePair], *, rank: int = 0, world: int = 1) -> StepMetrics:
-    """One update from this worker's real pairs: one [micro_batch, 2, 3, H, W] for each of ``numbers_of(rank, ...)``.
+def train_step(state: TrainingState, pairs: Sequence[FramePair], *, rank: int = 0, world_size: int = 1) -> StepMetrics:
+    """One update of all networks, and of ``state.clips_seen`` by the batch size.
 
-    Each phase adds up the gradients of its micro-batches, averages them over all workers, and takes one Adam step.
+    ``pairs`` holds the real pairs of this worker's micro-batches, [micro_batch, 2, 3, H, W] for each index in
+    ``micro_batch_indices(rank, world_size, ...)``.
     """
     training = state.training
-    update = Update(state, pairs, rank=rank, world=world)
+    update = Update(state, pairs, rank=rank, world_size=world_size)
 
-    # Generator: non-saturating logistic loss against both discriminators; also moves the running mean of w.
+    # Generator: non-saturating logistic loss against both discriminators; also updates w_avg.
     update.update_generator()
 
-    # Path length penalty (StyleGAN2), every generator_interval updates: a step of its own, weighted by the interval.
+    # Path length penalty (StyleGAN2), every generator_interval updates: an Adam step of its own, weighted by the interval.
     if training.path_length_weight and state.step % training.generator_interval == 0:
         update.penalize_path_lengths()
 
-    # Image and motion discriminator: logistic loss on fresh fakes and the real pairs, and on real pairs at a wrong dt.
+    # Image and motion discriminator: logistic loss of newly generated and real pairs, and of real pairs with a wrong dt.
     update.update_discriminator()
 
-    # R1 penalty, every r1_interval updates: a step of its own, weighted by the interval.
+    # R1 penalty, every r1_interval updates: an Adam step of its own, weighted by the interval.
     if training.r1_gamma and state.step % training.r1_interval == 0:
         update.penalize_real_gradients()
 
-    # EMA of the generator's weights: what samples, snapshots and the result are made of.
+    # Generator EMA: used for samples, snapshots and the returned generator.
     update.update_ema()
 
     state.clips_seen += training.batch_size
@@ -84,7 +91,7 @@ def train_step(state: TrainingState, pairs: Sequence[FramePair], *, rank: int = 
 
 
 class _TrainingRun:
-    """A training run on one worker."""
+    """One worker of a training run."""
 
     def __init__(
         self, spec: TrainingSpec, placement: TrainingPlacement, hooks: TrainingHooks, background: BackgroundTask
@@ -93,35 +100,36 @@ class _TrainingRun:
         self.state = TrainingState(spec.training, spec.model, placement.device)
 
     def resume(self) -> None:
-        """Load the newest checkpoint; without one, show samples of the untrained generator."""
+        """Load the newest checkpoint; without one, report samples of the untrained generator."""
         checkpoints, hooks, state = self.placement.checkpoints, self.hooks, self.state
-        first = self.placement.rank == 0
-        if first and isinstance(checkpoints, FolderStore):
-            checkpoints.sweep()
+        is_writer = self.placement.rank == 0
+        if is_writer and isinstance(checkpoints, FolderStore):
+            checkpoints.remove_unfinished()
         resumed = self._load(before=None)
-        if first and not resumed:
+        if is_writer and not resumed:
             hooks.on_samples(0, _samples(state))
-        if first and resumed and hooks.on_checkpoint is not None:
+        if is_writer and resumed and hooks.on_checkpoint is not None:
             hooks.on_checkpoint(state.clips_seen, state.generator_ema)
-        if state.clips_seen >= self.spec.training.clips:  # a finished run that was killed before it could report so
+        if state.clips_seen >= self.spec.training.clips:  # finished, but perhaps killed before it reported that
             hooks.on_progress(RunningMetrics(state).report())
 
     def train_until_rollback(self) -> TrainingDivergence | None:
-        """Train until the last clip, or until a divergence calls for a rollback; returns the divergence."""
+        """Train until the last clip or a divergence; returns the divergence."""
         state, training = self.state, self.spec.training
-        meter, watch = RunningMetrics(state), DivergenceMonitor()
+        running, monitor = RunningMetrics(state), DivergenceMonitor()
         with Prefetcher(self.spec.reader(state.step, state.draw_seed), depth=PREFETCHED_UPDATES) as batches:
             while state.clips_seen < training.clips:
                 # Data: this worker's micro-batches of real pairs, prefetched by a thread.
                 waiting_since = time.monotonic()
                 pairs = next(batches)
-                meter.waited += time.monotonic() - waiting_since
+                running.waited += time.monotonic() - waiting_since
 
-                # Update every network once; this moves clips_seen on by batch_size.
+                # Update: every network once; adds batch_size to clips_seen.
                 clips_before = state.clips_seen
-                metrics = train_step(state, pairs, rank=self.placement.rank, world=self.placement.world_size).values
-                meter.add(metrics)
-                watch.add(metrics)
+                rank, world_size = self.placement.rank, self.placement.world_size
+                metrics = train_step(state, pairs, rank=rank, world_size=world_size).values
+                running.add(metrics)
+                monitor.add(metrics)
 
                 # Schedule: each output at the multiples of its interval, and all of them after the last clip.
                 finished = state.clips_seen >= training.clips
@@ -131,25 +139,25 @@ class _TrainingRun:
                 )
                 any_due = sample_due or snapshot_due or checkpoint_due
 
-                # Divergence: every 32 updates, and before any output so that none holds diverged weights.
-                if any_due or state.step % STEPS == 0:
-                    divergence = watch.look(state, weights=any_due)
+                # Divergence: every 32 updates, and before any output, so that none holds diverged weights.
+                if any_due or state.step % CHECK_INTERVAL == 0:
+                    divergence = monitor.check(state, weights=any_due)
                     if divergence is not None:
                         return divergence
 
                 # Outputs, on rank 0.
-                if any_due and self.placement.rank == 0:
+                if any_due and rank == 0:
                     self._write_outputs(sample_due, snapshot_due, checkpoint_due)
 
                 # Progress.
-                if finished or meter.age > PROGRESS_SECONDS:
-                    self.hooks.on_progress(meter.report())
+                if finished or running.age > PROGRESS_SECONDS:
+                    self.hooks.on_progress(running.report())
         return None
 
     def _write_outputs(self, sample_due: bool, snapshot_due: bool, checkpoint_due: bool) -> None:
-        """Copy what is due, then write it in the background.
+        """Copy the state for the outputs that are due and write them in the background.
 
-        The snapshot is written first, so that no checkpoint is newer than a missing snapshot.
+        The snapshot comes before the checkpoint: a run that resumes from a checkpoint has its snapshot.
         """
         state, training, placement = self.state, self.spec.training, self.placement
         writes: list[Callable[[], object]] = []
@@ -166,14 +174,14 @@ class _TrainingRun:
                 )
             )
         if writes:
-            self.background.do(lambda: [write() for write in writes])
+            self.background.start(lambda: [write() for write in writes])
         if checkpoint_due and self.hooks.on_checkpoint is not None:
             self.background.wait()
             self.hooks.on_checkpoint(state.clips_seen, state.generator_ema)
 
     def roll_back(self, divergence: TrainingDivergence) -> None:
-        """Return to the last checkpoint before the divergence and draw differently from there, or raise ``DivergedError``."""
-        rollbacks, seen = self.state.rollbacks + 1, self.state.clips_seen
+        """Reload the last checkpoint before the divergence and continue with another seed, or raise ``DivergedError``."""
+        rollbacks, clips_diverged = self.state.rollbacks + 1, self.state.clips_seen
         self._require_rollback(divergence, rollbacks)
         if self.placement.rank == 0:
             self.background.wait()
@@ -186,8 +194,8 @@ class _TrainingRun:
                     if int(name) > self.state.clips_seen:
                         store.remove(name)
             self.hooks.on_notice(
-                f"training diverged at {seen} clips: {divergence.text}; rolled back to {self.state.clips_seen} clips with "
-                f"another seed (rollback {rollbacks} of at most {MOST_ROLLBACKS})"
+                f"training diverged at {clips_diverged} clips: {divergence.text}; rolled back to {self.state.clips_seen} clips with "
+                f"another seed (rollback {rollbacks} of at most {MAX_ROLLBACKS})"
             )
 
     def _require_rollback(self, divergence: TrainingDivergence, rollbacks: int) -> None:
@@ -197,11 +205,11 @@ class _TrainingRun:
             raise DivergedError(
                 f"{diverged}; {remedy}, or set training.on_divergence=rollback. The last good checkpoint is kept"
             )
-        if rollbacks > MOST_ROLLBACKS:
-            raise DivergedError(f"{diverged}; {MOST_ROLLBACKS} rollbacks did not recover it: {remedy}")
+        if rollbacks > MAX_ROLLBACKS:
+            raise DivergedError(f"{diverged}; {MAX_ROLLBACKS} rollbacks did not recover it: {remedy}")
 
     def _load(self, before: int | None) -> bool:
-        """Load the newest whole checkpoint of at most ``before`` clips, the one that rank 0 finds; whether there is one."""
+        """Load the newest intact checkpoint of at most ``before`` clips that rank 0 finds; returns whether there is one."""
         checkpoints = self.placement.checkpoints
         found = checkpoint.newest(checkpoints, before=before) if self.placement.rank == 0 else None
         clips = self._broadcast(-1 if found is None else int(found[0]))
@@ -211,7 +219,7 @@ class _TrainingRun:
         return True
 
     def _broadcast(self, number: int) -> int:
-        """Rank 0's number, on every rank."""
+        """Rank 0's ``number``."""
         if self.placement.world_size == 1:
             return number
         shared = torch.tensor([number], device=self.placement.device)
@@ -220,6 +228,6 @@ class _TrainingRun:
 
 
 def _samples(state: TrainingState) -> torch.Tensor:
-    """Videos of fixed seeds by the EMA generator, uint8 [8, 8, 3, R, R]."""
+    """Videos of fixed seeds by the generator EMA, uint8 [8, 8, 3, R, R]."""
     latents = draw_latents(SAMPLE_SEEDS, labels=pick_labels(state.generator_ema, SAMPLE_SEEDS))
     return render(state.generator_ema, latents, frame_times(SAMPLE_FRAMES))

@@ -1,7 +1,7 @@
-"""What one micro-batch does in an update: its own draws, its fakes, their judgement.
+"""Forward passes of one micro-batch: random draws, generated pairs and discriminator scores.
 
-An update's batch is cut into micro-batches, numbered 0, 1, ...; draws, data and the discriminator's statistics belong to the number, so
-the same update comes out whoever computes them, up to the order of summation.
+The batch of an update is split into micro-batches 0, 1, .... Draws, data and minibatch statistics depend only on the
+micro-batch index, so an update is the same for any assignment to workers, up to the order of summation.
 
 Legend: B pairs of the micro-batch, H, W.
 """
@@ -24,7 +24,7 @@ from digan.types import FramePair, Latents, Scores
 
 @dataclass(frozen=True, kw_only=True)
 class FakeBatch:
-    """Generated pairs, and what they were made from: mapped ``w`` [B, 512], ``ws`` [B, w_count, 512]."""
+    """Generated pairs with their ``w`` [B, 512] and, per layer, ``ws`` [B, w_count, 512]."""
 
     pair: FramePair
     w: torch.Tensor
@@ -32,23 +32,23 @@ class FakeBatch:
 
 
 class MicroBatch:
-    """Real pairs on the state's device and their number in the update."""
+    """Real pairs on the state's device, with ``index`` in the update."""
 
-    def __init__(self, state: TrainingState, pair: FramePair, number: int) -> None:
-        self.state, self.pair, self.number = state, pair.to(state.device), number
+    def __init__(self, state: TrainingState, pair: FramePair, index: int) -> None:
+        self.state, self.pair, self.index = state, pair.to(state.device), index
         self.size = pair.frames.shape[0]
 
     def draws(self, phase: str) -> torch.Generator:
-        """The source of all that this micro-batch draws in a phase of this update."""
-        return generator_for(self.state.draw_seed, phase, self.number, self.state.clips_seen)
+        """The random generator of this micro-batch for one phase of the update."""
+        return generator_for(self.state.draw_seed, phase, self.index, self.state.clips_seen)
 
     def autocast(self) -> AbstractContextManager[None]:
-        """bf16 where the precision asks for it."""
+        """bf16 autocast if ``training.precision`` is bf16, else no autocast."""
         enabled = self.state.training.precision == "bf16"
         return torch.autocast(self.state.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def fake(self, generator: torch.Generator, *, compiled: bool = True) -> FakeBatch:
-        """Fresh videos at two fresh times each. Without ``compiled`` the result can be differentiated twice."""
+        """Generate pairs from fresh latents and times; ``compiled=False`` if the result is differentiated twice."""
         state = self.state
         latents = self._latents(generator)
         times = draw_time_pairs(self.size, generator=generator).to(state.device, non_blocking=True)
@@ -65,7 +65,7 @@ class MicroBatch:
         return Latents(content=codes[0], motion=codes[1], labels=self.pair.labels)
 
     def _mix_styles(self, ws: torch.Tensor, latents: Latents, generator: torch.Generator) -> torch.Tensor:
-        """From a random layer on, another content's w, for a share of the videos."""
+        """Style mixing (StyleGAN): for some videos, use the w of another content code from a random layer on."""
         count = ws.shape[1]
         others = self.state.generator.mapping(self._latents(generator).content, latents.labels)
         cutoff = torch.randint(1, count, (self.size, 1), generator=generator)
@@ -74,29 +74,29 @@ class MicroBatch:
         return torch.where(swap[..., None], others[:, None], ws)
 
     def discriminate(self, pair: FramePair, generator: torch.Generator) -> Scores:
-        """Scores of pairs, augmented."""
+        """Scores of augmented pairs."""
         images, motions = self.inputs(pair, generator)
         return self.state.discriminate(images, motions, pair.labels)
 
     def discriminate_both(self, fake: FramePair, real: FramePair, generator: torch.Generator) -> tuple[Scores, Scores]:
-        """Scores of fake and real pairs from one pass: the two never meet in it, the larger batch is faster."""
+        """Scores of augmented fake and real pairs from one forward pass; their minibatch statistics stay separate."""
         inputs = [self.inputs(pair, generator) for pair in (fake, real)]
         images, motions = (torch.cat(parts) for parts in zip(*inputs, strict=True))
         labels = None if real.labels is None else real.labels.repeat(2)
         both = self.state.discriminate(images, motions, labels, batches=2)
-        of_images, of_motions = both.image.chunk(2), both.motion.chunk(2)
-        return tuple(Scores(image=i, motion=m) for i, m in zip(of_images, of_motions, strict=True))  # type: ignore[return-value]
+        halves = zip(both.image.chunk(2), both.motion.chunk(2), strict=True)
+        return tuple(Scores(image=image, motion=motion) for image, motion in halves)  # type: ignore[return-value]
 
     def discriminate_mismatched(self, generator: torch.Generator) -> torch.Tensor:
-        """The motion discriminator's logits [B] of the real pairs, augmented, each with the dt of another one of the micro-batch.
+        """Motion logits [B, 1] of the augmented real pairs, each with the dt of another pair of the micro-batch.
 
-        Now and then the two dt are equal (of n frames there are but n of them).
+        Some pairs keep an equal dt by chance, since a clip of n frames has only n values of dt.
         """
         _, motions = self.inputs(replace(self.pair, times=self.pair.times.roll(1, dims=0)), generator)
         logits: torch.Tensor = self.state.discriminator.motion(motions, self.pair.labels)
         return logits
 
     def inputs(self, pair: FramePair, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Augmented images [2B, 3, H, W] and motions [B, 7, H, W]."""
+        """Discriminator inputs of augmented pairs: images [2B, 3, H, W] and motions [B, 7, H, W]."""
         frames = augment(pair.frames, self.state.training.augment_steps, generator=generator)
         return split_pair(frames, pair.times[:, 1] - pair.times[:, 0])

@@ -1,18 +1,18 @@
-"""All parameters of a network in one buffer, all gradients in another: one all-reduce, one Adam kernel and one average an update."""
+"""Flat buffers for parameters and gradients: one all-reduce, one Adam kernel and one EMA operation per update."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-ALIGNMENT = 16  # floats: every parameter starts on a 64-byte line
+ALIGNMENT = 16  # floats: every parameter starts at a multiple of 64 bytes
 
 
 class ParameterBuffer:
-    """Moves a network's parameters into one float32 vector; the modules keep using them as views.
+    """Moves a network's parameters into one float32 vector, of which the modules' parameters become views.
 
-    ``extra`` numbers ride along behind the gradients, for statistics that are averaged over workers in the same all-reduce.
-    Without ``trained`` there are values alone.
+    ``extra`` values follow the gradients, for statistics averaged over workers in the same all-reduce. With
+    ``trained=False`` there are no gradients and no extra values.
     """
 
     def __init__(self, network: nn.Module, *, extra: int = 0, trained: bool = True) -> None:
@@ -29,19 +29,19 @@ class ParameterBuffer:
         if trained:
             self.values.grad = self.gradients
         for parameter, start in zip(parameters, starts, strict=True):
-            place = slice(start, start + parameter.numel())
-            self.values.data[place] = parameter.data.flatten()
-            parameter.data = self.values.data[place].view_as(parameter)
+            span = slice(start, start + parameter.numel())
+            self.values.data[span] = parameter.data.flatten()
+            parameter.data = self.values.data[span].view_as(parameter)
             if trained:
-                parameter.grad = self.gradients[place].view_as(parameter)
+                parameter.grad = self.gradients[span].view_as(parameter)
 
     def clear(self) -> None:
-        """Sets gradients and extras to zero; call instead of ``optimizer.zero_grad``."""
+        """Zero gradients and extra values; call it instead of ``optimizer.zero_grad``."""
         self.buffer.zero_()
 
-    def all_reduce_mean(self, parts: int, world: int) -> None:
-        """Sums gradients and extras over all workers in one operation, and divides by the ``parts`` that were added up."""
-        if world > 1:
+    def all_reduce_mean(self, micro_batches: int, world_size: int) -> None:
+        """Sum gradients and extra values over all workers and divide by the number of ``micro_batches``."""
+        if world_size > 1:
             torch.distributed.all_reduce(self.buffer)
-        if parts > 1:
-            self.buffer.div_(parts)
+        if micro_batches > 1:
+            self.buffer.div_(micro_batches)

@@ -1,4 +1,4 @@
-"""What a training run is given: what to train, where it runs, and what it calls on the way."""
+"""The arguments of ``loop.train``: what to train, where to run, and which callbacks to call."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from digan.training.config import TrainingConfig
 from digan.training.running_metrics import TrainingProgress
 from digan.types import FramePair
 
-# (update, seed) -> this worker's micro-batches of that update, of the next one, ...
+# (update, seed) -> iterator over updates from that one on; each item holds this worker's micro-batches
 Reader = Callable[[int, int], Iterator[list[FramePair]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
-    """What to train: the two configs, and the reader of the real pairs."""
+    """What to train: the configs and the reader of real pairs."""
 
     training: TrainingConfig
     model: NetworkConfig
@@ -30,9 +30,9 @@ class TrainingSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlacement:
-    """Where to train: this worker among ``world_size``, its device, and the stores that all workers reach.
+    """Where to train: rank, world size, device, and the stores, which every worker can access.
 
-    Rank 0 writes to the stores; every rank reads a checkpoint from ``checkpoints`` when the run resumes.
+    Rank 0 writes to the stores; every rank reads from ``checkpoints`` when the run resumes.
     """
 
     rank: int
@@ -44,12 +44,12 @@ class TrainingPlacement:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingHooks:
-    """What the run calls on the way.
+    """Callbacks of a training run.
 
-    - ``on_progress``: about every two seconds and after the last update, on every rank.
-    - ``on_samples``: rank 0, at multiples of ``sample_interval``: clips seen, videos of fixed seeds uint8 [8, 8, 3, R, R].
-    - ``on_notice``: rank 0, lines for the user.
-    - ``on_checkpoint``: rank 0, once a checkpoint is written, and for the one the run resumes from: clips seen, EMA generator.
+    - ``on_progress(progress)``: every rank, about every two seconds and after the last update.
+    - ``on_samples(clips_seen, videos)``: rank 0, every ``sample_interval`` clips; uint8 [8, 8, 3, R, R] of fixed seeds.
+    - ``on_notice(text)``: rank 0, a line for the user.
+    - ``on_checkpoint(clips_seen, generator_ema)``: rank 0, after a checkpoint is written, and when the run resumes.
     """
 
     on_progress: Callable[[TrainingProgress], None]

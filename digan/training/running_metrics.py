@@ -1,4 +1,4 @@
-"""How fast a run goes and what it measured since one last asked; nothing is fetched from the device before."""
+"""Rate and mean metrics of a run since the last report, accumulated on the device."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from digan.training.state import TrainingState
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingProgress:
-    """Where a run is: clips seen and in total, its rate since the last report, and means of the steps' metrics since then.
+    """Progress of a run: clips seen and in total, and rate and mean metrics since the previous report.
 
-    ``waiting`` is the share of time spent on waiting for data, 0 to 1; ``seconds_left`` assumes the present rate.
+    ``waiting`` is the fraction of time spent waiting for data; ``seconds_left`` assumes the current rate.
     """
 
     clips_seen: int
@@ -26,15 +26,15 @@ class TrainingProgress:
 
 
 class RunningMetrics:
-    """Gathers metrics on the device and turns them into a Progress now and then."""
+    """Accumulates metrics on the device and reports them as ``TrainingProgress``."""
 
     def __init__(self, state: TrainingState) -> None:
         self.state = state
-        self.begin()
+        self.reset()
 
-    def begin(self) -> None:
-        """Forget what was measured; time counts from now on."""
-        self.started, self.clips, self.waited = time.monotonic(), self.state.clips_seen, 0.0
+    def reset(self) -> None:
+        """Drop what was accumulated and restart the clock."""
+        self.started, self.clips_at_start, self.waited = time.monotonic(), self.state.clips_seen, 0.0
         self._sums: dict[str, torch.Tensor] = {}
         self._counts: dict[str, int] = {}
 
@@ -44,17 +44,17 @@ class RunningMetrics:
         return time.monotonic() - self.started
 
     def add(self, values: dict[str, torch.Tensor]) -> None:
-        """One update's metrics."""
+        """Add the metrics of one update."""
         for name, value in values.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def report(self) -> TrainingProgress:
-        """What was measured since the last report, and begin anew."""
+        """Progress since the last report; resets."""
         names = list(self._sums)
         sums = torch.stack([self._sums[name].float() for name in names]).tolist() if names else []
         seconds = max(self.age, 1e-9)
-        rate = (self.state.clips_seen - self.clips) / seconds
+        rate = (self.state.clips_seen - self.clips_at_start) / seconds
         total = self.state.training.clips
         progress = TrainingProgress(
             clips_seen=self.state.clips_seen,
@@ -64,5 +64,5 @@ class RunningMetrics:
             waiting=min(self.waited / seconds, 1.0),
             metrics={name: value / self._counts[name] for name, value in zip(names, sums, strict=True)},
         )
-        self.begin()
+        self.reset()
         return progress

@@ -1,4 +1,4 @@
-"""Snapshots of a run: the averaged generator at points spread over the run, each a folder that ``load_generator`` reads."""
+"""Snapshots: the generator EMA at points spread evenly over a run, each a folder that ``load_generator`` reads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from digan.training.checkpoint import CheckpointStore, listed, name_of
 
 
 def write(files: dict[str, bytes], store: CheckpointStore, clips_seen: int, *, keep: int) -> None:
-    """Puts a generator's ``files`` (``generator_files``) under CLIPS_SEEN and thins the others out to ``keep``."""
+    """Write a generator's ``files`` (see ``generator_files``) as the snapshot at ``clips_seen`` and keep ``keep`` in all."""
     store.write(name_of(clips_seen), files)
     found = [int(name) for name in listed(store)]
     for clips in sorted(set(found) - set(thin_out(found, keep))):
@@ -14,9 +14,9 @@ def write(files: dict[str, bytes], store: CheckpointStore, clips_seen: int, *, k
 
 
 def thin_out(clips: list[int], keep: int) -> list[int]:
-    """Which ``keep`` of ``clips`` stay: the newest, and of the others those that lie most evenly, in rising order.
+    """The ``keep`` snapshots to keep, ascending: the newest, and of the others the most evenly spaced.
 
-    One is taken out after the other: the one whose neighbours (the first one's are 0 and the second) stand closest together.
+    Removes one at a time: the one whose neighbors are closest to each other (the first one's are 0 and the second).
     """
     kept = sorted(clips)
     while len(kept) > keep:

@@ -1,6 +1,6 @@
-"""Everything that training changes: networks, averages, optimisers, counters. A checkpoint is this and nothing else.
+"""The training state, all of which a checkpoint holds: networks, generator EMA, optimizers and counters.
 
-No random state is kept: each step draws from a generator for (seed, micro-batch, clips seen), and so does the data.
+There is no random state: training and data draw from generators seeded by (seed, micro-batch index, clips seen).
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from digan.types import Scores
 
 ADAM_BETAS = (0.0, 0.99)
 ADAM_EPSILON = 1e-8
-MEASURED = 16  # places behind the gradients for statistics, averaged over workers in the same all-reduce
+MAX_STATISTICS = 16  # extra values after the gradients, averaged over workers in the same all-reduce
 
 
 def initial_generator(training: TrainingConfig, model: NetworkConfig) -> VideoGenerator:
-    """The untrained generator that a run with these settings starts from."""
+    """The untrained generator that a run with these configs starts from."""
     return VideoGenerator(model).reset(generator=generator_for(training.seed, "generator"))
 
 
-def _adam(flat: ParameterBuffer, lr: float, interval: int) -> torch.optim.Adam:
-    """Adam corrected for lazy regularisation: of k + 1 updates one is the penalty's, so rate and decay take the ratio k / (k + 1)."""
+def _adam(buffer: ParameterBuffer, lr: float, interval: int) -> torch.optim.Adam:
+    """Adam corrected for lazy regularization (StyleGAN2, implementation details): lr k / (k + 1), betas to the power k / (k + 1)."""
     ratio = interval / (interval + 1)
     betas = (ADAM_BETAS[0] ** ratio, ADAM_BETAS[1] ** ratio)
-    return torch.optim.Adam([flat.values], lr=lr * ratio, betas=betas, eps=ADAM_EPSILON, fused=True)
+    return torch.optim.Adam([buffer.values], lr=lr * ratio, betas=betas, eps=ADAM_EPSILON, fused=True)
 
 
 class TrainingState:
-    """The networks and all that belongs to their training, on one device."""
+    """The networks, optimizers and counters, on one device."""
 
     def __init__(self, training: TrainingConfig, model: NetworkConfig, device: torch.device) -> None:
         self.training, self.model, self.device = training, model, device
@@ -46,15 +46,15 @@ class TrainingState:
         discriminator = PairDiscriminator(model).reset(generator=generator_for(training.seed, "discriminator"))
         self.discriminator = discriminator.to(device)
         self.generator_ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.generator_buffer = ParameterBuffer(self.generator, extra=CODE_DIM + MEASURED)
-        self.discriminator_buffer = ParameterBuffer(self.discriminator, extra=MEASURED)
+        self.generator_buffer = ParameterBuffer(self.generator, extra=CODE_DIM + MAX_STATISTICS)
+        self.discriminator_buffer = ParameterBuffer(self.discriminator, extra=MAX_STATISTICS)
         self.generator_ema_buffer = ParameterBuffer(self.generator_ema, trained=False)
         self.generator_optimizer = _adam(self.generator_buffer, training.generator_lr, training.generator_interval)
         self.discriminator_optimizer = _adam(self.discriminator_buffer, training.discriminator_lr, training.r1_interval)
         self.path_length_mean = torch.zeros((), device=device)
         self.clips_seen = 0
-        self.rollbacks = 0  # how often this run has gone back to an older checkpoint
-        self.low_since = -1  # clips seen when the discriminator's loss became too low; -1: it is not
+        self.rollbacks = 0  # rollbacks so far
+        self.low_since = -1  # clips seen when the discriminator's loss fell below collapse_loss; -1: not below
         self.synthesize: Callable[..., torch.Tensor] = self._synthesize
         self.discriminate: Callable[..., Scores] = self.discriminator
         if training.compile:
@@ -67,7 +67,7 @@ class TrainingState:
 
     @property
     def draw_seed(self) -> int:
-        """The seed of data and draws: the run's, and another one after each time that it went back."""
+        """The seed of data and training draws: the run's, and a different one after each rollback."""
         seed = self.training.seed
         return seed_for(seed, "rollback", self.rollbacks) if self.rollbacks else seed
 
@@ -77,7 +77,7 @@ class TrainingState:
         return self.clips_seen // self.training.batch_size
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and numbers only, so that ``torch.load(weights_only=True)`` reads it."""
+        """Tensors and numbers only, so that ``torch.load(weights_only=True)`` can read it."""
         return {
             "generator": self.generator.state_dict(),
             "average": self.generator_ema.state_dict(),
@@ -91,7 +91,7 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Load what ``state_dict`` returned; Adam's rates and betas stay this run's. Unknown keys, as older versions saved, are ignored."""
+        """Load a ``state_dict``, except Adam's rates and betas, which stay this run's; unknown keys are ignored."""
         self.generator.load_state_dict(state["generator"])
         self.generator_ema.load_state_dict(state["average"])
         self.discriminator.load_state_dict(state["discriminator"])

@@ -1,7 +1,7 @@
-"""The phases of one update (DIGAN, Section 3.2 and the training details in its appendix); ``loop.train_step`` gives their order.
+"""The phases of one update, in the order that ``loop.train_step`` gives (DIGAN, Section 3.2 and appendix).
 
-Every phase adds up the gradients of this worker's micro-batches in a flat buffer, averages them over all workers by one all-reduce,
-which also carries the phase's metrics, and takes one Adam step.
+Each phase accumulates the gradients of this worker's micro-batches in a flat buffer, averages gradients and metrics over
+all workers by one all-reduce, and takes one Adam step.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from digan.training.state import TrainingState
 from digan.types import FramePair
 
 PATH_LENGTH_DECAY = 0.01
-JUDGED = ("fake_image", "fake_motion", "real_image", "real_motion")
-OF_DISCRIMINATOR = ("loss/discriminator", *(f"{kind}/{name}" for kind in ("logits", "signs") for name in JUDGED))
+SCORES = ("fake_image", "fake_motion", "real_image", "real_motion")
+DISCRIMINATOR_METRICS = ("loss/discriminator", *(f"{kind}/{name}" for kind in ("logits", "signs") for name in SCORES))
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepMetrics:
-    """What one update measured, averaged over all micro-batches of all workers, so equal on every worker.
+    """Metrics of one update, averaged over the micro-batches of all workers, and so equal on all of them.
 
-    ``values``: name -> scalar tensor on the device, to be fetched now and then.
+    ``values`` maps names to scalar tensors on the device.
     """
 
     values: dict[str, torch.Tensor]
@@ -44,7 +44,7 @@ class StepMetrics:
 
 @contextmanager
 def _frozen(network: torch.nn.Module) -> Iterator[None]:
-    """Inside, the network's weights get no gradients; gradients still flow through it."""
+    """Turn off gradients of the network's weights; gradients still flow through it to its inputs."""
     network.requires_grad_(False)
     try:
         yield
@@ -53,98 +53,106 @@ def _frozen(network: torch.nn.Module) -> Iterator[None]:
 
 
 class Update:
-    """One update by this worker's micro-batches; ``pairs`` has the real ones, one ``FramePair`` for each.
+    """One update with this worker's micro-batches of real pairs, one ``FramePair`` each.
 
-    ``metrics`` gathers what the phases measure, averaged over all micro-batches.
+    ``metrics`` collects the metrics of the phases, averaged over all micro-batches.
     """
 
-    def __init__(self, state: TrainingState, pairs: Sequence[FramePair], *, rank: int, world: int) -> None:
-        numbers = micro_batch_indices(rank, world, state.training.micro_batches)
-        assert [pair.frames.shape[0] for pair in pairs] == [state.training.micro_batch] * len(numbers), (rank, world)
-        self.state, self.world = state, world
-        self.micros = [MicroBatch(state, pair, number) for number, pair in zip(numbers, pairs, strict=True)]
+    def __init__(self, state: TrainingState, pairs: Sequence[FramePair], *, rank: int, world_size: int) -> None:
+        indices = micro_batch_indices(rank, world_size, state.training.micro_batches)
+        sizes = [pair.frames.shape[0] for pair in pairs]
+        assert sizes == [state.training.micro_batch] * len(indices), (sizes, rank, world_size)
+        self.state, self.world_size = state, world_size
+        self.micro_batches = [MicroBatch(state, pair, index) for index, pair in zip(indices, pairs, strict=True)]
         self.metrics: dict[str, torch.Tensor] = {}
 
-    def all_reduce_gradients(self, flat: ParameterBuffer, name: str | None = None) -> None:
-        """Average gradients and metrics over all micro-batches; the gradients' norm is a metric under ``name``."""
-        flat.all_reduce_mean(self.state.training.micro_batches, self.world)
+    def all_reduce_gradients(self, buffer: ParameterBuffer, name: str | None = None) -> None:
+        """Average gradients and extra values over all micro-batches; records the gradient norm under ``name``."""
+        buffer.all_reduce_mean(self.state.training.micro_batches, self.world_size)
         if name is not None:
-            self.metrics[f"gradients/{name}"] = torch.linalg.vector_norm(flat.gradients)
+            self.metrics[f"gradients/{name}"] = torch.linalg.vector_norm(buffer.gradients)
 
     def update_generator(self) -> None:
-        """Non-saturating logistic loss of fresh fakes (Goodfellow et al., 2014), and the running mean of w."""
-        state, flat = self.state, self.state.generator_buffer
-        flat.clear()
-        for micro in self.micros:
-            generator = micro.draws("generator")
-            with _frozen(state.discriminator), micro.autocast():
-                fake = micro.fake(generator)
-                loss = generator_loss(micro.discriminate(fake.pair, generator))
+        """Step G on the non-saturating loss of generated pairs, and update w_avg."""
+        state, buffer = self.state, self.state.generator_buffer
+        buffer.clear()
+        for micro_batch in self.micro_batches:
+            generator = micro_batch.draws("generator")
+            with _frozen(state.discriminator), micro_batch.autocast():
+                fake = micro_batch.fake(generator)
+                loss = generator_loss(micro_batch.discriminate(fake.pair, generator))
             loss.backward()
-            flat.extra[:CODE_DIM] += fake.w.detach().mean(dim=0)
-            flat.extra[CODE_DIM] += loss.detach()
-        self.all_reduce_gradients(flat, "generator")
-        state.generator.mapping.update_w_avg(flat.extra[:CODE_DIM])
+            buffer.extra[:CODE_DIM] += fake.w.detach().mean(dim=0)
+            buffer.extra[CODE_DIM] += loss.detach()
+        self.all_reduce_gradients(buffer, "generator")
+        state.generator.mapping.update_w_avg(buffer.extra[:CODE_DIM])
         state.generator_optimizer.step()
-        self.metrics["loss/generator"] = flat.extra[CODE_DIM].clone()
+        self.metrics["loss/generator"] = buffer.extra[CODE_DIM].clone()
 
     def penalize_path_lengths(self) -> None:
-        """Path length regularization (StyleGAN2, Section 3.2), weighted by the interval; float32, never compiled."""
-        state, flat, weight = self.state, self.state.generator_buffer, self.state.training.path_length_weight
-        flat.clear()
-        for micro in self.micros:
-            generator = micro.draws("path_length")
-            fake = micro.fake(generator, compiled=False)
+        """Step G on the path length penalty (StyleGAN2, Section 3.2), times the interval; float32, not compiled."""
+        state, buffer, weight = self.state, self.state.generator_buffer, self.state.training.path_length_weight
+        buffer.clear()
+        for micro_batch in self.micro_batches:
+            generator = micro_batch.draws("path_length")
+            fake = micro_batch.fake(generator, compiled=False)
             noise = torch.randn(fake.pair.frames.shape, generator=generator).to(state.device)
             lengths = path_lengths(fake.pair.frames, fake.ws, noise)
             mean = state.path_length_mean.lerp(lengths.detach().mean(), PATH_LENGTH_DECAY)
             loss = (lengths - mean).square().mean() * (weight * state.training.generator_interval)
             loss.backward()
-            flat.extra[CODE_DIM] += mean
-            flat.extra[CODE_DIM + 1] += loss.detach()
-        self.all_reduce_gradients(flat)
-        state.path_length_mean = flat.extra[CODE_DIM].clone()
+            buffer.extra[CODE_DIM] += mean
+            buffer.extra[CODE_DIM + 1] += loss.detach()
+        self.all_reduce_gradients(buffer)
+        state.path_length_mean = buffer.extra[CODE_DIM].clone()
         state.generator_optimizer.step()
-        self.metrics["loss/path_length"] = flat.extra[CODE_DIM + 1].clone()
+        self.metrics["loss/path_length"] = buffer.extra[CODE_DIM + 1].clone()
 
     def update_discriminator(self) -> None:
-        """Logistic loss of both discriminators on fakes, real pairs and, with ``mismatch_weight``, real pairs at a wrong dt."""
-        state, flat = self.state, self.state.discriminator_buffer
-        flat.clear()
-        for micro in self.micros:
-            generator = micro.draws("discriminator")
-            with micro.autocast():
+        """Step D on the logistic loss of fake and real pairs and, with ``mismatch_weight``, of real pairs with a wrong dt."""
+        state, buffer = self.state, self.state.discriminator_buffer
+        buffer.clear()
+        for micro_batch in self.micro_batches:
+            generator = micro_batch.draws("discriminator")
+            with micro_batch.autocast():
                 with torch.no_grad():
-                    fake_pair = micro.fake(generator).pair
-                fake, real = micro.discriminate_both(fake_pair, micro.pair, generator)
+                    fake_pair = micro_batch.fake(generator).pair
+                fake, real = micro_batch.discriminate_both(fake_pair, micro_batch.pair, generator)
                 loss = discriminator_loss_fake(fake) + discriminator_loss_real(real)
                 if weight := state.training.mismatch_weight:
-                    loss = loss + weight * mismatch_loss(micro.discriminate_mismatched(micro.draws("mismatch")))
+                    loss = loss + weight * mismatch_loss(
+                        micro_batch.discriminate_mismatched(micro_batch.draws("mismatch"))
+                    )
             loss.backward()
             logits = [scores.detach() for scores in (fake.image, fake.motion, real.image, real.motion)]
-            measured = [loss.detach(), *(x.mean() for x in logits), *(x.sign().mean() for x in logits)]
-            flat.extra[: len(measured)] += torch.stack(measured)
-        self.all_reduce_gradients(flat, "discriminator")
+            statistics = [loss.detach(), *(x.mean() for x in logits), *(x.sign().mean() for x in logits)]
+            buffer.extra[: len(statistics)] += torch.stack(statistics)
+        self.all_reduce_gradients(buffer, "discriminator")
         state.discriminator_optimizer.step()
-        self.metrics |= dict(zip(OF_DISCRIMINATOR, flat.extra.clone(), strict=False))
+        self.metrics |= dict(zip(DISCRIMINATOR_METRICS, buffer.extra.clone(), strict=False))
 
     def penalize_real_gradients(self) -> None:
-        """Lazy R1 (Mescheder et al., 2018; StyleGAN2, Section 3.1), weighted by the interval; float32, never compiled."""
-        state, flat = self.state, self.state.discriminator_buffer
+        """Step D on the R1 penalty (Mescheder et al., 2018; lazy as in StyleGAN2, Section 3.1), times the interval.
+
+        float32, not compiled.
+        """
+        state, buffer = self.state, self.state.discriminator_buffer
         gamma, interval = state.training.r1_gamma, state.training.r1_interval
-        flat.clear()
-        for micro in self.micros:
-            images, motions = (x.detach().requires_grad_() for x in micro.inputs(micro.pair, micro.draws("r1")))
-            scores = state.discriminator(images, motions, micro.pair.labels)
+        buffer.clear()
+        for micro_batch in self.micro_batches:
+            images, motions = (
+                x.detach().requires_grad_() for x in micro_batch.inputs(micro_batch.pair, micro_batch.draws("r1"))
+            )
+            scores = state.discriminator(images, motions, micro_batch.pair.labels)
             penalty = gradient_penalty(scores.image, images).mean() + gradient_penalty(scores.motion, motions).mean()
             (penalty * (gamma / 2 * interval)).backward()
-            flat.extra[0] += penalty.detach() * (gamma / 2)
-        self.all_reduce_gradients(flat, "r1")
+            buffer.extra[0] += penalty.detach() * (gamma / 2)
+        self.all_reduce_gradients(buffer, "r1")
         state.discriminator_optimizer.step()
-        self.metrics["loss/r1"] = flat.extra[0].clone()
+        self.metrics["loss/r1"] = buffer.extra[0].clone()
 
     def update_ema(self) -> None:
-        """Move the EMA generator towards the trained one (ema.py)."""
+        """Move the generator EMA towards the generator (ema.py)."""
         state, training = self.state, self.state.training
         decay = ema_decay(
             batch=training.batch_size,
@@ -157,6 +165,6 @@ class Update:
             state.generator_ema.mapping.average.copy_(state.generator.mapping.average)
 
 
-def micro_batch_indices(rank: int, world: int, micro_batches: int) -> range:
-    """The micro-batches of one worker; workers may have different counts, and one with none would idle."""
-    return range(rank, micro_batches, world)
+def micro_batch_indices(rank: int, world_size: int, micro_batches: int) -> range:
+    """The micro-batches of one worker; workers may get different numbers of them."""
+    return range(rank, micro_batches, world_size)

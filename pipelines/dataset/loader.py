@@ -126,7 +126,7 @@ class PairLoader:
         ]
         windows = [order.window(draw) for order in self._orders.values() for draw in range(first, first + size)]
         self._fetch(windows)
-        frame_numbers = [numbers for draw in draws for numbers in draw.numbers.tolist()]
+        frame_numbers = [numbers for draw in draws for numbers in draw.frame_indices.tolist()]
         frames = np.empty((len(windows), 2, index.resolution, index.resolution, 3), np.uint8)
         half = len(windows) // 2
         other = self._helper.submit(self._decode, windows[:half], frame_numbers[:half], frames[:half])

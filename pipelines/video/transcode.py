@@ -150,17 +150,16 @@ def _encode(decoded: decoder.Decoded, job: EncodeJob) -> tuple[tuple[EncodedSegm
     levels = ChannelStatistics()
     found: list[EncodedSegment] = []
     shared: dict[int, bytes] = {}  # pictures of the previous segment, some of which this one may repeat
-    places = iter(range(2**62))
-    for segment in segments(chosen, clips, job.window_mode, numbers=places):
+    for segment in segments(chosen, clips, job.window_mode):
         encoded = []
-        for place, frame in zip(segment.numbers, segment.frames, strict=True):
+        for place, frame in zip(segment.frame_numbers, segment.frames, strict=True):
             data = shared.get(place)
             if data is None:
                 data = image_codec.encode(frame, job.encoding, job.jpeg_quality)
                 if place % SAMPLED == 0:
                     levels = levels.with_frame(frame)
             encoded.append(data)
-        shared = dict(zip(segment.numbers, encoded, strict=True))
-        own = tuple(segment.numbers if numbers is None else (numbers[place] for place in segment.numbers))
+        shared = dict(zip(segment.frame_numbers, encoded, strict=True))
+        own = tuple(segment.frame_numbers if numbers is None else (numbers[place] for place in segment.frame_numbers))
         found.append(EncodedSegment(pictures=tuple(encoded), numbers=own))
     return tuple(found), levels

@@ -112,7 +112,7 @@ def test_valid_batch_sizes(write_params: WriteParams, batch: int, micro: int, wo
 @pytest.mark.parametrize(("batch", "micro"), [(12, 6), (7, 7)])
 def test_micro_batch_is_a_multiple_of_the_group(write_params: WriteParams, batch: int, micro: int) -> None:
     text = rejection(write_params({"training.batch_size": batch, "training.micro_batch": micro, "cluster.workers": 1}))
-    assert text.startswith(f"training.micro_batch={micro}: must divide by the discriminator's group of 4; try 4")
+    assert text.startswith(f"training.micro_batch={micro}: must be a multiple of the discriminator's group of 4; try 4")
 
 
 def test_i3d_requires_ten_frames(write_params: WriteParams) -> None:

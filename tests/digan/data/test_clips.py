@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from digan.data.clips import AT_ONCE, ClipsConfig, WindowMode, frames_needed, segment_windows, segments, square
+from digan.data.clips import RESIZE_BYTES, ClipsConfig, WindowMode, frames_needed, segment_windows, segments, square
 from digan.errors import UserError
 from tests.conftest import clips_config
 
@@ -52,7 +52,7 @@ def test_resize_agrees_with_pillow(side: int, resolution: int) -> None:
 
 def test_frames_are_resized_together_as_each_alone() -> None:
     random = np.random.default_rng(0)
-    shapes = [(300, 320)] * (AT_ONCE // (300 * 300 * 3) + 3) + [(48, 40), (40, 48), (32, 32)]
+    shapes = [(300, 320)] * (RESIZE_BYTES // (300 * 300 * 3) + 3) + [(48, 40), (40, 48), (32, 32)]
     frames = [random.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
     [segment] = segments(frames, config(frames=4))
     assert np.array_equal(segment.frames, [square(frame, 32) for frame in frames])
@@ -93,9 +93,11 @@ def test_every_window_lies_in_one_segment(count: int, stride: int) -> None:
     for segment in segments(numbered(count), clips):
         windows = segment.windows(clips.frames)
         assert 1 <= windows <= segment_windows(clips.frames)
-        assert segment.frames[:, 0, 0, 0].tolist() == list(segment.numbers)
-        assert list(segment.numbers) == list(range(segment.numbers[0], segment.numbers[-1] + 1, stride))
-        starts += segment.numbers[:windows]
+        assert segment.frames[:, 0, 0, 0].tolist() == list(segment.frame_numbers)
+        assert list(segment.frame_numbers) == list(
+            range(segment.frame_numbers[0], segment.frame_numbers[-1] + 1, stride)
+        )
+        starts += segment.frame_numbers[:windows]
     assert starts == list(kept[: max(0, len(kept) - clips.frames + 1)])
 
 
@@ -126,9 +128,9 @@ def test_separate_windows_share_no_frame(
     window_mode: WindowMode, stride: int, count: int, clips: list[tuple[int, ...]]
 ) -> None:
     found = list(segments(numbered(count), config(frame_stride=stride), window_mode))
-    assert [segment.numbers for segment in found] == clips
+    assert [segment.frame_numbers for segment in found] == clips
     assert all(segment.windows(4) == 1 for segment in found)
-    assert all(tuple(segment.frames[:, 0, 0, 0]) == segment.numbers for segment in found)
+    assert all(tuple(segment.frames[:, 0, 0, 0]) == segment.frame_numbers for segment in found)
 
 
 @pytest.mark.parametrize("window_mode", ["overlapping", "disjoint", "phases"])
@@ -150,22 +152,22 @@ def test_scenes_without_motion_are_left_out_and_no_clip_goes_across() -> None:
     levels = [10, 20, 30, 40, 50, *[60] * 9, 70, 80, 90, 100, 110]  # nine equal frames: the first of them has moved
     for window_mode in ("overlapping", "disjoint"):
         found = list(segments(moving(levels), config(drop_static=1.0), window_mode))  # type: ignore[arg-type]
-        numbers = [segment.numbers for segment in found]
+        numbers = [segment.frame_numbers for segment in found]
         assert (
             numbers == [(0, 1, 2, 3, 4, 5), (14, 15, 16, 17, 18)]
             if window_mode == "overlapping"
             else [(0, 1, 2, 3), (14, 15, 16, 17)]
         )
     short = [10, 20, 30, 30, 30, 30, 40, 50]  # three still frames are no clip's length
-    assert [len(s.numbers) for s in segments(moving(short), config(drop_static=1.0))] == [8]
+    assert [len(s.frame_numbers) for s in segments(moving(short), config(drop_static=1.0))] == [8]
     assert list(segments(moving([7] * 50), config(drop_static=1.0, drop_black=0.0))) == []
-    assert [len(s.numbers) for s in segments(moving([7] * 5), config())] == [5]
+    assert [len(s.frame_numbers) for s in segments(moving([7] * 5), config())] == [5]
 
 
 def test_black_scenes_are_left_out() -> None:
     levels = [0, 1, 2, 3, 4, 5, 50, 60, 50, 60, 0, 0, 50, 60, *[3, 5] * 5]
     found = list(segments(moving(levels), config(drop_black=8.0)))
-    assert [segment.numbers for segment in found] == [tuple(range(6, 14))]
+    assert [segment.frame_numbers for segment in found] == [tuple(range(6, 14))]
 
 
 @pytest.mark.parametrize("key", ["drop_static", "drop_black", "fps"])

@@ -26,7 +26,7 @@ def pairs_of(update: int, numbers: range) -> list[FramePair]:
 def trained(rank: int, world: int) -> TrainingState:
     state = TrainingState(SHARED, MODEL, CPU)
     for update in range(UPDATES):
-        metrics = train_step(state, pairs_of(update, micro_batch_indices(rank, world, 5)), rank=rank, world=world)
+        metrics = train_step(state, pairs_of(update, micro_batch_indices(rank, world, 5)), rank=rank, world_size=world)
     state.metrics = metrics.values  # type: ignore[attr-defined]
     return state
 

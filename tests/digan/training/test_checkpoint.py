@@ -86,7 +86,7 @@ def test_a_full_disk_is_named_and_leaves_the_last_good_checkpoint(tmp_path: Path
     try:
         with BackgroundTask() as background, pytest.raises(OSError, match="0000000004"):
             captured = checkpoint.capture(state)
-            background.do(lambda: checkpoint.write(captured, FolderStore(tmp_path), model=MODEL, keep=1))
+            background.start(lambda: checkpoint.write(captured, FolderStore(tmp_path), model=MODEL, keep=1))
             background.wait()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -65,13 +65,13 @@ def test_what_no_seed_mends_ends(tmp_path: Path) -> None:
 
 def test_a_discriminator_that_has_won_for_long_enough_is_named() -> None:
     state = TrainingState(replace(TRAINING, collapse_loss=0.1, collapse_clips=16), MODEL, CPU)
-    watch = DivergenceMonitor()
+    monitor = DivergenceMonitor()
 
     def look(loss: float) -> object:
         for _ in range(2):
-            watch.add({"loss/discriminator": torch.tensor(loss)})
+            monitor.add({"loss/discriminator": torch.tensor(loss)})
             state.clips_seen += 4
-        return watch.look(state, weights=False)
+        return monitor.check(state, weights=False)
 
     assert [look(loss) for loss in (1.0, 0.01, 1.0, 0.01)] == [None] * 4
     verdict = watch_again = look(0.01)

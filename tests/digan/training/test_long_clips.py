@@ -32,5 +32,5 @@ def test_sampling_128_frames_paints_a_few_at_a_time(tiny_generator: object, monk
 @pytest.mark.parametrize("frames", [16, 128])
 def test_a_pair_has_two_frames_whatever_the_clip(frames: int) -> None:
     draw = draw_pairs(64, frames, seed=0, reader_index=0, clips_seen=0, horizontal_flip=False)
-    assert draw.numbers.shape == (64, 2) and int(draw.numbers.max()) < frames
-    assert int(draw.numbers.max()) > frames // 2
+    assert draw.frame_indices.shape == (64, 2) and int(draw.frame_indices.max()) < frames
+    assert int(draw.frame_indices.max()) > frames // 2

@@ -15,7 +15,7 @@ from digan.errors import UserError
 from digan.generator_io import load_generator, save_generator
 from digan.models.config import NetworkConfig
 from digan.seeding import generator_for
-from digan.times import draw_time_pairs, frame_numbers, frame_times
+from digan.times import draw_time_pairs, frame_indices, frame_times
 from digan.training import checkpoint, loop
 from digan.training.augment import STEPS, augment
 from digan.training.config import TrainingConfig
@@ -115,7 +115,7 @@ def test_time_pairs_follow_the_law() -> None:
     # E a = 2/3, E b = 1/3 for Beta(2, 1), Beta(1, 2); E |a - b| by integrating the densities 2a and 2(1 - b): 2/5
     assert pairs.sum(dim=1).mean().item() == pytest.approx(1.0, abs=0.005)
     assert (pairs[:, 1] - pairs[:, 0]).mean().item() == pytest.approx(0.4, abs=0.005)
-    frames = frame_numbers(pairs, 16)
+    frames = frame_indices(pairs, 16)
     assert frames.min() == 0 and frames.max() == 15
     assert frame_times(5).tolist() == [0, 0.25, 0.5, 0.75, 1]
 
