@@ -35,7 +35,7 @@ def discriminate(base: Params, shards: Path, output: Path, values: dict[str, obj
         "training.seed": {"grid": list(range(101, 101 + seeds))},
     }
     found = run(base, shards, output, scheduler="none", search="grid", space=space)
-    return [t.last.value for t in found.begun() if t.last]
+    return [t.last.value for t in found.launched() if t.last]
 
 
 def main() -> None:
@@ -72,10 +72,10 @@ def main() -> None:
     rows = []
     for name, scheduler in (("asha", "asha"), ("full", "none")):
         records = run(base, options.shards, options.out / name, scheduler=scheduler)
-        best = best_of(records.begun())
+        best = best_of(records.launched())
         assert best is not None and best.last is not None
         judged = discriminate(base, options.shards, options.out / f"judge-{best.number}", best.values, options.seeds)
-        overhead = [t.wall - t.seconds for t in records.begun()]
+        overhead = [t.wall - t.seconds for t in records.launched()]
         rows.append((name, records, best, judged, overhead))
     print(
         f"{options.trials} trials of {grouped(options.clips)} clips, {options.videos} videos a measure, {options.seeds} seeds to judge"
@@ -87,7 +87,7 @@ def main() -> None:
         print(f"{name:6} {grouped(records.clips):9} {best.number:03d}     {best.last.value:<12.4g}  {said:32}", end=" ")
         print(f"{statistics.median(overhead):.1f}")
     print(f"asha spent {rows[0][1].clips / rows[1][1].clips:.2f} of the clips of the full sweep")
-    print(json.dumps({name: {t.number: [m.value for m in t.measures] for t in r.begun()} for name, r, *_ in rows}))
+    print(json.dumps({name: {t.number: [m.value for m in t.measures] for t in r.launched()} for name, r, *_ in rows}))
 
 
 if __name__ == "__main__":

@@ -36,15 +36,15 @@ def show_command(arguments: argparse.Namespace) -> None:
 
     from pipelines import params
     from pipelines.sweeps import space
-    from pipelines.sweeps.terminal_table import View
+    from pipelines.sweeps.terminal_table import SweepDisplay
 
     state = _state(arguments.sweep)
     settings = json.loads((arguments.sweep / SWEEP).read_text())["settings"]
     base = params.load(Path("params.yaml")).as_dict()
     parameters = space.parse(settings["tune"]["space"], base)
     length = settings["tune"]["clips"] or settings["training"]["clips"]
-    view = View(state, parameters, "measure", length, max(len(state.trials), settings["tune"]["trials"]))
-    Console().print(view.table())
+    display = SweepDisplay(state, parameters, "measure", length, max(len(state.trials), settings["tune"]["trials"]))
+    Console().print(display.table())
 
 
 def apply_command(arguments: argparse.Namespace) -> None:
@@ -77,7 +77,7 @@ def _state(folder: Path) -> SweepState:
 
 
 def _chosen(state: SweepState, number: int | None, folder: Path) -> TrialRecord:
-    trial = best_of(state.begun()) if number is None else state.trials.get(number)
+    trial = best_of(state.launched()) if number is None else state.trials.get(number)
     if trial is None and number is not None:
         raise UserError(f"--trial {number}: {folder} has the trials 0 to {max(state.trials, default=0)}")
     if trial is None:

@@ -14,7 +14,7 @@ SEARCHES = ("random", "grid", "optuna")
 
 @dataclass(frozen=True, kw_only=True)
 class SweepConfig:
-    """How params.yaml is swept; the keys are explained there. ``space`` maps dotted names to ``{kind: arguments}``."""
+    """Settings of a sweep, explained in params.yaml. ``space`` maps dotted names to ``{kind: arguments}``."""
 
     scheduler: str
     search: str
@@ -32,28 +32,32 @@ class SweepConfig:
     space: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        for name, known in (("scheduler", SCHEDULERS), ("search", SEARCHES)):
-            self._require(name, getattr(self, name) in known, f"must be one of {', '.join(known)}")
-        for name, least in (("trials", 1), ("grace_period", 1), ("videos", 2), ("workers", 1)):
-            self._require(name, getattr(self, name) >= least, f"must be at least {least}")
-        for name in ("seed", "clips", "max_concurrent_trials", "budget", "max_failures"):
-            self._require(name, getattr(self, name) >= 0, "must not be negative")
-        self._require(
-            "reduction_factor", self.reduction_factor > 1, "must be above 1: of so many trials one goes on; try 3"
+        pbt, factor, share = self.scheduler == "pbt", self.reduction_factor, self.gpu_share
+        known, least = (
+            {"scheduler": SCHEDULERS, "search": SEARCHES},
+            {"trials": 1, "grace_period": 1, "videos": 2, "workers": 1},
         )
-        self._require(
-            "gpu_share", 0 < self.gpu_share <= 1, "must be above 0 and at most 1; 0.5 puts two trials on a GPU"
-        )
-        if self.gpu_share < 1:
-            self._require("workers", self.workers == 1, f"must be 1 with tune.gpu_share={self.gpu_share}")
-        if self.scheduler == "pbt":
-            self._require("search", self.search == "random", "must be random with tune.scheduler=pbt, which mutates")
-            self._require("trials", self.trials >= 2, "must be at least 2 with tune.scheduler=pbt, a population")
-
-    def _require(self, name: str, holds: bool, remedy: str) -> None:
-        if not holds:
-            raise UserError(f"tune.{name}={getattr(self, name)}: {remedy}")
+        natural = ("seed", "clips", "max_concurrent_trials", "budget", "max_failures")
+        for name, valid, remedy in (
+            *(
+                (name, getattr(self, name) in names, f"must be one of {', '.join(names)}")
+                for name, names in known.items()
+            ),
+            *((name, getattr(self, name) >= low, f"must be at least {low}") for name, low in least.items()),
+            *((name, getattr(self, name) >= 0, "must not be negative") for name in natural),
+            ("reduction_factor", factor > 1, "must be above 1: one trial in so many continues; try 3"),
+            ("gpu_share", 0 < share <= 1, "must be above 0 and at most 1; 0.5 puts two trials on a GPU"),
+            ("workers", share == 1 or self.workers == 1, f"must be 1 with tune.gpu_share={share}"),
+            (
+                "search",
+                not pbt or self.search == "random",
+                "must be random with tune.scheduler=pbt, which mutates values",
+            ),
+            ("trials", not pbt or self.trials >= 2, "must be at least 2 with tune.scheduler=pbt"),
+        ):
+            if not valid:
+                raise UserError(f"tune.{name}={getattr(self, name)}: {remedy}")
 
     def length(self, training_clips: int) -> int:
-        """Clips of one whole trial."""
+        """Return the number of clips of a trial that runs to its end."""
         return self.clips or training_clips

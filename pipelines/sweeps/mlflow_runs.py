@@ -13,8 +13,7 @@ from pipelines.tracking.runs import TrackingConfig
 from pipelines.training_run.training_log import LOG
 
 SWEEP_ID, NUMBER, PARENT = "sweep.id", "sweep.trial", "mlflow.parentRunId"
-STATE, REASON = "sweep.state", "sweep.reason"
-QUICK = "quick"  # the metric is quick/<measure>, in trials and trainings alike
+QUICK = "quick"  # the metric is quick/<metric's name>, in trials and trainings alike
 STATUS = {FINISHED: "FINISHED", STOPPED: "KILLED", FAILED: "FAILED"}
 RUN_FILE = "run.json"
 
@@ -32,36 +31,29 @@ def ensure(
         experiment = runs.experiment_id(config)
         wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in identity.items())
         found = client.search_runs([experiment], filter_string=wanted, max_results=1)
-        if found:
-            run_id = found[0].info.run_id
-        else:
-            run_id = client.create_run(
-                experiment, run_name=name, tags={**runs.user_tags(), **tags, **identity}
-            ).info.run_id
-    content = {"run_id": run_id, "experiment_id": experiment, "tracking_uri": config.uri}
+        run = (
+            found[0]
+            if found
+            else client.create_run(experiment, run_name=name, tags={**runs.user_tags(), **tags, **identity})
+        )
+    content = {"run_id": run.info.run_id, "experiment_id": experiment, "tracking_uri": config.uri}
     if not run_file.is_file() or json.loads(run_file.read_text()) != content:
         write_json(run_file, content)
-    return str(run_id)
-
-
-def top_up(config: TrackingConfig, run_id: str, log: Path) -> None:
-    """Log the last point of a training's log, which a stopped trial had no time to send."""
-    lines = log.read_bytes().splitlines() if log.is_file() else []
-    if lines:
-        last = json.loads(lines[-1])
-        clips = int(last.pop("clips_seen"))
-        shown = {key: value for key, value in last.items() if key not in ("seconds", "seconds_left")}
-        runs.log_metrics(config, run_id, shown, clips)
+    return str(run.info.run_id)
 
 
 def close(config: TrackingConfig, trial: TrialRecord, folder: Path) -> None:
     """Set the status of an ended trial's run and the tags ``sweep.state`` and ``sweep.reason``; may be repeated."""
     try:
         run_id = trial.run_id or json.loads((folder / RUN_FILE).read_text())["run_id"]
-    except (OSError, ValueError, KeyError):  # it ended before it had a run
+    except (OSError, ValueError, KeyError):  # the trial ended before it had a run
         return
-    if trial.state == STOPPED:
-        top_up(config, run_id, folder / "train" / LOG)
-    tags = {STATE: trial.state, **({REASON: trial.reason[:500]} if trial.reason else {})}
+    log = folder / "train" / LOG
+    lines = log.read_bytes().splitlines() if trial.state == STOPPED and log.is_file() else []
+    if lines:  # a stopped trial had no time to send the last point of its log
+        last = json.loads(lines[-1])
+        metrics = {key: value for key, value in last.items() if key not in ("clips_seen", "seconds", "seconds_left")}
+        runs.log_metrics(config, run_id, metrics, int(last["clips_seen"]))
+    tags = {"sweep.state": trial.state, **({"sweep.reason": trial.reason[:500]} if trial.reason else {})}
     runs.set_tags(config, run_id, tags)
     runs.finish_run(config, run_id, STATUS[trial.state])

@@ -1,7 +1,8 @@
-"""The objective that a sweep minimizes: the quick metric of the averaged generator, by the code of the stage `evaluate`."""
+"""The objective that a sweep minimizes: the quick metric of the generator EMA, by the code of the stage `evaluate`."""
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import time
@@ -19,12 +20,11 @@ from pipelines.evaluation import embedding, reference_features
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.quick import quick_measure
 
-MEASURES = "measures"
-_detectors: dict[EvaluationConfig, Detector] = {}
+MEASURES = "measures"  # folder of a trial's measurements
 
 
 def quick(config: EvaluationConfig, videos: int) -> EvaluationConfig:
-    """The configuration of a quick metric: one draw of ``videos``, no further detectors."""
+    """Return the configuration of a quick metric: one draw of ``videos``, no extra detectors."""
     return replace(config, videos=videos, curve_videos=videos, draws=1, extra_detectors="")
 
 
@@ -34,20 +34,19 @@ def prepare(config: EvaluationConfig, shards: Path, folder: Path) -> str:
     found = reference_features.read(folder, shards, config, detector)
     if found is None:
         found = reference_features.build(folder, shards, config, detector, embedding.LocalExecutor())
-    if len(found.reference) < config.videos:
+    if (count := len(found.reference)) < config.videos:
         raise UserError(
-            f"tune.videos={config.videos}: evaluation.protocol={config.protocol} finds only {len(found.reference)} real clips; "
-            f"try {len(found.reference)}"
+            f"tune.videos={config.videos}: evaluation.protocol={config.protocol} finds only {count} real clips; try {count}"
         )
     return detector.metric_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """Called by rank 0 of a trial: clips seen, averaged generator -> ``{"objective": distance, "seconds": cost}``.
+    """Called by rank 0 of a trial: clips seen, generator EMA -> ``{"objective": distance, "seconds": cost}``.
 
-    Values are written to ``folder`` by clips seen, so that a resumed trial measures nothing twice. ``reference`` is the folder
-    that ``prepare`` filled.
+    Values are written to ``folder`` by clips seen, so that a resumed trial does not measure again. ``reference`` is the
+    folder that ``prepare`` filled.
     """
 
     config: EvaluationConfig
@@ -69,27 +68,19 @@ class Objective:
     def _distance(self, generator: VideoGenerator) -> float:
         if any(not bool(p.isfinite().all()) for p in generator.parameters()):
             return math.nan
-        index = read_index(Path(self.shards))
-        detector = _detector(self.config)
-        real = reference_features.read(Path(self.reference), Path(self.shards), self.config, detector)
+        config, shards, detector = self.config, Path(self.shards), _detector(self.config)
+        real = reference_features.read(Path(self.reference), shards, config, detector)
         assert real is not None, f"{self.reference}: not prepared"
-        return quick_measure(
-            generator,
-            real.reference,
-            detector,
-            self.config,
-            frames=self.config.measured_by().frames_of(index.frames),
-            videos=self.config.videos,
-        )
+        frames = config.measured_by().frames_of(read_index(shards).frames)
+        return quick_measure(generator, real.reference, detector, config, frames=frames, videos=config.videos)
 
 
 def measured(folder: Path) -> list[dict[str, Any]]:
-    """The measurements in a trial's folder, in the order of clips seen."""
+    """Return the measurements in a trial's folder, in the order of clips seen."""
     found = sorted(p for p in folder.glob("*.json") if p.stem.isdigit())
     return [{"clips_seen": int(path.stem), **json.loads(path.read_text())} for path in found]
 
 
+@functools.cache
 def _detector(config: EvaluationConfig) -> Detector:
-    if config not in _detectors:
-        _detectors[config] = detectors.load(config.detectors(), config.measured_by().resize)
-    return _detectors[config]
+    return detectors.load(config.detectors(), config.measured_by().resize)

@@ -1,4 +1,4 @@
-"""Frees what a trial's training had reserved on the cluster after the trial's process was stopped or killed.
+"""Frees the placement group of a trial's training after the trial's process was stopped or killed.
 
 A training that ends by itself returns its placement group. Where Tune stops a trial, Ray Train's controller dies with the
 trial's process, and the placement group stays until the sweep ends. Ray Train's own cleaner asks the dashboard of whatever
@@ -7,17 +7,18 @@ cluster it finds on the machine, so a sweep does not depend on it.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import Any
 
-INTERVAL = 0.5  # seconds between two looks at the trials' processes
-SETTLED = 2.0  # seconds after a process has ended in which its controller, another process, ends as well
+import psutil
+
+INTERVAL = 0.5  # seconds between two checks of the trials' processes
+SETTLED = 2.0  # seconds after the end of a process in which its controller, another process, ends as well
 
 
 class PlacementKeeper:
-    """Knows the placement group of each trial's process; runs as a Ray actor on the node where the trials' processes run."""
+    """Knows the placement group of each trial's process; a Ray actor on the node where these processes run."""
 
     def __init__(self) -> None:
         self._groups: dict[int, Any] = {}
@@ -25,14 +26,14 @@ class PlacementKeeper:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def hold(self, process: int, group: Any) -> None:
-        """Free ``group`` once the process with this id has ended, in place of an earlier group of the same process."""
+        """Free ``group`` once the process with this id has ended; replaces an earlier group of the same process."""
         self._ended.pop(process, None)
         self._groups[process] = group
 
     def free_ended(self, now: float) -> None:
         """Free the groups of processes that ended at least ``SETTLED`` seconds ago; ``now`` is a monotonic time."""
         for process in list(self._groups):
-            if not is_running(process) and now - self._ended.setdefault(process, now) >= SETTLED:
+            if not psutil.pid_exists(process) and now - self._ended.setdefault(process, now) >= SETTLED:
                 del self._ended[process]
                 _remove(self._groups.pop(process))
 
@@ -47,17 +48,6 @@ def start_keeper() -> Any:
     import ray
 
     return ray.remote(num_cpus=0, resources={"node:__internal_head__": 0.001})(PlacementKeeper).remote()
-
-
-def is_running(process: int) -> bool:
-    """Whether this machine has a process with this id."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _remove(group: Any) -> None:

@@ -1,34 +1,57 @@
-"""Tune's schedulers, with every result recorded before they decide."""
+"""Tune's schedulers and callback, with every result recorded before a scheduler decides."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
 
+from digan.atomic import write_bytes
 from pipelines.report.text_format import grouped
 from pipelines.sweeps.sweep_driver import CLIPS, NUMBER, OBJECTIVE, SweepDriver
-from pipelines.sweeps.sweep_state import STOPPED
-from pipelines.sweeps.sweep_state import TrialRecord as TrialRecord
+from pipelines.sweeps.sweep_state import FAILED, STOPPED, TrialRecord
+
+ERROR = "error.txt"  # in a trial's folder: the error that ended its process
+BY_CLIPS = {"time_attr": CLIPS, "metric": OBJECTIVE, "mode": "min"}
+
+
+class TrialEvents(Callback):
+    """Records launches of trials and the errors after which they are not restarted."""
+
+    def __init__(self, driver: SweepDriver) -> None:
+        self.driver = driver
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Record that a trial's process was started."""
+        self.driver.start(trial.config[NUMBER])
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Record the error of a trial that has no restarts left."""
+        number, text = trial.config[NUMBER], str(trial.get_error() or "no message").strip()
+        path = write_bytes(self.driver.state.trial_folder(number) / ERROR, text.encode() + b"\n")
+        times = f"died {self.driver.config.max_failures + 1} times (tune.max_failures)"
+        self.driver.end(number, FAILED, f"{times}, last error: {text.splitlines()[-1][:160]}; traceback in {path}")
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Update the display after an event."""
+        self.driver.on_change()
 
 
 class RecordedScheduler(TrialScheduler):
-    """Comes before one of Tune's schedulers in a class's bases.
-
-    A result is recorded first. Trials that have failed, are whole or exceed the budget are stopped; Tune's scheduler
-    decides on all others.
-    """
+    """A mix-in before one of Tune's schedulers: records results, and stops trials that have failed, finished or used up the
+    budget; Tune's scheduler decides on all others."""
 
     driver: SweepDriver
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Give the trial its values."""
+        """Set the trial's values."""
         trial.config.update(self.driver.values_of(trial.config[NUMBER]))
         super().on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Record the result and decide how the trial continues."""
+        """Record the result and decide whether the trial continues."""
         number = trial.config[NUMBER]
         self.driver.record(number, result, {p.name: trial.config[p.name] for p in self.driver.parameters})
         if self.driver.end_by_result(number, result):
@@ -39,11 +62,11 @@ class RecordedScheduler(TrialScheduler):
         return decision
 
     def reason(self, number: int, result: dict[str, Any]) -> str:
-        """Why Tune's scheduler stops a trial."""
+        """Return why Tune's scheduler stops a trial."""
         return "stopped by the scheduler"
 
 
-class AllToTheEnd(RecordedScheduler, FIFOScheduler):
+class FullLength(RecordedScheduler, FIFOScheduler):
     """Runs every trial to its end."""
 
     def __init__(self, driver: SweepDriver) -> None:
@@ -59,89 +82,75 @@ class SuccessiveHalving(RecordedScheduler, AsyncHyperBandScheduler):
     """
 
     def __init__(self, driver: SweepDriver) -> None:
-        super().__init__(
-            time_attr=CLIPS,
-            metric=OBJECTIVE,
-            mode="min",
-            max_t=max(driver.length, driver.config.grace_period + 1),
-            grace_period=driver.config.grace_period,
-            reduction_factor=driver.config.reduction_factor,
-        )
+        first, factor = driver.config.grace_period, driver.config.reduction_factor
+        longest = max(driver.length, first + 1)
+        super().__init__(max_t=longest, grace_period=first, reduction_factor=factor, **BY_CLIPS)
         self.driver = driver
-        self.ended_before = [known for known in driver.records.begun() if known.ended]
+        self.ended_before = [known for known in driver.state.launched() if known.ended]
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Add the trial with what it measured in earlier launches."""
+        """Add the trial with its measurements of earlier launches."""
         super().on_trial_add(tune_controller, trial)
         while self.ended_before:
-            known = self.ended_before.pop()
             stub = Trial("digan", stub=True)
             AsyncHyperBandScheduler.on_trial_add(self, tune_controller, stub)
-            self.replay(tune_controller, stub, known)
-        self.replay(tune_controller, trial, self.driver.records.trials[trial.config[NUMBER]])
+            self.replay(tune_controller, stub, self.ended_before.pop())
+        self.replay(tune_controller, trial, self.driver.state.trials[trial.config[NUMBER]])
 
     def replay(self, tune_controller: Any, trial: Trial, known: TrialRecord) -> None:
-        """Pass recorded measurements to Tune's scheduler; its decisions were taken in an earlier launch."""
+        """Pass recorded measurements to Tune's scheduler and ignore its decisions, which an earlier launch has taken."""
         for measure in known.measures:
             if measure.clips_seen < self.driver.length:
                 result = {CLIPS: measure.clips_seen, OBJECTIVE: measure.value}
                 AsyncHyperBandScheduler.on_trial_result(self, tune_controller, trial, result)
 
     def reason(self, number: int, result: dict[str, Any]) -> str:
-        """The trial's value beside those of the other trials at the same rung."""
-        clips, share = int(result[CLIPS]), self.driver.config.reduction_factor
+        """Compare the trial's value with those of the other trials at the same rung."""
+        clips, factor = int(result[CLIPS]), self.driver.config.reduction_factor
         rung: float = self.driver.config.grace_period
-        while rung * share <= clips:
-            rung *= share
+        while rung * factor <= clips:
+            rung *= factor
         others = [
             next(measure.value for measure in other.measures if measure.clips_seen >= rung)
-            for other in self.driver.records.begun()
+            for other in self.driver.state.launched()
             if other.number != number and other.last and other.last.clips_seen >= rung
         ]
         return (
-            f"asha: {result[OBJECTIVE]:.4g} at {grouped(clips)} clips is not among the best 1/{share:g} there "
+            f"asha: {result[OBJECTIVE]:.4g} at {grouped(clips)} clips is not among the best 1/{factor:g} there "
             f"({len(others)} other {'trial' if len(others) == 1 else 'trials'}, best {min(others):.4g})"
         )
 
 
 class Population(RecordedScheduler, PopulationBasedTraining):
-    """Tune's population-based training over clips seen: worse trials adopt the weights of better ones and change values."""
+    """Tune's population-based training over clips seen: worse trials exploit checkpoints of better ones and explore values."""
 
     def __init__(self, driver: SweepDriver) -> None:
         super().__init__(
-            time_attr=CLIPS,
-            metric=OBJECTIVE,
-            mode="min",
             perturbation_interval=0.75
-            * driver.config.grace_period,  # results are an interval apart, give or take a batch
+            * driver.config.grace_period,  # results are an interval apart, plus or minus a batch
             hyperparam_mutations={p.name: p.domain() for p in driver.parameters},
             custom_explore_fn=self.explore,
             log_config=False,
+            **BY_CLIPS,
         )
         self.driver = driver
         self.reporting = 0
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Record the result; the trial may then get another trial's weights and values of its own."""
+        """Record the result; the trial may then continue from another trial's checkpoint with new values."""
         self.reporting = trial.config[NUMBER]
         return super().on_trial_result(tune_controller, trial, result)
 
     def explore(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Limit mutated values to their ranges: Tune multiplies by 1.2 or 0.8 whatever the limits are.
+        """Limit mutated values to their ranges: Tune multiplies by 1.2 or 0.8 regardless of limits.
 
-        ``config`` is the better trial's, so the reporting trial's number is put back.
+        ``config`` is the better trial's, so its number is replaced by the reporting trial's.
         """
-        for p in self.driver.parameters:
-            config[p.name] = p.limited(config[p.name])
-        config[NUMBER] = self.reporting
-        return config
+        limited = {p.name: p.limited(config[p.name]) for p in self.driver.parameters}
+        return {**config, **limited, NUMBER: self.reporting}
 
 
-SCHEDULERS: dict[str, type[AllToTheEnd | SuccessiveHalving | Population]] = {
-    "none": AllToTheEnd,
-    "asha": SuccessiveHalving,
-    "pbt": Population,
-}
+SCHEDULERS = {"none": FullLength, "asha": SuccessiveHalving, "pbt": Population}
 
 
 def scheduler(driver: SweepDriver) -> RecordedScheduler:

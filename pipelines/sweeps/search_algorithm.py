@@ -1,4 +1,4 @@
-"""Values of a sweep's trials. The same seed and the same earlier trials give the same values, so a sweep can be resumed."""
+"""Values of a sweep's trials. The same seed and earlier trials give the same values, so a sweep can be resumed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ from pipelines.sweeps.space import SearchParameter, Value
 from pipelines.sweeps.sweep_driver import NUMBER, OBJECTIVE, SweepDriver
 from pipelines.sweeps.sweep_state import FAILED, FINISHED, STOPPED, TrialRecord
 
-STARTUP = 5  # random trials before TPE models anything
+STARTUP = 5  # random trials before TPE builds a model
 
 
 class TrialSearcher(Searcher):
-    """Suggests the pending trials, each only when there is room for it, so that TPE learns from all earlier ones.
-
-    Nothing is saved with Ray: the sweep's own state says which trials are left.
-    """
+    """Suggests a pending trial only when there is room for it, so that TPE learns from all earlier ones; saves nothing."""
 
     def __init__(self, driver: SweepDriver) -> None:
         super().__init__(metric=OBJECTIVE, mode="min")
@@ -30,9 +27,7 @@ class TrialSearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """Return the next trial's number and values, ``Searcher.FINISHED`` if none is left."""
         number = self.driver.next()
-        if number is None:
-            return Searcher.FINISHED
-        return {NUMBER: number, **self.driver.values_of(number)}
+        return Searcher.FINISHED if number is None else {NUMBER: number, **self.driver.values_of(number)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Do nothing: the scheduler has recorded the result."""
@@ -45,46 +40,43 @@ class TrialSearcher(Searcher):
 
 
 def count(config: SweepConfig, parameters: list[SearchParameter]) -> int:
-    """Number of trials of the sweep."""
+    """Return the number of trials of the sweep."""
     return len(space.grid(parameters)) if config.search == "grid" else config.trials
 
 
 def propose(
     config: SweepConfig, parameters: list[SearchParameter], number: int, known: list[TrialRecord]
 ) -> dict[str, Value]:
-    """Return the values of trial ``number``; TPE learns from those ``known`` trials that have a smaller number."""
+    """Return the values of trial ``number``; TPE learns from the ``known`` trials with smaller numbers."""
     if config.search == "grid":
         return space.grid(parameters)[number]
     if config.search == "random" or number < STARTUP:
         return space.draw(parameters, seed=config.seed, number=number)
-    return _tpe(config.seed, parameters, number, [trial for trial in known if trial.number < number])
+    earlier = sorted((trial for trial in known if trial.number < number), key=lambda t: t.number)
+    return _tpe(config.seed, parameters, number, earlier)
 
 
-def _tpe(seed: int, parameters: list[SearchParameter], number: int, known: list[TrialRecord]) -> dict[str, Value]:
+def _tpe(seed: int, parameters: list[SearchParameter], number: int, earlier: list[TrialRecord]) -> dict[str, Value]:
     import optuna
     from optuna.trial import TrialState, create_trial
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    distributions = {p.name: _distribution(p) for p in parameters}
+    seed = 1_000_003 * seed + number
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(
-            seed=1_000_003 * seed + number, n_startup_trials=0, multivariate=True, constant_liar=True
-        )
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=True)
     study = optuna.create_study(direction="minimize", sampler=sampler)
-    for trial in sorted(known, key=lambda t: t.number):
-        state, value = TrialState.RUNNING, None
-        curve = {m.clips_seen: m.value for m in trial.measures if math.isfinite(m.value)}
-        if trial.state == FINISHED and trial.last:
-            state, value = TrialState.COMPLETE, trial.last.value
-        elif trial.state in (STOPPED, FAILED):
-            state = TrialState.PRUNED if trial.state == STOPPED else TrialState.FAIL
-        params = {p.name: trial.first_values.get(p.name, trial.values[p.name]) for p in parameters}
-        study.add_trial(
-            create_trial(
-                state=state, value=value, params=params, distributions=distributions, intermediate_values=curve
-            )
+    distributions = {p.name: _distribution(p) for p in parameters}
+    states = {FINISHED: TrialState.COMPLETE, STOPPED: TrialState.PRUNED, FAILED: TrialState.FAIL}
+    for trial in earlier:
+        state = (
+            states.get(trial.state, TrialState.RUNNING) if trial.state != FINISHED or trial.last else TrialState.RUNNING
         )
+        value = trial.last.value if trial.last and state == TrialState.COMPLETE else None
+        params = {p.name: trial.first_values.get(p.name, trial.values[p.name]) for p in parameters}
+        curve = {m.clips_seen: m.value for m in trial.measures if math.isfinite(m.value)}
+        known = {"params": params, "distributions": distributions, "intermediate_values": curve}
+        study.add_trial(create_trial(state=state, value=value, **known))
     asked = study.ask(distributions)
     return {p.name: p.limited(asked.params[p.name]) for p in parameters}
 
@@ -96,5 +88,4 @@ def _distribution(parameter: SearchParameter) -> Any:
         return CategoricalDistribution(parameter.values)
     if parameter.kind in space.WHOLE:
         return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.logarithmic)
-    step = parameter.step or None
-    return FloatDistribution(parameter.low, parameter.high, log=parameter.logarithmic, step=step)
+    return FloatDistribution(parameter.low, parameter.high, log=parameter.logarithmic, step=parameter.step or None)

@@ -31,12 +31,11 @@ SECTIONS = ("model", "training")
 FIXED = {  # parameters that a sweep sets itself, and what to do instead
     "training.clips": "set tune.clips",
     "training.checkpoint_interval": "set tune.grace_period",
-    "training.checkpoints_kept": "it changes no result",
-    "training.sample_interval": "it changes no result",
-    "training.snapshot_interval": "it changes no result",
-    "training.snapshots_kept": "it changes no result",
-    "training.on_divergence": "such a trial has failed",
+    **dict.fromkeys((f"training.{key}" for key in ("checkpoints_kept", "sample_interval")), "it changes no result"),
+    **dict.fromkeys((f"training.{key}" for key in ("snapshot_interval", "snapshots_kept")), "it changes no result"),
+    "training.on_divergence": "a trial that diverges has failed",
 }
+TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 Value = int | float | str | bool
 
@@ -63,26 +62,24 @@ class SearchParameter:
         return self.kind in ("loguniform", "lograndint")
 
     def domain(self) -> Any:
-        """Tune's domain for the parameter, from which population-based training draws."""
+        """Return Tune's domain for the parameter, from which population-based training draws."""
         from ray import tune
 
         if self.finite:
             return list(self.values)
         if self.kind in WHOLE:
             return getattr(tune, self.kind)(int(self.low), int(self.high) + 1)
-        if self.kind == "quniform":
-            return tune.quniform(self.low, self.high, self.step)
-        return getattr(tune, self.kind)(self.low, self.high)
+        return getattr(tune, self.kind)(self.low, self.high, *([self.step] if self.step else []))
 
     def limited(self, value: Any) -> Value:
-        """``value`` within the range, as a whole number or with four digits; a listed value as it is."""
+        """Return ``value`` limited to the range, as an integer or with four digits; a listed value as it is."""
         if self.finite:
             return value
         value = min(max(value, self.low), self.high)
         return int(value) if self.kind in WHOLE else float(f"{value:.4g}")
 
     def draw(self, rng: np.random.Generator) -> Value:
-        """One value."""
+        """Draw one value."""
         if self.finite:
             return self.values[int(rng.integers(len(self.values)))]
         if self.kind == "randint":
@@ -95,6 +92,12 @@ class SearchParameter:
             drawn = self.low + round((drawn - self.low) / self.step) * self.step
         return float(f"{drawn:.4g}")
 
+    def bounds(self) -> tuple[Value, ...]:
+        """Return the values that are checked: all listed ones, or both limits of a range."""
+        if self.finite:
+            return self.values
+        return (int(self.low), int(self.high)) if self.kind in WHOLE else (self.low, self.high)
+
 
 def parse(space: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> list[SearchParameter]:
     """Return the parameters of a space; ``values`` are all values of params.yaml by section and key.
@@ -106,79 +109,67 @@ def parse(space: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> 
 
 
 def _parameter(name: str, entry: Any, known: Mapping[str, Any]) -> SearchParameter:
-    place = f"tune.space.{name}"
+    key, kinds = f"tune.space.{name}", ", ".join(KINDS)
     if name in FIXED:
-        raise UserError(f"{place}: cannot be swept; {FIXED[name]}")
+        raise UserError(f"{key}: cannot be swept; {FIXED[name]}")
     if name not in known:
-        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
         raise UserError(
-            f"{place}: no parameter of {' or '.join(SECTIONS)}; nearest is {near} (what concerns data and evaluation "
-            "is varied with `dvc exp run --queue -S`)"
+            f"{key}: no parameter of {' or '.join(SECTIONS)}; nearest is {_nearest(name, known)} (settings of data and "
+            "evaluation are varied with `dvc exp run --queue -S`)"
         )
     if not isinstance(entry, dict) or len(entry) != 1:
-        raise UserError(f"{place}={entry}: must be one of {_kinds()}, such as {{loguniform: [0.1, 10]}}")
+        raise UserError(f"{key}={entry}: must be one of {kinds}, such as {{loguniform: [0.1, 10]}}")
     ((kind, arguments),) = entry.items()
     if kind not in KINDS:
-        near = difflib.get_close_matches(str(kind), KINDS, n=1, cutoff=0.0)[0]
-        raise UserError(f"{place}: {kind} is not a kind of range; nearest is {near}; known: {_kinds()}")
+        raise UserError(f"{key}: unknown kind of range {kind}; nearest is {_nearest(kind, KINDS)}; known: {kinds}")
     if not isinstance(arguments, list) or not arguments:
-        raise UserError(f"{place}={arguments}: {kind} takes {KINDS[kind]}")
-    if kind in LISTS:
-        return _listed(name, kind, arguments, known[name])
-    return _ranged(name, kind, arguments, known[name])
+        raise UserError(f"{key}={arguments}: {kind} takes {KINDS[kind]}")
+    return (_listed if kind in LISTS else _ranged)(name, kind, arguments, known[name])
 
 
-def _listed(name: str, kind: str, arguments: list[Any], now: Any) -> SearchParameter:
+def _nearest(name: object, known: Mapping[str, Any]) -> str:
+    return difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
+
+
+def _listed(name: str, kind: str, arguments: list[Any], current: Any) -> SearchParameter:
     values: list[Value] = []
     for value in arguments:
-        if isinstance(now, float) and isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if type(value) is not type(now):
-            what = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[type(now)]
-            raise UserError(f"tune.space.{name}: {value!r} is not {what}, as {name} is")
+        if type(value) is not type(current):
+            raise UserError(f"tune.space.{name}: {value!r} is not {TYPES[type(current)]}, as {name} is")
         if value in values:
             raise UserError(f"tune.space.{name}: {value!r} is listed twice")
         values.append(value)
     return SearchParameter(name=name, kind=kind, values=tuple(values))
 
 
-def _ranged(name: str, kind: str, arguments: list[Any], now: Any) -> SearchParameter:
-    place, shown = f"tune.space.{name}", f"{{{kind}: {arguments}}}"
-    numbers = all(isinstance(a, int | float) and not isinstance(a, bool) and math.isfinite(a) for a in arguments)
-    if not numbers or len(arguments) != (3 if kind == "quniform" else 2):
-        raise UserError(f"{place}={shown}: {kind} takes {KINDS[kind]}")
-    low, high = arguments[0], arguments[1]
-    step = float(arguments[2]) if kind == "quniform" else 0.0
-    if isinstance(now, bool | str):
-        raise UserError(f"{place}={shown}: {name} is no number; use choice or grid")
-    if isinstance(now, int) and kind not in WHOLE:
-        raise UserError(f"{place}={shown}: {name} is a whole number; use randint, choice or grid")
-    if isinstance(now, float) and kind in WHOLE:
-        raise UserError(f"{place}={shown}: {name} is a number with a fraction; use uniform or loguniform")
-    if kind in WHOLE and not (isinstance(low, int) and isinstance(high, int)):
-        raise UserError(f"{place}={shown}: {kind} takes whole numbers")
-    if not low < high:
-        raise UserError(f"{place}={shown}: an impossible range, {low} must be below {high}")
-    if kind == "loguniform" and low <= 0:
-        raise UserError(f"{place}={shown}: an impossible range, a logarithm needs {low} to be above 0; try uniform")
-    if kind == "lograndint" and low < 1:
-        raise UserError(f"{place}={shown}: an impossible range, it starts at 1; try randint")
-    if kind == "quniform" and not 0 < step <= high - low:
-        raise UserError(f"{place}={shown}: an impossible step, it must be above 0 and at most {high - low}")
-    return SearchParameter(name=name, kind=kind, low=float(low), high=float(high), step=step)
-
-
-def ends(parameter: SearchParameter) -> tuple[Value, ...]:
-    """The values at which a range is checked: all listed ones, or both limits."""
-    if parameter.finite:
-        return parameter.values
-    if parameter.kind in WHOLE:
-        return int(parameter.low), int(parameter.high)
-    return parameter.low, parameter.high
+def _ranged(name: str, kind: str, arguments: list[Any], current: Any) -> SearchParameter:
+    key = f"tune.space.{name}={{{kind}: {arguments}}}"
+    numeric = all(isinstance(a, int | float) and not isinstance(a, bool) and math.isfinite(a) for a in arguments)
+    if not numeric or len(arguments) != (3 if kind == "quniform" else 2):
+        raise UserError(f"{key}: {kind} takes {KINDS[kind]}")
+    low, high, step = (*arguments, 0.0)[:3]
+    whole, integers = kind in WHOLE, isinstance(low, int) and isinstance(high, int)
+    checks = {
+        f"{name} is not a number; use choice or grid": isinstance(current, bool | str),
+        f"{name} is a whole number; use randint, choice or grid": isinstance(current, int) and not whole,
+        f"{name} is a number with a fraction; use uniform or loguniform": isinstance(current, float) and whole,
+        f"{kind} takes whole numbers": whole and not integers,
+        f"impossible range, {low} must be below {high}": low >= high,
+        f"impossible range, {low} must be above 0 for a logarithm; try uniform": kind == "loguniform" and low <= 0,
+        f"impossible range, {low} must be at least 1; try randint": kind == "lograndint" and low < 1,
+        f"impossible step, it must be above 0 and at most {high - low}": kind == "quniform"
+        and not 0 < step <= high - low,
+    }
+    for problem, found in checks.items():
+        if found:
+            raise UserError(f"{key}: {problem}")
+    return SearchParameter(name=name, kind=kind, low=float(low), high=float(high), step=float(step))
 
 
 def grid(parameters: list[SearchParameter]) -> list[dict[str, Value]]:
-    """Every combination of the listed values, the last parameter's changing fastest. Errors: ``UserError`` for a range."""
+    """Return all combinations of the listed values, the last parameter's changing fastest; ``UserError`` for a range."""
     for parameter in parameters:
         if not parameter.finite:
             raise UserError(
@@ -190,12 +181,8 @@ def grid(parameters: list[SearchParameter]) -> list[dict[str, Value]]:
 
 
 def draw(parameters: list[SearchParameter], *, seed: int, number: int) -> dict[str, Value]:
-    """The random values of trial ``number``: ``grid`` values in turn, all others drawn with the seed (seed, number)."""
+    """Draw the values of trial ``number``: ``grid`` values in turn, all others at random with the seed (seed, number)."""
     rng = np.random.default_rng([seed, number])
     combinations = grid([p for p in parameters if p.kind == "grid"])
-    cell = combinations[number % len(combinations)]
-    return {p.name: cell[p.name] if p.kind == "grid" else p.draw(rng) for p in parameters}
-
-
-def _kinds() -> str:
-    return ", ".join(KINDS)
+    listed = combinations[number % len(combinations)]
+    return {p.name: listed[p.name] if p.kind == "grid" else p.draw(rng) for p in parameters}

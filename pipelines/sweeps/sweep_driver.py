@@ -20,31 +20,31 @@ NUMBER = "number"  # key of a trial's number in its configuration
 
 @dataclass(kw_only=True)
 class SweepDriver:
-    """Launches the ``pending`` trials and writes every change to ``records`` before anything follows from it.
+    """Launches the ``pending`` trials and writes every change to ``state`` before acting on it.
 
-    ``length`` is the number of clips of a whole trial, ``propose`` returns the values of a trial that has none yet,
-    ``on_end`` is called once for a trial that has ended and ``on_change`` after every change.
+    ``length`` is the number of clips of a trial that runs to its end; ``propose`` returns the values of a trial that has none
+    yet; ``on_end`` is called once for a trial that has ended, ``on_change`` after every change.
     """
 
     config: SweepConfig
     parameters: list[SearchParameter]
     length: int
-    records: SweepState
+    state: SweepState
     pending: list[int]
     propose: Callable[[int], dict[str, Any]]
     on_end: Callable[[TrialRecord], None]
-    on_change: Callable[[], None]
-    clock: dict[int, float] = field(default_factory=dict)  # number -> when its wall time was last taken
+    on_change: Callable[[], None] = lambda: None
+    clock: dict[int, float] = field(default_factory=dict)  # number -> when its wall time was last updated
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (dict, ())  # Ray pickles schedulers and callbacks into a snapshot, which a sweep does not use
 
     def values_of(self, number: int) -> dict[str, Any]:
         """Return the trial's recorded values, or propose and record them."""
-        if number not in self.records.trials:
+        if number not in self.state.trials:
             values = self.propose(number)
-            self.records.put(TrialRecord(number=number, values=values, first_values=values))
-        return self.records.trials[number].values
+            self.state.put(TrialRecord(number=number, values=values, first_values=values))
+        return self.state.trials[number].values
 
     def next(self) -> int | None:
         """Return the number of the trial to launch now, ``None`` if none is left or the budget is used up."""
@@ -55,56 +55,53 @@ class SweepDriver:
 
     def over_budget(self) -> bool:
         """Whether all trials together have trained ``tune.budget`` clips."""
-        return 0 < self.config.budget <= self.records.clips
+        return 0 < self.config.budget <= self.state.clips
 
     def start(self, number: int) -> None:
-        """Record that the trial runs, for the first time or again."""
-        trial = self.records.trials[number]
+        """Record that the trial was launched, for the first time or again."""
+        trial = self.state.trials[number]
         if not trial.ended:
-            self.records.change(number, state=RUNNING, reason="", starts=trial.starts + 1)
+            self.state.update(number, state=RUNNING, reason="", starts=trial.starts + 1)
         self.on_change()
 
     def record(self, number: int, result: dict[str, Any], values: dict[str, Any]) -> None:
-        """Record a trial's result with the ``values`` that were in force."""
-        trial = self.records.trials[number]
-        adopted = json.loads(result.get("adopted", "null"))  # text, because Tune flattens nested results
-        self.records.change(
+        """Record a trial's result with the ``values`` in use; a known measurement is not recorded again."""
+        trial = self.state.trials[number]
+        exploited = json.loads(result.get("exploited", "null"))  # text, because Tune flattens nested results
+        measures, value = trial.measures, float(result.get(OBJECTIVE, math.nan))
+        if math.isfinite(value) and (result[CLIPS], value) not in [(m.clips_seen, m.value) for m in measures]:
+            seconds = float(result.get("measure_seconds", 0.0))
+            measures += (TrialMeasurement(clips_seen=int(result[CLIPS]), value=value, values=values, seconds=seconds),)
+        self.state.update(
             number,
             values=values,
             run_id=result.get("run_id") or trial.run_id,
-            adoptions=(*trial.adoptions, adopted) if adopted and adopted not in trial.adoptions else trial.adoptions,
+            measures=measures,
+            adoptions=trial.adoptions + ((exploited,) if exploited and exploited not in trial.adoptions else ()),
             clips=max(trial.clips, int(result.get("trained", 0))),
             seconds=max(trial.seconds, float(result.get("training_seconds", 0.0))),
             wall=self._wall(number),
         )
         self.clock[number] = time.monotonic()
-        if math.isfinite(result.get(OBJECTIVE, math.nan)):
-            measure = TrialMeasurement(
-                clips_seen=int(result[CLIPS]),
-                value=float(result[OBJECTIVE]),
-                values=values,
-                seconds=float(result.get("measure_seconds", 0.0)),
-            )
-            self.records.measure(number, measure)
         self.on_change()
 
     def end_by_result(self, number: int, result: dict[str, Any]) -> bool:
-        """End a trial that has failed, is whole or has used up the budget; the value says whether it was ended."""
+        """End a trial that has failed, has finished or has used up the budget; return whether it has ended."""
         if result.get("failed"):
             self.end(number, FAILED, result["failed"])
-        elif result.get("whole"):
+        elif result.get("finished"):
             self.end(number, FINISHED, "")
         elif self.over_budget():
-            used, budget = grouped(self.records.clips), grouped(self.config.budget)
+            used, budget = grouped(self.state.clips), grouped(self.config.budget)
             self.end(number, STOPPED, f"tune.budget: {used} of {budget} clips are used up")
-        return self.records.trials[number].ended
+        return self.state.trials[number].ended
 
     def end(self, number: int, state: str, reason: str) -> None:
-        """Record that the trial has ended, unless it is recorded already."""
-        if not self.records.trials[number].ended:
-            self.on_end(self.records.change(number, state=state, reason=reason, wall=self._wall(number)))
+        """Record that the trial has ended, unless that is recorded already."""
+        if not self.state.trials[number].ended:
+            self.on_end(self.state.update(number, state=state, reason=reason, wall=self._wall(number)))
             self.on_change()
 
     def _wall(self, number: int) -> float:
         now = time.monotonic()
-        return round(self.records.trials[number].wall + now - self.clock.setdefault(number, now), 2)
+        return round(self.state.trials[number].wall + now - self.clock.setdefault(number, now), 2)

@@ -1,6 +1,6 @@
-"""The plots of a sweep's page as SVG; what belongs to a trial has an id ``trial-NUMBER-...``, so that the page can mark it.
+"""The plots of a sweep's page as SVG, empty where nothing can be drawn yet.
 
-Each returns an empty string where nothing can be drawn yet.
+Elements of a trial have ids ``trial-NUMBER-...``, so that the page can mark them.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH = 10.0  # inches
-SOFT = "#57606a"
-PARTS = (("training", "#2f6fde"), ("measuring", "#7fb3a0"), ("the rest", "#c9ced6"))  # of a trial's wall time
+GRAY = "#57606a"
+PARTS = {"training": "#2f6fde", "measuring": "#7fb3a0", "the rest": "#c9ced6"}  # of a trial's wall time
 
 
 def color(number: int) -> str:
-    """A trial's color on the page."""
+    """Return a trial's color on the page."""
     return COLORS[number % len(COLORS)]
 
 
 def curves(trials: Sequence[TrialRecord], metric: str, length: int) -> str:
-    """The objective over clips seen, on a logarithmic axis, with crosses where trials were stopped or failed."""
+    """Plot the objective over clips seen, on a logarithmic axis, with crosses where trials were stopped or failed."""
     points = {t.number: [(m.clips_seen, m.value) for m in t.measures if m.value > 0] for t in trials}
     values = [value for listed in points.values() for _, value in listed]
     if not values:
@@ -40,21 +40,17 @@ def curves(trials: Sequence[TrialRecord], metric: str, length: int) -> str:
         from matplotlib.ticker import FuncFormatter
 
         labels: list[tuple[float, float, int]] = []
-        for trial in trials:
-            if not points[trial.number]:
-                continue
+        for trial in (trial for trial in trials if points[trial.number]):
             clips, given = zip(*points[trial.number], strict=True)
-            (line,) = axes.plot(clips, given, "o-", color=color(trial.number), markersize=4)
-            line.set_gid(f"trial-{trial.number}-curve")
+            axes.plot(clips, given, "o-", color=color(trial.number), markersize=4, gid=f"trial-{trial.number}-curve")
             if trial.state in (STOPPED, FAILED):
-                ink = "#d00000" if trial.state == FAILED else color(trial.number)
-                (cross,) = axes.plot(clips[-1:], given[-1:], "x", color=ink, markersize=9, markeredgewidth=2)
-                cross.set_gid(f"trial-{trial.number}-end")
+                ink, gid = "#d00000" if trial.state == FAILED else color(trial.number), f"trial-{trial.number}-end"
+                axes.plot(clips[-1:], given[-1:], "x", color=ink, markersize=9, markeredgewidth=2, gid=gid)
             labels.append((clips[-1], math.log(given[-1]), trial.number))
-        lowest: dict[float, float] = {}  # labels at the same clips do not cover each other
-        for clips_seen, position, number in sorted(labels):
-            lowest[clips_seen] = max(position, lowest.get(clips_seen, -math.inf) + 0.045 * math.log(high / low))
-            label = axes.annotate(
+        lowest: dict[float, float] = {}  # keeps labels at the same clips apart
+        for clips_seen, height, number in sorted(labels):
+            lowest[clips_seen] = max(height, lowest.get(clips_seen, -math.inf) + 0.045 * math.log(high / low))
+            axes.annotate(
                 f"{number:03d}",
                 (clips_seen, math.exp(lowest[clips_seen])),
                 xytext=(9, 0),
@@ -62,8 +58,8 @@ def curves(trials: Sequence[TrialRecord], metric: str, length: int) -> str:
                 va="center",
                 fontsize=9,
                 color=color(number),
+                gid=f"trial-{number}-label",
             )
-            label.set_gid(f"trial-{number}-label")
         log_axis(axes.yaxis, low, high)
         axes.set_xlim(0, length * 1.02)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda clips, _: grouped(round(clips))))
@@ -74,15 +70,15 @@ def curves(trials: Sequence[TrialRecord], metric: str, length: int) -> str:
 
 
 def parallel(trials: Sequence[TrialRecord], parameters: Sequence[SearchParameter], metric: str) -> str:
-    """Parameters and the last value of the objective as upright axes, a line for each trial; the better, the darker."""
+    """Plot parameters and the last value of the objective as vertical axes, a line per trial; darker lines are better."""
     results = {t.number: t.last.value for t in trials if t.last and t.last.value > 0}
     if not results:
         return ""
     shown = sorted((t for t in trials if t.number in results), key=lambda t: -results[t.number])
     columns = [(p.name, *_scaled(p, [t.values[p.name] for t in shown])) for p in parameters]
-    ends = min(results.values()), max(results.values())
-    heights = [_share(results[t.number], *ends, True) for t in shown]
-    columns.append((metric, heights, [(0.0, f"{ends[0]:.4g}"), (1.0, f"{ends[1]:.4g}")]))
+    low, high = min(results.values()), max(results.values())
+    results_scaled = [_share(results[t.number], low, high, log=True) for t in shown]
+    columns.append((metric, results_scaled, [(0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")]))
 
     def draw(axes: Axes) -> None:
         from matplotlib.colors import LinearSegmentedColormap
@@ -90,49 +86,42 @@ def parallel(trials: Sequence[TrialRecord], parameters: Sequence[SearchParameter
         shade = LinearSegmentedColormap.from_list("results", ["#c9ced6", "#12306b"])
         for rank, trial in enumerate(shown):
             share = rank / max(1, len(shown) - 1)
-            (line,) = axes.plot(
-                range(len(columns)),
+            heights, dashes = (
                 [given[rank] for _, given, _ in columns],
                 "--" if trial.state in (STOPPED, FAILED) else "-",
-                color=shade(share),
-                linewidth=1.2 + share,
             )
+            (line,) = axes.plot(range(len(columns)), heights, dashes, color=shade(share), linewidth=1.2 + share)
             line.set_gid(f"trial-{trial.number}-parallel")
-        for place, (name, _, ticks) in enumerate(columns):
-            axes.axvline(place, color="#6b7280", linewidth=1)
-            axes.text(place, 1.1, name, ha="center", va="bottom", fontsize=10)
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+        for x, (name, _, ticks) in enumerate(columns):
+            axes.axvline(x, color="#6b7280", linewidth=1)
+            axes.text(x, 1.1, name, ha="center", va="bottom", fontsize=10)
             for height, text in ticks:
-                box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-                axes.text(place - 0.015, height, text, ha="right", va="center", fontsize=9, color=SOFT, bbox=box)
+                axes.text(x - 0.015, height, text, ha="right", va="center", fontsize=9, color=GRAY, bbox=box)
         axes.set_axis_off()
 
     return svg(draw, WIDTH, 3.6)
 
 
 def importance(found: Sequence[Importance]) -> str:
-    """A bar for each parameter, to the left where more of it is better, to the right where less is."""
-    if not found:
-        return ""
+    """Plot a bar per parameter, to the left where higher values are better, to the right where lower ones are."""
 
     def draw(axes: Axes) -> None:
         for row, one in enumerate(found):
             axes.barh(row, one.strength, height=0.7, color=COLORS[0], alpha=1.0 if one.chance < 0.05 else 0.35)
-            axes.text(1.05, row, f"{one.strength:+.2f}, chance {one.chance:.2f}", va="center", fontsize=9, color=SOFT)
+            axes.text(1.05, row, f"{one.strength:+.2f}, chance {one.chance:.2f}", va="center", fontsize=9, color=GRAY)
         axes.axvline(0, color="#6b7280", linewidth=1)
         axes.set_yticks(range(len(found)), [one.name for one in found])
-        axes.set(xlim=(-1, 1), xticks=[])
+        axes.set(xlim=(-1, 1), xticks=[], xlabel="higher is better   |   lower is better")
         axes.spines[["left", "bottom"]].set_visible(False)
-        axes.set_xlabel("more of it is better   |   less of it is better")
         axes.invert_yaxis()
 
-    return svg(draw, WIDTH, 0.3 * len(found) + 0.7)
+    return svg(draw, WIDTH, 0.3 * len(found) + 0.7) if found else ""
 
 
 def costs(trials: Sequence[TrialRecord]) -> str:
-    """Wall time of each trial: training, measuring, the rest."""
-    if not trials:
-        return ""
-    longest = max([trial.wall for trial in trials] + [1.0])
+    """Plot the wall time of each trial: training, measuring, the rest."""
+    longest = max([1.0, *(trial.wall for trial in trials)])
 
     def draw(axes: Axes) -> None:
         from matplotlib.ticker import FuncFormatter
@@ -140,34 +129,31 @@ def costs(trials: Sequence[TrialRecord]) -> str:
         for row, trial in enumerate(trials):
             measuring = sum(m.seconds for m in trial.measures)
             training = max(0.0, min(trial.seconds, trial.wall) - measuring)
-            start = 0.0
-            seconds = (training, measuring, max(0.0, trial.wall - training - measuring))
-            for (name, ink), width in zip(PARTS, seconds, strict=True):
-                (bar,) = axes.barh(row, width, left=start, height=0.7, color=ink, label="" if row else name)
-                bar.set_gid(f"trial-{trial.number}-{name.replace(' ', '-')}")
+            seconds, start = (training, measuring, max(0.0, trial.wall - training - measuring)), 0.0
+            for (name, fill), width in zip(PARTS.items(), seconds, strict=True):
+                gid = f"trial-{trial.number}-{name.replace(' ', '-')}"
+                (bar,) = axes.barh(row, width, left=start, height=0.7, color=fill, label="" if row else name)
+                bar.set_gid(gid)
                 start += width
             starts = f", {trial.starts} starts" if trial.starts > 1 else ""
-            text = f"{duration(trial.wall)}, {grouped(trial.clips)} clips{starts}"
-            axes.text(start + 0.01 * longest, row, text, va="center", fontsize=9, color=SOFT).set_gid(
-                f"trial-{trial.number}-cost"
-            )
+            text, gid = f"{duration(trial.wall)}, {grouped(trial.clips)} clips{starts}", f"trial-{trial.number}-cost"
+            axes.text(start + 0.01 * longest, row, text, va="center", fontsize=9, color=GRAY, gid=gid)
         axes.set_yticks(range(len(trials)), [f"{trial.number:03d}" for trial in trials])
         axes.set_xlim(0, 1.25 * longest)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: duration(seconds)))
         axes.invert_yaxis()
         axes.legend(frameon=False, ncols=len(PARTS), loc="upper left", bbox_to_anchor=(0, -0.6 / len(trials)))
 
-    return svg(draw, WIDTH, 0.28 * len(trials) + 1.0)
+    return svg(draw, WIDTH, 0.28 * len(trials) + 1.0) if trials else ""
 
 
 def _scaled(parameter: SearchParameter, given: list[Any]) -> tuple[list[float], list[tuple[float, str]]]:
-    """Heights in [0, 1] of the given values on a parameter's axis, and its ticks."""
+    """Return heights in [0, 1] of the given values on a parameter's axis, and its ticks."""
     if parameter.finite:
         names = [str(value) for value in parameter.values]
         height = {name: number / max(1, len(names) - 1) for number, name in enumerate(names)}
         return [height.get(str(value), 0.0) for value in given], [(h, name or '""') for name, h in height.items()]
-    low, high = min([parameter.low, *given]), max([parameter.high, *given])
-    log = parameter.logarithmic
+    low, high, log = min([parameter.low, *given]), max([parameter.high, *given]), parameter.logarithmic
     ticks = log_ticks(low, high) if log else [low, (low + high) / 2, high]
     return [_share(v, low, high, log) for v in given], [(_share(v, low, high, log), f"{v:.4g}") for v in ticks]
 

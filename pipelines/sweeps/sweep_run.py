@@ -1,4 +1,4 @@
-"""A sweep from its first trial, or from wherever an earlier launch ended, to its table and page."""
+"""Runs a sweep, or what an earlier launch left of it, and writes its table and page."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from digan.errors import UserError
-from pipelines.cluster.ray_cluster import ClusterConfig, connect
+from pipelines.cluster.ray_cluster import connect
 from pipelines.dataset.loader import read_index
 from pipelines.sweeps import mlflow_runs, objective, sweep_page, sweep_summary
 from pipelines.sweeps.placement_keeper import start_keeper
-from pipelines.sweeps.space import SearchParameter
-from pipelines.sweeps.sweep_state import SweepState, TrialRecord, best_of, open_records
-from pipelines.sweeps.terminal_table import View
+from pipelines.sweeps.sweep_driver import NUMBER, SweepDriver
+from pipelines.sweeps.sweep_state import SweepState, best_of, open_sweep
+from pipelines.sweeps.terminal_table import SweepDisplay
 from pipelines.sweeps.trial_config import SweepSections, for_trial, search_space, trial_length
 from pipelines.tracking import runs
 from pipelines.training_run import run_fingerprint
 from pipelines.training_run.provenance import run_tags
 
-# What Tune reads from the environment while a sweep runs.
-ENVIRONMENT = {
+ENVIRONMENT = {  # of Tune, while a sweep runs
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow and the sweep's own files have everything
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no objective
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends this program as it does others
@@ -40,21 +39,10 @@ ENVIRONMENT = {
 TRIAL_RESOURCES = {"node:__internal_head__": 0.001}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sweep:
-    """A sweep with its state: ``total`` trials in all, ``pending`` the numbers of those that have not ended."""
-
-    sections: SweepSections
-    parameters: list[SearchParameter]
-    records: SweepState
-    total: int
-    pending: list[int]
-
-
 def run_sweep(sections: SweepSections, *, shards: Path, output: Path) -> SweepState:
-    """Run what is left of a sweep in ``output`` and return its state; return at once if nothing is left.
+    """Run the remaining trials of a sweep in ``output`` and return its state; return at once if none remain.
 
-    Errors: ``UserError`` for what can never work, before anything starts.
+    Errors: ``UserError`` for settings that cannot work, before anything starts.
     """
     from pipelines.sweeps import search_algorithm
 
@@ -62,27 +50,32 @@ def run_sweep(sections: SweepSections, *, shards: Path, output: Path) -> SweepSt
     shards, output = shards.absolute(), output.absolute()
     data = read_index(shards).digest
     with run_fingerprint.sole_writer(output):
-        records, notes = open_records(output, settings(sections, data))
+        state, notes = open_sweep(output, settings(sections, data))
         total = search_algorithm.count(sections.tune, parameters)
-        pending = [n for n in range(total) if n not in records.trials or not records.trials[n].ended]
+        pending = [n for n in range(total) if n not in state.trials or not state.trials[n].ended]
         for note in notes:
             print(f"tune: {note}", flush=True)
-        if not pending or 0 < sections.tune.budget <= records.clips:
-            print(f"tune: {output} holds this sweep already, {total} trials; nothing to do", flush=True)
-            return records
-        if records.trials:
+        if not pending or 0 < sections.tune.budget <= state.clips:
+            print(f"tune: {output} already holds this sweep, {total} trials; nothing to do", flush=True)
+            return state
+        if state.trials:
             print(f"tune: resuming; {total - len(pending)} of {total} trials have ended", flush=True)
-        sections = replace(sections, tracking=runs.resolved(sections.tracking))
-        sweep = Sweep(sections=sections, parameters=parameters, records=records, total=total, pending=pending)
-        _run_tracked(sweep, shards, data)
-    return records
+        tracking = runs.resolved(sections.tracking)
+        driver = SweepDriver(
+            config=sections.tune,
+            parameters=parameters,
+            length=trial_length(sections),
+            state=state,
+            pending=pending,
+            propose=lambda number: search_algorithm.propose(sections.tune, parameters, number, state.launched()),
+            on_end=lambda trial: mlflow_runs.close(tracking, trial, state.trial_folder(trial.number)),
+        )
+        _run_tracked(replace(sections, tracking=tracking), driver, total, shards, data)
+    return state
 
 
 def settings(sections: SweepSections, data: str) -> dict[str, Any]:
-    """What identifies a sweep.
-
-    What it varies or sets itself is left out, so that params.yaml still describes it when its winner was applied.
-    """
+    """Return what identifies a sweep, without what it varies or sets: its winner may be applied to params.yaml."""
     tune = {**asdict(sections.tune), "space": {name: dict(entry) for name, entry in sections.tune.space.items()}}
     base = for_trial(sections, {}).as_dict()
     evaluation = {key: base["evaluation"][key] for key in ("protocol", "detector", "weights", "seed", "truncation")}
@@ -93,100 +86,75 @@ def settings(sections: SweepSections, data: str) -> dict[str, Any]:
     return {"tune": tune, **fixed, "evaluation": evaluation, "data": data, "code": run_fingerprint.code_digest()}
 
 
-def _run_tracked(sweep: Sweep, shards: Path, data: str) -> None:
-    """Run the pending trials below one run of MLflow; table and page are written however that ends."""
+def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shards: Path, data: str) -> None:
+    """Run the pending trials below one MLflow run; write table and page even if the sweep is interrupted or fails."""
     from pipelines.sweeps.trial import SweepContext
 
-    sections, records = sweep.sections, sweep.records
-    tune, config = sections.tune, sections.tracking
-    reference = records.folder / "reference"
+    state, tune, config = driver.state, sections.tune, sections.tracking
+    reference, run_file = state.folder / "reference", state.folder / "run.json"
     metric = objective.prepare(objective.quick(sections.evaluation, tune.videos), shards, reference)
-    tags = {
-        **run_tags("tune", data),
-        "sweep.objective": f"{mlflow_runs.QUICK}/{metric}",
-        "sweep.videos": str(tune.videos),
-    }
-    name, run_file = tags.get("dvc.exp_name") or f"sweep-{records.sweep_id}", records.folder / "run.json"
-    parent = mlflow_runs.ensure(
-        config, {mlflow_runs.SWEEP_ID: records.sweep_id, mlflow_runs.NUMBER: "parent"}, name, run_file, tags
-    )
+    sweep_tags = {"sweep.objective": f"{mlflow_runs.QUICK}/{metric}", "sweep.videos": str(tune.videos)}
+    tags = {**run_tags("tune", data), **sweep_tags}
+    name = tags.get("dvc.exp_name") or f"sweep-{state.sweep_id}"
+    identity = {mlflow_runs.SWEEP_ID: state.sweep_id, mlflow_runs.NUMBER: "parent"}
+    parent = mlflow_runs.ensure(config, identity, name, run_file, tags)
     runs.open_run(config, sections.as_dict(), tags, run_file)
+    display = SweepDisplay(state, driver.parameters, metric, driver.length, total)
     status = "FAILED"
     try:
-        setting = SweepContext(
-            sections=sections,
-            shards=str(shards),
-            folder=str(records.folder),
-            reference=str(reference),
-            metric=metric,
-            sweep_id=records.sweep_id,
-            parent=parent,
-            tags={key: value for key, value in tags.items() if key != "dvc.exp_name"},
-        )
-        with _cluster(sections) as (scratch, slots):
-            setting = replace(setting, keeper=start_keeper())
-            view = View(records, sweep.parameters, metric, trial_length(sections), sweep.total)
-            with view:
-                view.message(f"{len(sweep.pending)} trials, {slots} at once, on {metric} of {tune.videos} videos")
-                _tune(sweep, setting, slots, scratch, view)
+        with _cluster(sections) as (scratch, slots), display:
+            context = SweepContext(
+                sections=sections,
+                shards=str(shards),
+                folder=str(state.folder),
+                reference=str(reference),
+                metric=metric,
+                sweep_id=state.sweep_id,
+                parent=parent,
+                tags={key: value for key, value in tags.items() if key != "dvc.exp_name"},
+                keeper=start_keeper(),
+            )
+            display.message(f"{len(driver.pending)} trials, {slots} at once, on {metric} of {tune.videos} videos")
+            driver.on_change = display.update
+            _tune(driver, context, slots, scratch)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
         raise
     finally:
-        sweep_summary.write(records, sweep.parameters, metric, sweep.total)
-        sweep_page.write(records, sweep.parameters, metric, tune.videos, trial_length(sections))
-        best = best_of(records.begun())
+        sweep_summary.write(state, driver.parameters, metric, total)
+        sweep_page.write(state, driver.parameters, metric, tune.videos, driver.length)
+        best = best_of(state.launched())
         if best and best.last:
             runs.log_evaluation(config, parent, {f"best/{metric}": best.last.value}, step=best.number)
             runs.set_tags(config, parent, {"sweep.best": f"{best.number:03d}"})
         runs.finish_run(config, parent, status)
 
 
-def _tune(sweep: Sweep, setting: Any, slots: int, scratch: Path, view: View) -> None:
+def _tune(driver: SweepDriver, context: Any, slots: int, scratch: Path) -> None:
     """Run the pending trials with Tune, ``slots`` at once."""
     from ray import tune
 
-    from pipelines.sweeps import search_algorithm
-    from pipelines.sweeps.callbacks import TrialEvents
-    from pipelines.sweeps.schedulers import scheduler
-    from pipelines.sweeps.sweep_driver import NUMBER, SweepDriver
+    from pipelines.sweeps.schedulers import TrialEvents, scheduler
+    from pipelines.sweeps.search_algorithm import TrialSearcher
     from pipelines.sweeps.trial import trainable
 
-    sections, records = sweep.sections, sweep.records
-
-    def close(trial: TrialRecord) -> None:
-        mlflow_runs.close(sections.tracking, trial, records.trial_folder(trial.number))
-
-    for known in records.begun():
+    for known in driver.state.launched():
         if known.ended:  # an earlier driver may have been killed before it closed the run
-            close(known)
-    driver = SweepDriver(
-        config=sections.tune,
-        parameters=sweep.parameters,
-        length=trial_length(sections),
-        records=records,
-        pending=list(sweep.pending),
-        propose=lambda number: search_algorithm.propose(sections.tune, sweep.parameters, number, records.begun()),
-        on_end=close,
-        on_change=view.renew,
-    )
-    random.seed(sections.tune.seed)  # population-based training draws from Python's global generator
-    population = sections.tune.scheduler == "pbt"
-    searched = {"search_alg": search_algorithm.TrialSearcher(driver), "num_samples": len(sweep.pending)}
+            driver.on_end(known)
+    random.seed(driver.config.seed)  # population-based training draws from Python's global generator
+    population = driver.config.scheduler == "pbt"
+    searched = {} if population else {"search_alg": TrialSearcher(driver), "num_samples": len(driver.pending)}
     tune.Tuner(
-        tune.with_resources(trainable(setting), TRIAL_RESOURCES),
-        param_space={NUMBER: tune.grid_search(sweep.pending)} if population else None,
+        tune.with_resources(trainable(context), TRIAL_RESOURCES),
+        param_space={NUMBER: tune.grid_search(list(driver.pending))} if population else None,
         tune_config=tune.TuneConfig(
-            scheduler=scheduler(driver),
-            max_concurrent_trials=slots,
-            reuse_actors=False,
-            **({} if population else searched),
+            scheduler=scheduler(driver), max_concurrent_trials=slots, reuse_actors=False, **searched
         ),
         run_config=tune.RunConfig(
             name="sweep",
             storage_path=str(scratch),
-            failure_config=tune.FailureConfig(max_failures=sections.tune.max_failures),
+            failure_config=tune.FailureConfig(max_failures=driver.config.max_failures),
             callbacks=[TrialEvents(driver)],
             verbose=0,
         ),
@@ -195,39 +163,24 @@ def _tune(sweep: Sweep, setting: Any, slots: int, scratch: Path, view: View) -> 
 
 @contextmanager
 def _cluster(sections: SweepSections) -> Iterator[tuple[Path, int]]:
-    """Connect to Ray; yield a folder for Ray's files and the number of trials that fit at once."""
-    logging.getLogger("ray.tune").setLevel(
-        logging.CRITICAL
-    )  # the sweep reports failed trials and keeps their tracebacks
-    with warnings.catch_warnings(), connect(_cluster_config(sections), environment=ENVIRONMENT) as scratch:
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\.tune")  # a hint about the speed of PBT
-        yield scratch, _slots(sections)
+    """Connect to Ray; yield a folder for Ray's files and the number of trials to run at once.
 
-
-def _cluster_config(sections: SweepSections) -> ClusterConfig:
-    """The configuration of a private cluster with room for all trials that run at once.
-
-    A cluster that exists already, or one with GPUs, is only required to have room for one trial.
+    A private cluster gets room for all these trials; an existing one, or one with GPUs, must have room for one trial.
     """
     import ray
 
     cluster, tune = sections.cluster, sections.tune
-    if cluster.gpus_per_worker or cluster.address or os.environ.get("RAY_ADDRESS") or ray.is_initialized():
-        return replace(cluster, workers=tune.workers)
-    trials = tune.max_concurrent_trials or max(
-        1, len(os.sched_getaffinity(0)) // (tune.workers * cluster.cpus_per_worker)
-    )
-    return replace(cluster, workers=tune.workers * trials)
-
-
-def _slots(sections: SweepSections) -> int:
-    """Number of trials that the cluster has room for, at most ``tune.max_concurrent_trials``."""
-    import ray
-
-    cluster, tune, found = sections.cluster, sections.tune, ray.cluster_resources()
-    slots = int(found.get("CPU", 0) // (tune.workers * cluster.cpus_per_worker))
-    if cluster.gpus_per_worker:
-        slots = min(slots, int(found.get("GPU", 0) / (tune.workers * tune.gpu_share)))
-    if slots < 1:
-        raise UserError(f"tune.workers={tune.workers}: the cluster has no room for one trial; try 1")
-    return min(slots, tune.max_concurrent_trials or slots)
+    cpus, trials = tune.workers * cluster.cpus_per_worker, 1
+    if not (cluster.gpus_per_worker or cluster.address or os.environ.get("RAY_ADDRESS") or ray.is_initialized()):
+        trials = tune.max_concurrent_trials or max(1, len(os.sched_getaffinity(0)) // cpus)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the sweep reports failed trials with their tracebacks
+    cluster = replace(cluster, workers=tune.workers * trials)
+    with warnings.catch_warnings(), connect(cluster, environment=ENVIRONMENT) as scratch:
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\.tune")  # a hint about the speed of PBT
+        found = ray.cluster_resources()
+        slots = int(found.get("CPU", 0) // cpus)
+        if cluster.gpus_per_worker:
+            slots = min(slots, int(found.get("GPU", 0) / (tune.workers * tune.gpu_share)))
+        if slots < 1:
+            raise UserError(f"tune.workers={tune.workers}: the cluster has no room for one trial; try 1")
+        yield scratch, min(slots, tune.max_concurrent_trials or slots)

@@ -14,7 +14,7 @@ from scipy import stats
 
 from digan.atomic import write_bytes
 from pipelines.sweeps.space import SearchParameter
-from pipelines.sweeps.sweep_state import FAILED, FINISHED, STOPPED, SweepState, TrialRecord, best_of
+from pipelines.sweeps.sweep_state import ENDS, SweepState, TrialRecord, best_of
 from pipelines.video.video_writer import write_csv
 
 TABLE, SUMMARY = Path("metrics/sweep.csv"), Path("metrics/sweep.json")
@@ -24,9 +24,9 @@ TABLE, SUMMARY = Path("metrics/sweep.csv"), Path("metrics/sweep.json")
 class Importance:
     """How the objective depends on one parameter, over ``trials`` trials at the same number of clips.
 
-    ``strength`` is Spearman's rank correlation for a number (its sign says which way; negative: more is better), and for a choice
-    the correlation ratio of the ranks, from 0 to 1. ``chance`` is the share of orders of the values, all or 999 random ones,
-    in which the parameter's strength is at least as large.
+    ``strength`` is Spearman's rank correlation for a number (negative: higher values are better), and for a choice the
+    correlation ratio of the ranks, from 0 to 1. ``chance`` is the share of permutations, all or 999 random ones, in which the
+    parameter's strength is at least as large.
     """
 
     name: str
@@ -37,84 +37,79 @@ class Importance:
 
 
 def rows(trials: Sequence[TrialRecord], parameters: Sequence[SearchParameter]) -> list[dict[str, Any]]:
-    """One row per trial in the order of numbers; ``value`` is the last measurement."""
-    found = []
-    for trial in trials:
-        measuring = sum(m.seconds for m in trial.measures)
-        found.append(
-            {
-                "trial": trial.number,
-                "value": trial.last.value if trial.last else "",
-                "state": trial.state,
-                "clips": trial.clips,
-                **{p.name: trial.values[p.name] for p in parameters},
-                "seconds": round(trial.seconds, 1),
-                "measuring": round(measuring, 1),
-                "wall": round(trial.wall, 1),
-                "starts": trial.starts,
-                "reason": trial.reason,
-                "run_id": trial.run_id,
-            }
-        )
-    return found
+    """Return one row per trial in the order of numbers; ``value`` is the last measurement."""
+    return [
+        {
+            "trial": trial.number,
+            "value": trial.last.value if trial.last else "",
+            "state": trial.state,
+            "clips": trial.clips,
+            **{p.name: trial.values[p.name] for p in parameters},
+            "seconds": round(trial.seconds, 1),
+            "measuring": round(sum(m.seconds for m in trial.measures), 1),
+            "wall": round(trial.wall, 1),
+            "starts": trial.starts,
+            "reason": trial.reason,
+            "run_id": trial.run_id,
+        }
+        for trial in trials
+    ]
 
 
 def importances(
     trials: Sequence[TrialRecord], parameters: Sequence[SearchParameter], *, seed: int = 0
 ) -> list[Importance]:
-    """The importance of each parameter, the strongest first; empty with fewer than four measured trials.
+    """Return the importance of each parameter, the strongest first; empty with fewer than four measured trials.
 
-    Stopped trials count as the others do: all are compared at their first measurement.
+    All trials are compared at their first measurement, so stopped ones count as well.
     """
     first = [t.measures[0] for t in trials if t.measures]
     if len(first) < 4:
         return []
-    values = np.array([m.value for m in first])
+    objective = np.array([m.value for m in first])
     clips = int(np.median([m.clips_seen for m in first]))
     found = []
     for p in parameters:
-        given = [m.values[p.name] for m in first]
-        if len(set(map(str, given))) < 2:
+        values = [m.values[p.name] for m in first]
+        if len(set(map(str, values))) < 2:
             continue
-        strength = _strength(given, values)
         test = stats.permutation_test(
-            (values,),
-            lambda shuffled, given=given: abs(_strength(given, shuffled)),
+            (objective,),
+            lambda shuffled, values=values: abs(_strength(values, shuffled)),
             permutation_type="pairings",
             alternative="greater",
             vectorized=False,
             n_resamples=999,
             random_state=np.random.default_rng(seed),
         )
-        chance = float(test.pvalue)
+        strength, chance = _strength(values, objective), float(test.pvalue)
         found.append(Importance(name=p.name, strength=strength, chance=chance, trials=len(first), at_clips=clips))
     return sorted(found, key=lambda i: -abs(i.strength))
 
 
-def _strength(given: Sequence[Any], values: np.ndarray) -> float:
-    if np.ptp(values) == 0:
+def _strength(values: Sequence[Any], objective: np.ndarray) -> float:
+    if np.ptp(objective) == 0:
         return 0.0
-    if all(isinstance(g, int | float) and not isinstance(g, bool) for g in given):
-        return float(stats.spearmanr(given, values).statistic)
-    groups = [values[[str(g) == name for g in given]] for name in sorted(set(map(str, given)))]
-    # Kruskal and Wallis' statistic is the squared correlation ratio of the ranks, times one less than their number.
-    return math.sqrt(stats.kruskal(*groups).statistic / (len(values) - 1))
+    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        return float(stats.spearmanr(values, objective).statistic)
+    groups = [objective[[str(v) == name for v in values]] for name in sorted(set(map(str, values)))]
+    # The Kruskal-Wallis statistic is the squared correlation ratio of the ranks, times their number less one.
+    return math.sqrt(stats.kruskal(*groups).statistic / (len(objective) - 1))
 
 
-def write(records: SweepState, parameters: Sequence[SearchParameter], metric: str, total: int) -> None:
-    """Write metrics/sweep.csv and metrics/sweep.json in the current folder."""
-    trials = records.begun()
+def write(state: SweepState, parameters: Sequence[SearchParameter], metric: str, total: int) -> None:
+    """Write metrics/sweep.csv and metrics/sweep.json in the current folder, unless no trial has been launched."""
+    trials = state.launched()
     if not trials:
         return
     write_csv(TABLE, rows(trials, parameters))
     best = best_of(trials)
-    states = {state: sum(t.state == state for t in trials) for state in (FINISHED, STOPPED, FAILED)}
     content = {
         "metric": metric,
         "trials": total,
-        **states,
-        "clips": records.clips,
-        "sweep": records.sweep_id,
+        **{end: sum(t.state == end for t in trials) for end in ENDS},
+        "clips": state.clips,
+        "sweep": state.sweep_id,
         "best": {"trial": best.number, "value": best.last.value, **best.values} if best and best.last else None,
     }
     write_bytes(SUMMARY, (json.dumps(content, indent=2) + "\n").encode())

@@ -15,23 +15,18 @@ from pipelines.sweeps.sweep_state import FAILED, FINISHED, RUNNING, STOPPED, WAI
 COLORS = {RUNNING: "bold", FINISHED: "green", STOPPED: "yellow", FAILED: "red"}
 
 
-class View:
-    """Shows the trials of ``records``; ``total`` counts those still to come as well."""
+class SweepDisplay:
+    """Shows the trials of ``state``, each of ``length`` clips; ``total`` counts trials not launched yet as well."""
 
     def __init__(
-        self,
-        records: SweepState,
-        parameters: list[SearchParameter],
-        metric: str,
-        length: int,
-        total: int,
+        self, state: SweepState, parameters: Sequence[SearchParameter], metric: str, length: int, total: int
     ) -> None:
-        self.records, self.parameters, self.metric, self.length, self.total = records, parameters, metric, length, total
-        self.started, self.clips_before = time.monotonic(), records.clips
+        self.state, self.parameters, self.metric, self.length, self.total = state, parameters, metric, length, total
+        self.started, self.clips_before = time.monotonic(), state.clips
         self._display = ProgressDisplay("tune")
-        self._shown: dict[int, tuple[str, int]] = {t.number: _mark(t) for t in records.begun()}
+        self._shown = {t.number: (t.state, len(t.measures)) for t in state.launched()}
 
-    def __enter__(self) -> View:
+    def __enter__(self) -> SweepDisplay:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -42,71 +37,59 @@ class View:
         """Write a line that stays."""
         self._display.message(text)
 
-    def renew(self) -> None:
-        """Show what has changed: on a terminal the table, with the reasons of ends above it; in a file a line per change."""
-        live = self._display.is_live
-        for trial in self.records.begun():
-            if trial.state == WAITING or _mark(trial) == self._shown.get(trial.number):
+    def update(self) -> None:
+        """Show changes: the table on a terminal, with the reasons of ended trials above it; in a file a line per change."""
+        for trial in self.state.launched():
+            mark = trial.state, len(trial.measures)
+            if trial.state == WAITING or mark == self._shown.get(trial.number):
                 continue
-            self._shown[trial.number] = _mark(trial)
-            if not live:
+            self._shown[trial.number] = mark
+            if not self._display.is_live:
                 self.message(self.line(trial))
             elif trial.reason:
                 self.message(f"trial {trial.number:03d} {trial.state}: {trial.reason}")
-        if live:
+        if self._display.is_live:
             self._display.render(self.table())
 
     def line(self, trial: TrialRecord) -> str:
         """``trial 003  running  2 000 clips  frechet_transnetv2 41.2  training.r1_gamma=0.5``."""
-        last = trial.last
         parts = [f"trial {trial.number:03d}", trial.state, f"{grouped(trial.clips)} clips"]
-        parts += [f"{self.metric} {last.value:.4g}"] if last else []
+        parts += [f"{self.metric} {trial.last.value:.4g}"] if trial.last else []
         parts += [f"{p.name}={trial.values[p.name]}" for p in self.parameters]
         return "  ".join(parts) + (f"  ({trial.reason})" if trial.reason else "")
 
     def table(self) -> Any:
-        """All trials that have begun, the best marked."""
+        """Return a rich table of all launched trials, the best marked by ``*``."""
         from rich.markup import escape
         from rich.table import Table
 
-        trials = self.records.begun()
-        best = best_of(trials)
-        done = sum(t.ended for t in trials)
-        rate = (self.records.clips - self.clips_before) / max(time.monotonic() - self.started, 1e-9)
-        title = f"{done} of {self.total} trials ended, {grouped(self.records.clips)} clips, {rate:.0f} clips/s, "
-        table = Table(title=title + duration(time.monotonic() - self.started), title_justify="left")
-        for name in ("trial", *short_names(self.parameters), "clips", self.metric, "state"):
+        trials, seconds = self.state.launched(), time.monotonic() - self.started
+        best, ended = best_of(trials), sum(t.ended for t in trials)
+        rate = (self.state.clips - self.clips_before) / max(seconds, 1e-9)
+        title = f"{ended} of {self.total} trials ended, {grouped(self.state.clips)} clips, {rate:.0f} clips/s, "
+        table = Table(title=title + duration(seconds), title_justify="left")
+        short = [p.name.rpartition(".")[2] for p in self.parameters]
+        names = short if len(set(short)) == len(short) else [p.name for p in self.parameters]
+        for name in ("trial", *names, "clips", self.metric, "state"):
             table.add_column(name, justify="left" if name in ("trial", "state") else "right")
         for trial in trials:
-            last = trial.last
-            clips = max(trial.clips, self._now(trial)) if trial.state == RUNNING else trial.clips
-            star = "*" if best and trial.number == best.number else ""
+            clips = max(trial.clips, self._logged_clips(trial)) if trial.state == RUNNING else trial.clips
             table.add_row(
                 f"{trial.number:03d}",
                 *(escape(str(trial.values[p.name])) for p in self.parameters),
                 f"{grouped(clips)} {100 * clips // self.length:3d}%",
-                f"{star}{last.value:.4g}" if last else "",
+                f"{'*' if trial is best else ''}{trial.last.value:.4g}" if trial.last else "",
                 trial.state,
                 style=COLORS.get(trial.state, ""),
             )
         return table
 
-    def _now(self, trial: TrialRecord) -> int:
-        """How far a running trial is, where its folder can be seen from here."""
-        log = self.records.trial_folder(trial.number) / "train" / "log.jsonl"
+    def _logged_clips(self, trial: TrialRecord) -> int:
+        """Return the clips seen by a running trial according to its log, 0 if the log cannot be read from here."""
+        log = self.state.trial_folder(trial.number) / "train" / "log.jsonl"
         try:
             with log.open("rb") as file:
                 file.seek(max(0, log.stat().st_size - 4096))
                 return int(json.loads(file.read().splitlines()[-1])["clips_seen"])
         except (OSError, ValueError, IndexError, KeyError, TypeError):
             return 0
-
-
-def short_names(parameters: Sequence[SearchParameter]) -> list[str]:
-    """The names without their section, where that leaves them distinct."""
-    short = [p.name.rpartition(".")[2] for p in parameters]
-    return short if len(set(short)) == len(short) else [p.name for p in parameters]
-
-
-def _mark(trial: TrialRecord) -> tuple[str, int]:
-    return trial.state, len(trial.measures)

@@ -37,10 +37,10 @@ class SweepSections(Protocol):
     @property
     def tune(self) -> SweepConfig: ...
     def training_job(self) -> TrainingJob:
-        """The training that the sections describe."""
+        """Return the training that the sections describe."""
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """The values by section and key."""
+        """Return the values by section and key."""
 
 
 Sections = TypeVar("Sections", bound=SweepSections)
@@ -67,21 +67,20 @@ def for_trial(sections: Sections, values: Mapping[str, Any]) -> Sections:
 
 
 def trial_length(sections: SweepSections) -> int:
-    """Number of clips of a whole trial."""
+    """Return the number of clips of a trial that runs to its end."""
     return sections.tune.length(sections.training.clips)
 
 
 def search_space(sections: SweepSections) -> list[space.SearchParameter]:
-    """Return the parameters that a sweep varies.
-
-    Errors: ``UserError`` unless each limit of a range is a value that params.yaml could hold.
-    """
+    """Return the parameters that a sweep varies; ``UserError`` unless params.yaml could hold each limit of a range."""
     tune, length = sections.tune, trial_length(sections)
     if not tune.space:
-        raise UserError("tune.space: is empty; name what varies, such as training.r1_gamma: {loguniform: [0.1, 10]}")
-    if tune.grace_period > length:
         raise UserError(
-            f"tune.grace_period={tune.grace_period}: is longer than a trial of {length} clips; try {max(length // 4, 1)}"
+            "tune.space: is empty; name parameters to vary, such as training.r1_gamma: {loguniform: [0.1, 10]}"
+        )
+    if (first := tune.grace_period) > length:
+        raise UserError(
+            f"tune.grace_period={first}: is longer than a trial of {length} clips; try {max(length // 4, 1)}"
         )
     for_trial(sections, {})
     parameters = space.parse(tune.space, sections.as_dict())
@@ -90,10 +89,10 @@ def search_space(sections: SweepSections) -> list[space.SearchParameter]:
     for parameter in parameters:
         if tune.scheduler == "pbt" and not parameter.name.startswith("training."):
             raise UserError(
-                f"tune.space.{parameter.name}: cannot vary with tune.scheduler=pbt, whose trials adopt each other's "
+                f"tune.space.{parameter.name}: cannot vary with tune.scheduler=pbt, whose trials exploit each other's "
                 "weights; set tune.scheduler=asha"
             )
-        for value in space.ends(parameter):
+        for value in parameter.bounds():
             try:
                 for_trial(sections, {parameter.name: value})
             except UserError as error:

@@ -11,7 +11,7 @@ from pipelines.report.html_page import Bars, Figure, Paragraph, Section, Table, 
 from pipelines.report.plots import lines_svg, log_ticks
 from pipelines.sweeps import sweep_page as sweep_page
 from pipelines.sweeps.space import SearchParameter
-from pipelines.sweeps.sweep_state import FAILED, FINISHED, open_records
+from pipelines.sweeps.sweep_state import FAILED, FINISHED, open_sweep
 from tests.browser import browser
 from tests.pipelines.sweeps.small_sweep import GAMMA, LENGTH, trial
 
@@ -21,7 +21,7 @@ EVIL = "<script>alert(1)</script>'\"&$x$"
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
     """The page of a sweep with a hostile parameter, value and error text."""
-    records = open_records(tmp_path / "tune", {"tune": {"seed": 0}})[0]
+    records = open_sweep(tmp_path / "tune", {"tune": {"seed": 0}})[0]
     parameter = SearchParameter(name=f"training.{EVIL}", kind="choice", values=(EVIL, "b"))
     for number in range(5):
         state, reason = (FAILED, EVIL) if number == 1 else (FINISHED, "")

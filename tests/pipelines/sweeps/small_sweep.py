@@ -1,4 +1,4 @@
-"""A sweep of seconds for tests: its params.yaml and shards, and trials as its books would hold them."""
+"""A sweep of a few seconds for tests: its params.yaml and shards, and trial records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LENGTH, INTERVAL = 240, 80
 
 
 def write_sweep(folder: Path, space: dict[str, Any] | None = None, **changes: Any) -> None:
-    """Shards and params.yaml of a sweep of seconds."""
+    """Write shards and params.yaml of a sweep of a few seconds."""
     folder.mkdir(parents=True, exist_ok=True)
     write_params(folder)
     write_shards(folder / "outputs/shards")

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from pipelines.sweeps import placement_keeper
-from pipelines.sweeps.placement_keeper import SETTLED, PlacementKeeper, is_running
+from pipelines.sweeps.placement_keeper import SETTLED, PlacementKeeper
 
 
 @pytest.fixture
 def removed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     monkeypatch.setattr(placement_keeper, "_remove", found.append)
-    monkeypatch.setattr(placement_keeper, "INTERVAL", 1e6)  # the tests say when it looks
+    monkeypatch.setattr(placement_keeper, "INTERVAL", 1e6)  # the tests call free_ended themselves
     return found
 
 
@@ -26,20 +26,11 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
     sleeper.wait()
 
 
-def test_a_process_is_running_until_it_has_ended(process: subprocess.Popen[bytes]) -> None:
-    assert is_running(process.pid)
-    process.kill()
-    process.wait()
-    assert not is_running(process.pid)
-
-
-def test_a_group_is_freed_some_time_after_its_process_has_ended(
-    removed: list[str], process: subprocess.Popen[bytes]
-) -> None:
+def test_group_is_freed_after_its_process_has_ended(removed: list[str], process: subprocess.Popen[bytes]) -> None:
     """Freed sooner, Ray Train's controller would reserve resources again just before it dies, and nobody would free those."""
     keeper = PlacementKeeper()
     keeper.hold(process.pid, "first")
-    keeper.hold(process.pid, "second")  # Ray Train has freed the first when it restarted the workers
+    keeper.hold(process.pid, "second")  # Ray Train freed the first when it restarted the workers
     keeper.free_ended(0.0)
     process.kill()
     process.wait()

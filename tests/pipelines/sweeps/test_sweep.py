@@ -1,4 +1,4 @@
-"""A sweep's books and what it leaves behind: runs in MLflow, table, page, live view, the winner in params.yaml."""
+"""The state of a sweep and its results: MLflow runs, table, page, live table, the winner in params.yaml."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from pipelines import params
 from pipelines.params_file import set_values
 from pipelines.sweeps import mlflow_runs, sweep_page, sweep_summary
 from pipelines.sweeps.sweep_run import settings
-from pipelines.sweeps.sweep_state import FAILED, FINISHED, STOPPED, SweepState, TrialRecord, changes, open_records
-from pipelines.sweeps.terminal_table import View
+from pipelines.sweeps.sweep_state import FAILED, FINISHED, STOPPED, SweepState, TrialRecord, changes, open_sweep
+from pipelines.sweeps.terminal_table import SweepDisplay
 from pipelines.tracking import runs
 from tests.conftest import ROOT, WriteParams
 from tests.pipelines.sweeps.small_sweep import AUGMENT, GAMMA, INTERVAL, LENGTH, trial
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> SweepState:
-    return open_records(tmp_path / "tune", {"tune": {"seed": 0}})[0]
+def state(tmp_path: Path) -> SweepState:
+    return open_sweep(tmp_path / "tune", {"tune": {"seed": 0}})[0]
 
 
-def test_another_sweep_is_put_aside_and_a_longer_one_goes_on(tmp_path: Path) -> None:
-    first, notes = open_records(tmp_path / "tune", {"tune": {"seed": 0, "trials": 4}, "data": "a"})
+def test_changed_settings_start_over_and_more_trials_continue(tmp_path: Path) -> None:
+    first, notes = open_sweep(tmp_path / "tune", {"tune": {"seed": 0, "trials": 4}, "data": "a"})
     first.put(trial(0, 5.0, state=FINISHED))
-    longer, notes = open_records(tmp_path / "tune", {"tune": {"seed": 0, "trials": 9}, "data": "a"})
+    longer, notes = open_sweep(tmp_path / "tune", {"tune": {"seed": 0, "trials": 9}, "data": "a"})
     assert not notes and longer.trials == first.trials and longer.sweep_id == first.sweep_id
-    other, notes = open_records(tmp_path / "tune", {"tune": {"seed": 1, "trials": 9}, "data": "a"})
+    other, notes = open_sweep(tmp_path / "tune", {"tune": {"seed": 1, "trials": 9}, "data": "a"})
     assert "tune.seed was 0, is 1" in notes[0] and not other.trials
     assert SweepState(tmp_path / "tune.previous").trials == first.trials
 
 
-def test_what_a_sweep_varies_or_sets_itself_does_not_make_it_another_one(write_params: WriteParams) -> None:
-    """So the winner can be applied to params.yaml, and the same command still finds the sweep done."""
+def test_settings_that_a_sweep_varies_or_sets_do_not_change_its_identity(write_params: WriteParams) -> None:
+    """So after the winner was applied to params.yaml, the same command has nothing to do."""
     base = params.load(write_params())
     same = params.load(write_params({"training.r1_gamma": 7.0, "training.sample_interval": 17, "cluster.workers": 1}))
     other = params.load(write_params({"training.discriminator_lr": 0.1, "tune.seed": 3, "tune.trials": 99}))
     now = settings(base, "data")
     assert changes(now, settings(same, "data")) == []
-    told = changes(now, settings(other, "data"))
-    assert len(told) == 2 and "discriminator_lr" in told[0] + told[1] and "tune.seed was 0, is 3" in told
+    found = changes(now, settings(other, "data"))
+    assert len(found) == 2 and "discriminator_lr" in found[0] + found[1] and "tune.seed was 0, is 3" in found
     assert changes(now, settings(base, "other data")) == ["data has changed"]
 
 
-def test_a_run_is_found_again_by_its_tags_and_closed(records: SweepState, store: Path) -> None:
-    """A driver that is killed before it has written a run's id down finds the run; saying how it ended twice changes nothing."""
+def test_run_is_found_by_its_tags_and_closed(state: SweepState, store: Path) -> None:
+    """A driver killed before it wrote a run's id finds the run again; closing it twice changes nothing."""
     config = runs.TrackingConfig(uri=f"sqlite:///{store / 'mlflow.db'}", experiment="sweep-runs")
-    folder = records.trial_folder(0)
+    folder = state.trial_folder(0)
     identity = {mlflow_runs.SWEEP_ID: "s", mlflow_runs.NUMBER: "000", mlflow_runs.PARENT: "p"}
     run_id = mlflow_runs.ensure(config, identity, "trial-000", folder / mlflow_runs.RUN_FILE, {"data.digest": "d"})
     (folder / mlflow_runs.RUN_FILE).unlink()
@@ -68,7 +68,7 @@ def test_a_run_is_found_again_by_its_tags_and_closed(records: SweepState, store:
     assert run.info.status == "KILLED" and run.data.tags["sweep.reason"] == "asha: worse"
     assert run.data.tags["data.digest"] == "d" and run.data.metrics == {"loss/generator": 0.5}
     assert len(runs.client(config).get_metric_history(run_id, "loss/generator")) == 1
-    mlflow_runs.close(config, trial(7, state=FAILED), records.trial_folder(7))  # it never had a run
+    mlflow_runs.close(config, trial(7, state=FAILED), state.trial_folder(7))  # without a run
 
 
 def some_trials() -> list[TrialRecord]:
@@ -85,50 +85,48 @@ def some_trials() -> list[TrialRecord]:
     ]
 
 
-def test_importance_finds_the_parameter_that_matters() -> None:
+def test_importance_ranks_the_parameter_that_matters_first() -> None:
     found = sweep_summary.importances(some_trials(), [GAMMA, AUGMENT])
     assert found[0].name == "training.r1_gamma" and found[0].strength == pytest.approx(1.0)
     assert found[0].chance < 0.05 < found[1].chance
     assert sweep_summary.importances(some_trials()[:3], [GAMMA]) == []
 
 
-def test_outcome_and_page_say_what_happened(
-    records: SweepState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_summary_and_page_hold_all_trials(state: SweepState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for one in some_trials():
-        records.put(one)
-    sweep_summary.write(records, [GAMMA, AUGMENT], "frechet_x", 6)
+        state.put(one)
+    sweep_summary.write(state, [GAMMA, AUGMENT], "frechet_x", 6)
     rows = list(csv.DictReader((tmp_path / "metrics/sweep.csv").open()))
     assert [int(row["trial"]) for row in rows] == list(range(6)) and rows[3]["reason"] == "<b>&"
     summary = json.loads((tmp_path / "metrics/sweep.json").read_text())
     assert summary["best"]["trial"] == 0 and summary["stopped"] == 4 and summary["clips"] == 10 * INTERVAL
-    html = sweep_page.write(records, [GAMMA, AUGMENT], "frechet_x", 8, LENGTH).read_text()
+    html = sweep_page.write(state, [GAMMA, AUGMENT], "frechet_x", 8, LENGTH).read_text()
     assert "&lt;b&gt;&amp;" in html and "<b>&<" not in html and "http" not in html.replace("http://www.w3.org", "")
     assert html.count("<svg") == 4 and "stand-in, not FVD" in html
 
 
-def test_each_change_of_a_trial_is_shown_once(records: SweepState, capsys: pytest.CaptureFixture[str]) -> None:
+def test_display_writes_each_change_of_a_trial_once(state: SweepState, capsys: pytest.CaptureFixture[str]) -> None:
     import io
 
     from rich.console import Console
 
-    view = View(records, [GAMMA, AUGMENT], "frechet_x", LENGTH, 4)
-    records.put(trial(0, 12.0, gamma=0.5))
-    records.put(trial(1, 14.0, state=STOPPED, gamma=2.0, reason="asha: worse"))
-    with view:
-        view.renew()
-        view.renew()
+    display = SweepDisplay(state, [GAMMA, AUGMENT], "frechet_x", LENGTH, 4)
+    state.put(trial(0, 12.0, gamma=0.5))
+    state.put(trial(1, 14.0, state=STOPPED, gamma=2.0, reason="asha: worse"))
+    with display:
+        display.update()
+        display.update()
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert "trial 001  stopped" in lines[1] and "training.r1_gamma=2.0" in lines[1] and "(asha: worse)" in lines[1]
     shown = io.StringIO()
-    Console(file=shown, width=100).print(view.table())
+    Console(file=shown, width=100).print(display.table())
     text = shown.getvalue()
     assert "1 of 4 trials ended" in text and "r1_gamma" in text and "*12" in text and "stopped" in text
 
 
-def test_the_winner_goes_into_params_with_comments_and_order(records: SweepState, tmp_path: Path) -> None:
+def test_values_are_set_in_params_with_comments_and_order_kept(state: SweepState, tmp_path: Path) -> None:
     before = (ROOT / "params.yaml").read_text()
     values = {
         "training.r1_gamma": 0.5,
@@ -148,25 +146,25 @@ def test_the_winner_goes_into_params_with_comments_and_order(records: SweepState
         set_values(before, {"training.r2_gamma": 1.0}, "params.yaml")
 
 
-def test_apply_shows_the_diff_and_writes_only_when_told(
-    records: SweepState, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_apply_shows_the_diff_and_writes_only_with_yes(
+    state: SweepState, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from pipelines.cli.main import main
 
     path = tmp_path / "params.yaml"
     path.write_text((ROOT / "params.yaml").read_text())
-    records.put(trial(0, 9.0, state=FINISHED, gamma=2.5))
-    records.put(trial(1, 8.0, state=STOPPED, gamma=7.5))
-    asked = ["sweep", "apply", "--sweep", str(records.folder), "--params", str(path)]
-    main(asked)
-    said = capsys.readouterr().out
-    assert "trial 000" in said and "+  r1_gamma: 2.5" in said and "left as it is" in said
+    state.put(trial(0, 9.0, state=FINISHED, gamma=2.5))
+    state.put(trial(1, 8.0, state=STOPPED, gamma=7.5))
+    command = ["sweep", "apply", "--sweep", str(state.folder), "--params", str(path)]
+    main(command)
+    output = capsys.readouterr().out
+    assert "trial 000" in output and "+  r1_gamma: 2.5" in output and "left as it is" in output
     assert params.load(path).training.r1_gamma != 2.5
-    main([*asked, "--yes"])
+    main([*command, "--yes"])
     assert params.load(path).training.r1_gamma == 2.5
-    main([*asked, "--yes", "--trial", "1"])
+    main([*command, "--yes", "--trial", "1"])
     assert params.load(path).training.r1_gamma == 7.5
-    for wrong in ([*asked, "--trial", "5"], ["sweep", "apply", "--sweep", str(tmp_path)]):
+    for wrong in ([*command, "--trial", "5"], ["sweep", "apply", "--sweep", str(tmp_path)]):
         with pytest.raises(SystemExit) as left:
             main(wrong)
         assert left.value.code == 2

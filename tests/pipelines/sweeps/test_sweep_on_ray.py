@@ -1,4 +1,4 @@
-"""Whole sweeps with Ray: from end to end, killed and started again, trials that die, a population."""
+"""Sweeps with Ray: end to end, killed and restarted, dying trials, population-based training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.pipelines.sweeps.small_sweep import INTERVAL, write_sweep
 def stage(folder: Path, **environment: str) -> subprocess.Popen[str]:
     """`python -m pipelines.tune` in ``folder``."""
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | environment
-    log = (folder / "said.txt").open("a")
+    log = (folder / "output.txt").open("a")
     return subprocess.Popen(
         [sys.executable, "-m", "pipelines.tune"], cwd=folder, env=env, stdout=log, stderr=log, text=True
     )
@@ -31,8 +31,8 @@ def stage(folder: Path, **environment: str) -> subprocess.Popen[str]:
 
 def finish(folder: Path, seconds: float = 300) -> str:
     process = stage(folder)
-    assert process.wait(timeout=seconds) == 0, (folder / "said.txt").read_text()
-    return (folder / "said.txt").read_text()
+    assert process.wait(timeout=seconds) == 0, (folder / "output.txt").read_text()
+    return (folder / "output.txt").read_text()
 
 
 def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -41,7 +41,7 @@ def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 def assert_tracked_once(folder: Path, trials: int) -> None:
-    """One parent, one child a trial, no point twice."""
+    """One parent run, one child run per trial, no duplicate points."""
     runs = query(folder, "select value, count(*) from tags where key = 'sweep.trial' group by value")
     assert dict(runs) == {**{f"{n:03d}": 1 for n in range(trials)}, "parent": 1}
     assert query(folder, "select count(*) from metrics group by run_uuid, key, step having count(*) > 1") == []
@@ -49,8 +49,8 @@ def assert_tracked_once(folder: Path, trials: int) -> None:
     assert parents == query(folder, "select run_uuid from tags where key = 'sweep.trial' and value = 'parent'")
 
 
-def test_a_sweep_from_end_to_end(tmp_path: Path) -> None:
-    """A good trial and one that goes to nan, tracked and written down; the same command then has nothing to do."""
+def test_sweep_end_to_end(tmp_path: Path) -> None:
+    """A trial that finishes and one that diverges are tracked and recorded; the same command then has nothing to do."""
     write_sweep(
         tmp_path,
         {"training.generator_lr": {"grid": [0.002, 1e30]}},
@@ -60,16 +60,16 @@ def test_a_sweep_from_end_to_end(tmp_path: Path) -> None:
         grace_period=80,
     )
     finish(tmp_path)
-    records = SweepState(tmp_path / "outputs/tune")
-    assert {n: t.state for n, t in records.trials.items()} == {0: FINISHED, 1: FAILED}
-    assert records.trials[1].reason.startswith("training diverged at")
-    assert [m.clips_seen for m in records.trials[0].measures] == [80, 120]
+    state = SweepState(tmp_path / "outputs/tune")
+    assert {n: t.state for n, t in state.trials.items()} == {0: FINISHED, 1: FAILED}
+    assert state.trials[1].reason.startswith("training diverged at")
+    assert [m.clips_seen for m in state.trials[0].measures] == [80, 120]
     assert_tracked_once(tmp_path, 2)
-    run = records.trials[0].run_id
+    run = state.trials[0].run_id
     curve = query(
         tmp_path, f"select step, value from metrics where run_uuid = '{run}' and key like 'quick/%' order by step"
     )
-    assert curve == [(m.clips_seen, m.value) for m in records.trials[0].measures]
+    assert curve == [(m.clips_seen, m.value) for m in state.trials[0].measures]
     logged = dict(query(tmp_path, f"select key, value from params where run_uuid = '{run}'"))
     assert logged["training.generator_lr"] == "0.002" and not any(key.startswith("tune.") for key in logged)
     states = query(
@@ -85,40 +85,40 @@ def ray_processes(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-def test_killed_and_started_again_it_is_the_same_sweep(tmp_path: Path) -> None:
-    """Kill -9 of driver and cluster in the middle: afterwards the trials are those of the seed, none twice, none begun anew."""
+def test_killed_sweep_resumes_with_the_same_trials(tmp_path: Path) -> None:
+    """After kill -9 of driver and cluster, the trials are those of the seed; none is repeated or restarted from scratch."""
     write_sweep(tmp_path, trials=4, scheduler="none", clips=400)
-    books = tmp_path / "outputs/tune"
+    output = tmp_path / "outputs/tune"
     for ended in (0, 1):
         process = stage(tmp_path)
         end = time.monotonic() + 240
         while time.monotonic() < end and process.poll() is None:
-            known = SweepState(books).begun() if (books / "sweep.json").is_file() else []
+            known = SweepState(output).launched() if (output / "sweep.json").is_file() else []
             if sum(t.ended for t in known) >= ended and any(not t.ended and t.measures for t in known):
                 break
             time.sleep(0.2)
-        doomed = [*ray_processes(process), psutil.Process(process.pid)]
-        for one in doomed:
+        victims = [*ray_processes(process), psutil.Process(process.pid)]
+        for one in victims:
             if one.is_running():
                 one.send_signal(signal.SIGKILL)
         process.wait()
-    before = SweepState(books)
+    before = SweepState(output)
     finish(tmp_path)
-    after = SweepState(books)
+    after = SweepState(output)
     assert {n: t.state for n, t in after.trials.items()} == dict.fromkeys(range(4), FINISHED)
     assert all(after.trials[n] == t for n, t in before.trials.items() if t.ended)
-    assert any(t.starts > 1 for t in after.begun())
+    assert any(t.starts > 1 for t in after.launched())
     seeded = params.load(tmp_path / "params.yaml")
     from pipelines.sweeps import search_algorithm
     from pipelines.sweeps.trial_config import search_space
 
     drawn = [search_algorithm.propose(seeded.tune, search_space(seeded), n, []) for n in range(4)]
-    assert [t.values for t in after.begun()] == drawn
+    assert [t.values for t in after.launched()] == drawn
     assert_tracked_once(tmp_path, 4)
 
 
 @pytest.mark.slow
-def test_a_trial_that_dies_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+def test_killed_trial_resumes_from_its_checkpoint(tmp_path: Path) -> None:
     write_sweep(tmp_path, trials=1, scheduler="none", clips=2000, grace_period=200)
     process = stage(tmp_path)
     log = tmp_path / "outputs/tune/trials/000/train/log.jsonl"
@@ -126,19 +126,19 @@ def test_a_trial_that_dies_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     end = time.monotonic() + 120
     while time.monotonic() < end and not (log.is_file() and any(checkpoints.glob("0*"))):
         time.sleep(0.1)
-    doomed = [p for p in ray_processes(process) if "ImplicitFunc" in " ".join(p.cmdline())]
-    assert len(doomed) == 1
-    doomed[0].kill()
-    assert process.wait(timeout=240) == 0, (tmp_path / "said.txt").read_text()
-    [only] = SweepState(tmp_path / "outputs/tune").begun()
+    victims = [p for p in ray_processes(process) if "ImplicitFunc" in " ".join(p.cmdline())]
+    assert len(victims) == 1
+    victims[0].kill()
+    assert process.wait(timeout=240) == 0, (tmp_path / "output.txt").read_text()
+    [only] = SweepState(tmp_path / "outputs/tune").launched()
     assert only.state == FINISHED and only.starts == 2 and only.clips == 2000
     assert [m.clips_seen for m in only.measures] == list(range(200, 2001, 200))
     assert_tracked_once(tmp_path, 1)
 
 
 @pytest.mark.slow
-def test_stopped_and_killed_trials_leave_their_room_to_the_next(tmp_path: Path) -> None:
-    """One core: each trial can start only when Ray has taken back what the trial before had reserved."""
+def test_stopped_and_killed_trials_free_their_resources(tmp_path: Path) -> None:
+    """On one core, each trial can start only once the resources of the previous one are free."""
     space = {"training.generator_lr": {"grid": [0.002, 1e-7, 1e-8]}}
     write_sweep(
         tmp_path,
@@ -157,14 +157,14 @@ def test_stopped_and_killed_trials_leave_their_room_to_the_next(tmp_path: Path) 
     for trial in ray_processes(process):
         if "ImplicitFunc" in " ".join(trial.cmdline()):
             trial.kill()
-    assert process.wait(timeout=400) == 0, (tmp_path / "said.txt").read_text()
-    trials = SweepState(tmp_path / "outputs/tune").begun()
+    assert process.wait(timeout=400) == 0, (tmp_path / "output.txt").read_text()
+    trials = SweepState(tmp_path / "outputs/tune").launched()
     assert [(t.state, t.starts) for t in trials] == [(FINISHED, 2), (STOPPED, 1), (STOPPED, 1)]
 
 
 @pytest.mark.slow
-def test_population_takes_over_the_very_bytes(tmp_path: Path) -> None:
-    """A trial that learns nothing takes over the other's state: the checkpoint's bytes, and so its measure."""
+def test_population_copies_checkpoints_byte_for_byte(tmp_path: Path) -> None:
+    """A trial that learns nothing exploits the other's checkpoint: the same bytes and the same measurement."""
     space = {"training.generator_lr": {"grid": [1e-7, 0.004]}}
     write_sweep(tmp_path, space, trials=2, scheduler="pbt", clips=320, grace_period=80)
     yaml = YAML()
@@ -173,17 +173,17 @@ def test_population_takes_over_the_very_bytes(tmp_path: Path) -> None:
     with (tmp_path / "params.yaml").open("w") as file:
         yaml.dump(values, file)
     finish(tmp_path, 500)
-    trials = SweepState(tmp_path / "outputs/tune").begun()
+    trials = SweepState(tmp_path / "outputs/tune").launched()
     assert [t.state for t in trials] == [FINISHED, FINISHED]
-    taker = trials[0]
-    assert taker.adoptions and not trials[1].adoptions
-    for adopted in taker.adoptions:
-        assert adopted["trial"] == 1
-        name = f"{adopted['clips_seen']:010d}/state.pt"
+    worse = trials[0]
+    assert worse.adoptions and not trials[1].adoptions
+    for exploited in worse.adoptions:
+        assert exploited["trial"] == 1
+        name = f"{exploited['clips_seen']:010d}/state.pt"
         own, donor = (tmp_path / f"outputs/tune/trials/{n:03d}/train/checkpoints" / name for n in (0, 1))
-        if adopted == taker.adoptions[-1]:
+        if exploited == worse.adoptions[-1]:
             assert donor.read_bytes() == own.read_bytes()
-        measured = {m.clips_seen: m.value for m in trials[1].measures}[adopted["clips_seen"]]
-        assert measured in [m.value for m in taker.measures if m.clips_seen == adopted["clips_seen"]]
+        measured = {m.clips_seen: m.value for m in trials[1].measures}[exploited["clips_seen"]]
+        assert measured in [m.value for m in worse.measures if m.clips_seen == exploited["clips_seen"]]
     assert_tracked_once(tmp_path, 2)
     assert query(tmp_path, "select count(*) from metrics where key = 'params/training.generator_lr'")[0][0] >= 4

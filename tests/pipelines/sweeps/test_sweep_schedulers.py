@@ -1,4 +1,4 @@
-"""What a sweep's schedulers decide: who stops and why, what a failure does, when the budget is used up."""
+"""Decisions of a sweep's schedulers: which trials stop and why, failures, the budget."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from pipelines import params
 from pipelines.sweeps.config import SweepConfig
-from pipelines.sweeps.sweep_state import FAILED, FINISHED, STOPPED, SweepState, best_of, open_records
+from pipelines.sweeps.sweep_state import FAILED, FINISHED, STOPPED, SweepState, best_of, open_sweep
 from tests.conftest import ROOT
 from tests.pipelines.sweeps.small_sweep import GAMMA, INTERVAL, LENGTH
 
@@ -21,15 +21,15 @@ def config(**changes: Any) -> SweepConfig:
     return SweepConfig(**{**values, "grace_period": INTERVAL, "clips": LENGTH, **changes})
 
 
-def driver(records: SweepState, pending: list[int], **changes: Any) -> Any:
-    """The driver's side of a sweep whose trials are played by hand."""
+def driver(state: SweepState, pending: list[int], **changes: Any) -> Any:
+    """A sweep's driver whose trials are simulated by the test."""
     from pipelines.sweeps.sweep_driver import SweepDriver
 
     return SweepDriver(
         config=config(**changes),
         parameters=[GAMMA],
         length=LENGTH,
-        records=records,
+        state=state,
         pending=pending,
         propose=lambda number: {"training.r1_gamma": 0.5 + number},
         on_end=lambda ended: None,
@@ -50,46 +50,46 @@ def result(clips: int, value: float = float("nan"), **more: Any) -> dict[str, An
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> SweepState:
-    return open_records(tmp_path / "tune", {"tune": {"seed": 0}})[0]
+def state(tmp_path: Path) -> SweepState:
+    return open_sweep(tmp_path / "tune", {"tune": {"seed": 0}})[0]
 
 
-def test_asha_stops_worse_trials_with_a_reason(records: SweepState) -> None:
+def test_asha_stops_worse_trials_with_a_reason(state: SweepState) -> None:
     from pipelines.sweeps.schedulers import scheduler
 
-    asha = scheduler(driver(records, [0, 1, 2, 3], scheduler="asha", reduction_factor=2.0))
+    asha = scheduler(driver(state, [0, 1, 2, 3], scheduler="asha", reduction_factor=2.0))
     decisions = [
         asha.on_trial_result(None, launch(asha, number), result(INTERVAL, value))
         for number, value in enumerate([50.0, 60.0, 40.0, 46.0])
     ]
     assert decisions == ["CONTINUE", "STOP", "CONTINUE", "CONTINUE"]
-    assert records.trials[1].state == STOPPED
-    assert records.trials[1].reason == "asha: 60 at 80 clips is not among the best 1/2 there (1 other trial, best 50)"
+    assert state.trials[1].state == STOPPED
+    assert state.trials[1].reason == "asha: 60 at 80 clips is not among the best 1/2 there (1 other trial, best 50)"
 
 
-def test_asha_names_the_rung_that_a_trial_fails_at(records: SweepState) -> None:
+def test_asha_names_the_rung_that_a_trial_fails_at(state: SweepState) -> None:
     from pipelines.sweeps.schedulers import scheduler
 
-    asha = scheduler(driver(records, [0, 1], scheduler="asha", reduction_factor=2.0))
+    asha = scheduler(driver(state, [0, 1], scheduler="asha", reduction_factor=2.0))
     first, second = launch(asha, 0), launch(asha, 1)
     for clips, values in ((INTERVAL, (60.0, 50.0)), (2 * INTERVAL, (10.0, 45.0))):
         decisions = [
             asha.on_trial_result(None, t, result(clips, v)) for t, v in zip((first, second), values, strict=True)
         ]
     assert decisions == ["CONTINUE", "STOP"]
-    assert records.trials[1].reason == "asha: 45 at 160 clips is not among the best 1/2 there (1 other trial, best 10)"
+    assert state.trials[1].reason == "asha: 45 at 160 clips is not among the best 1/2 there (1 other trial, best 10)"
 
 
-def test_asha_compares_with_the_trials_of_earlier_launches(records: SweepState) -> None:
-    """Both those that have ended and those that are continued."""
+def test_asha_compares_with_the_trials_of_earlier_launches(state: SweepState) -> None:
+    """Both ended trials and continued ones."""
     from pipelines.sweeps.schedulers import scheduler
 
-    asha = scheduler(driver(records, [0, 1, 2, 3], scheduler="asha", reduction_factor=2.0))
+    asha = scheduler(driver(state, [0, 1, 2, 3], scheduler="asha", reduction_factor=2.0))
     for number, value in enumerate([50.0, 60.0, 40.0]):
         asha.on_trial_result(None, launch(asha, number), result(INTERVAL, value))
-    before = records.trials[1]
+    before = state.trials[1]
 
-    again = SweepState(records.folder)  # all that a new driver has
+    again = SweepState(state.folder)  # what a new driver reads
     resumed = scheduler(driver(again, [0, 2, 3, 4], scheduler="asha", reduction_factor=2.0))
     continued = launch(resumed, 0)
     assert resumed.on_trial_result(None, continued, result(INTERVAL, 50.0)) == "CONTINUE"  # reported a second time
@@ -100,49 +100,49 @@ def test_asha_compares_with_the_trials_of_earlier_launches(records: SweepState) 
     assert again.trials[1] == before
 
 
-def test_a_failed_trial_keeps_its_reason_and_the_others_go_on(records: SweepState) -> None:
+def test_failed_trial_keeps_its_reason_and_others_continue(state: SweepState) -> None:
     from pipelines.sweeps.schedulers import scheduler
 
-    sweep = driver(records, [0, 1], scheduler="none")
+    sweep = driver(state, [0, 1], scheduler="none")
     plain = scheduler(sweep)
     bad, good = launch(plain, 0), launch(plain, 1)
     assert plain.on_trial_result(None, bad, result(40, failed="nan: loss/generator is nan at 40 clips")) == "STOP"
     assert plain.on_trial_result(None, good, result(INTERVAL, 5.0)) == "CONTINUE"
-    assert plain.on_trial_result(None, good, result(LENGTH, 4.0, whole=True)) == "STOP"
-    states = {t.number: (t.state, t.reason) for t in SweepState(records.folder).begun()}
+    assert plain.on_trial_result(None, good, result(LENGTH, 4.0, finished=True)) == "STOP"
+    states = {t.number: (t.state, t.reason) for t in SweepState(state.folder).launched()}
     assert states == {0: (FAILED, "nan: loss/generator is nan at 40 clips"), 1: (FINISHED, "")}
-    assert best_of(records.begun()) == records.trials[1]
+    assert best_of(state.launched()) == state.trials[1]
 
 
-def test_the_budget_ends_a_sweep(records: SweepState) -> None:
+def test_budget_ends_a_sweep(state: SweepState) -> None:
     from pipelines.sweeps.schedulers import scheduler
 
-    sweep = driver(records, [0, 1], scheduler="none", budget=150)
+    sweep = driver(state, [0, 1], scheduler="none", budget=150)
     plain = scheduler(sweep)
     number = sweep.next()
     running = launch(plain, number)
     assert plain.on_trial_result(None, running, result(INTERVAL, 5.0)) == "CONTINUE"
     assert plain.on_trial_result(None, running, result(2 * INTERVAL, 5.0)) == "STOP"
-    assert "tune.budget: 160 of 150 clips" in records.trials[0].reason
+    assert "tune.budget: 160 of 150 clips" in state.trials[0].reason
     assert sweep.next() is None
 
 
-def test_measures_are_kept_once(records: SweepState) -> None:
+def test_repeated_measurements_are_recorded_once(state: SweepState) -> None:
     from pipelines.sweeps.schedulers import scheduler
 
-    plain = scheduler(driver(records, [0], scheduler="none"))
+    plain = scheduler(driver(state, [0], scheduler="none"))
     one = launch(plain, 0)
-    adopted = {"trial": 1, "clips_seen": 160, "uid": "somewhere"}
-    for clips, value in [(80, 9.0), (160, 8.0), (80, 9.0), (160, 8.0)]:  # a trial that starts again replays them
-        plain.on_trial_result(None, one, result(clips, value, adopted=json.dumps(adopted)))
-    assert records.trials[0].adoptions == (adopted,)
-    assert [m.clips_seen for m in records.trials[0].measures] == [80, 160]
+    exploited = {"trial": 1, "clips_seen": 160, "uid": "path"}
+    for clips, value in [(80, 9.0), (160, 8.0), (80, 9.0), (160, 8.0)]:  # a restarted trial reports them again
+        plain.on_trial_result(None, one, result(clips, value, exploited=json.dumps(exploited)))
+    assert state.trials[0].adoptions == (exploited,)
+    assert [m.clips_seen for m in state.trials[0].measures] == [80, 160]
 
 
-def test_population_keeps_a_trials_number_and_the_ranges(records: SweepState) -> None:
+def test_population_keeps_the_trial_number_and_limits_values(state: SweepState) -> None:
     from pipelines.sweeps.schedulers import Population
 
-    population = Population(driver(records, [0, 1], scheduler="pbt", search="random"))
+    population = Population(driver(state, [0, 1], scheduler="pbt", search="random"))
     donor, reporting = launch(population, 0), launch(population, 1)
     population.on_trial_result(None, reporting, result(INTERVAL // 2, 9.0))  # before the first perturbation
     for mutated, expected in ((11.0, 10.0), (0.05, 0.1), (1.23456, 1.235)):
@@ -150,12 +150,12 @@ def test_population_keeps_a_trials_number_and_the_ranges(records: SweepState) ->
         assert config == {"number": 1, "training.r1_gamma": expected}
 
 
-def test_search_hands_out_each_pending_trial_once(records: SweepState) -> None:
+def test_search_suggests_each_pending_trial_once(state: SweepState) -> None:
     from ray.tune.search import Searcher
 
     from pipelines.sweeps.search_algorithm import TrialSearcher
 
-    searcher = TrialSearcher(driver(records, [1, 2]))
+    searcher = TrialSearcher(driver(state, [1, 2]))
     suggested = [searcher.suggest(f"ray{n}") for n in range(3)]
     assert suggested == [
         {"number": 1, "training.r1_gamma": 1.5},

@@ -1,4 +1,4 @@
-"""tune.space: what is refused before a sweep starts, what is drawn, and that equal seeds draw equally."""
+"""tune.space: errors before a sweep starts, drawn values, and equal draws for equal seeds."""
 
 from __future__ import annotations
 
@@ -51,11 +51,13 @@ def rejection(write_params: WriteParams, changes: dict[str, Any]) -> str:
         ("training.batch_size", {"choice": [16, 6]}, ["training.batch_size=6", "must divide"]),
         ("training.precision", {"choice": ["fp32", "fp8"]}, ["training.precision", "fp8"]),
         ("training.augment", {"choice": ["", "colour"]}, ["training.augment", "colour"]),
-        ("training.horizontal_flip", {"uniform": [0, 1]}, ["no number", "choice"]),
+        ("training.horizontal_flip", {"uniform": [0, 1]}, ["not a number", "choice"]),
         ("model.channel_max", {"randint": [0, 8]}, ["model.channel_max=0"]),
     ],
 )
-def test_an_impossible_space_is_one_line(write_params: WriteParams, name: str, entry: Any, parts: list[str]) -> None:
+def test_invalid_space_is_reported_in_one_line(
+    write_params: WriteParams, name: str, entry: Any, parts: list[str]
+) -> None:
     text = rejection(write_params, {"tune.space": {name: entry}})
     assert all(part in text for part in parts), text
 
@@ -78,7 +80,9 @@ def test_an_impossible_space_is_one_line(write_params: WriteParams, name: str, e
         ),
     ],
 )
-def test_impossible_settings_are_one_line(write_params: WriteParams, changes: dict[str, Any], parts: list[str]) -> None:
+def test_invalid_settings_are_reported_in_one_line(
+    write_params: WriteParams, changes: dict[str, Any], parts: list[str]
+) -> None:
     text = rejection(write_params, changes)
     assert all(part in text for part in parts), text
 
@@ -94,7 +98,7 @@ RANGES = [
 
 
 @given(seed=st.integers(0, 2**32), number=st.integers(0, 10_000))
-def test_draws_lie_in_their_ranges_and_repeat(seed: int, number: int) -> None:
+def test_draws_are_in_range_and_reproducible(seed: int, number: int) -> None:
     drawn = space.draw(RANGES, seed=seed, number=number)
     assert drawn == space.draw(RANGES, seed=seed, number=number)
     for parameter in RANGES:
@@ -108,14 +112,14 @@ def test_draws_lie_in_their_ranges_and_repeat(seed: int, number: int) -> None:
     assert abs(steps - round(steps)) < 1e-6
 
 
-def test_a_logarithmic_range_is_even_in_the_logarithm() -> None:
+def test_loguniform_draws_are_uniform_in_the_logarithm() -> None:
     drawn = [float(space.draw(RANGES[:1], seed=3, number=n)["training.r1_gamma"]) for n in range(2000)]
     assert abs(np.mean(np.log10(drawn))) < 0.06  # of -1 to 1, standard error 0.013
     whole = {space.draw(RANGES[3:4], seed=0, number=n)["training.r1_interval"] for n in range(200)}
     assert whole == {1, 2, 3}
 
 
-def test_grid_is_every_combination_once() -> None:
+def test_grid_holds_every_combination_once() -> None:
     listed = [
         SearchParameter(name="a", kind="grid", values=(1, 2)),
         SearchParameter(name="b", kind="choice", values=("x", "y", "z")),
@@ -124,7 +128,7 @@ def test_grid_is_every_combination_once() -> None:
     assert len(rows) == 6 and len({tuple(row.items()) for row in rows}) == 6
 
 
-def test_grid_values_come_in_turn_in_a_random_search() -> None:
+def test_grid_values_alternate_in_a_random_search() -> None:
     mixed = [SearchParameter(name="a", kind="grid", values=(1, 2, 3)), RANGES[0]]
     drawn = [space.draw(mixed, seed=0, number=n) for n in range(6)]
     assert [row["a"] for row in drawn] == [1, 2, 3, 1, 2, 3]
@@ -142,8 +146,8 @@ def known(objective: Callable[[float], float], count: int) -> list[TrialRecord]:
     return trials
 
 
-def test_optuna_repeats_itself_and_learns(write_params: WriteParams) -> None:
-    """The proposals of TPE lie nearer to the optimum than random ones; the same knowledge gives the same proposal."""
+def test_optuna_is_reproducible_and_learns(write_params: WriteParams) -> None:
+    """Proposals of TPE are closer to the optimum than random ones; equal earlier trials give equal proposals."""
     config = params.load(write_params({"tune.search": "optuna"})).tune
     trials = known(lambda gamma: abs(math.log10(gamma) - 0.5), 24)
     proposed = [search_algorithm.propose(config, RANGES[:1], number, trials) for number in range(24, 34)]
@@ -154,7 +158,7 @@ def test_optuna_repeats_itself_and_learns(write_params: WriteParams) -> None:
     assert np.median(distance) < 0.5 * np.median(drawn)
 
 
-def test_a_trial_takes_its_values_and_leaves_the_rest() -> None:
+def test_trial_values_change_only_their_parameters() -> None:
     trial = for_trial(BASE, {"training.r1_gamma": 7.5, "model.channel_max": 8})
     assert trial.training.r1_gamma == 7.5 and trial.model.channel_max == 8
     assert trial.training.checkpoint_interval == BASE.tune.grace_period
