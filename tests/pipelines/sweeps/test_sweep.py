@@ -158,7 +158,7 @@ def test_apply_shows_the_diff_and_writes_only_with_yes(
     command = ["sweep", "apply", "--sweep", str(state.folder), "--params", str(path)]
     main(command)
     output = capsys.readouterr().out
-    assert "trial 000" in output and "+  r1_gamma: 2.5" in output and "left as it is" in output
+    assert "trial 000" in output and "+  r1_gamma: 2.5" in output and "not changed" in output
     assert params.load(path).training.r1_gamma != 2.5
     main([*command, "--yes"])
     assert params.load(path).training.r1_gamma == 2.5
