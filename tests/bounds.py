@@ -1,4 +1,4 @@
-"""Part of `make lint`: no file over 300 lines, no modules that import each other in a circle. `python -m tests.bounds`
+"""Part of `make lint`: no file over 300 lines and no import cycles. `python -m tests.bounds`
 
 Ruff holds the other bounds: complexity (C901) and parameters (PLR0913), see pyproject.toml.
 """
@@ -16,7 +16,7 @@ MAX_LINES = 300
 
 
 def modules(root: Path, folders: tuple[str, ...] = FOLDERS) -> dict[str, Path]:
-    """All modules below ``folders`` by dotted name; a package's name is that of its ``__init__.py``."""
+    """Return all modules below ``folders`` by dotted name; a package has the path of its ``__init__.py``."""
     found = {}
     for folder in folders:
         for path in sorted((root / folder).rglob("*.py")):
@@ -26,7 +26,7 @@ def modules(root: Path, folders: tuple[str, ...] = FOLDERS) -> dict[str, Path]:
 
 
 def imports(path: Path, known: Mapping[str, Path]) -> set[str]:
-    """The modules of ``known`` that a file imports anywhere, inside functions too."""
+    """Return the modules of ``known`` that a file imports, also inside functions."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -40,7 +40,7 @@ def imports(path: Path, known: Mapping[str, Path]) -> set[str]:
 
 
 def cycles(graph: Mapping[str, set[str]]) -> Iterator[list[str]]:
-    """Groups of modules that import each other, directly or through others (Tarjan's strongly connected components)."""
+    """Return groups of modules that import each other, directly or indirectly (Tarjan's algorithm)."""
     order: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -66,7 +66,7 @@ def cycles(graph: Mapping[str, set[str]]) -> Iterator[list[str]]:
 
 
 def violations(root: Path) -> list[str]:
-    """One line for each bound that is not kept."""
+    """Return one line per violation."""
     known = modules(root)
     found = []
     for path in known.values():

@@ -1,4 +1,4 @@
-"""A real browser without a window for tests of pages: Debian's chromium, driven by selenium; tests are skipped without."""
+"""Headless Chromium, driven by selenium, for tests of HTML pages; tests are skipped if it is not installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 @contextmanager
 def browser(width: int, height: int) -> Iterator[Any]:
-    """A page of this size, in CSS pixels."""
+    """Open a window of this size, in CSS pixels."""
     webdriver = pytest.importorskip("selenium.webdriver")
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:

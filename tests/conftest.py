@@ -1,4 +1,4 @@
-"""What tests share: a folder with the repository's params.yaml, a small generator, one MLflow store for the session."""
+"""Shared fixtures: configurations from params.yaml, a small generator, an MLflow store and an S3 server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
-for name in [name for name in os.environ if name.startswith("AWS_")]:  # nobody's own store is touched by a test
+for name in [name for name in os.environ if name.startswith("AWS_")]:  # tests must not use the developer's S3 store
     del os.environ[name]
 
 BUCKETS = count()

@@ -1,4 +1,4 @@
-"""The checks of `make lint` that are the project's own."""
+"""The project's own checks of `make lint`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ def test_import_cycle_through_a_function_is_named(tmp_path: Path) -> None:
     assert bounds.violations(tmp_path) == ["import cycle: digan.a, digan.b, digan.c"]
 
 
-def test_chain_of_imports_is_no_cycle(tmp_path: Path) -> None:
+def test_chain_of_imports_is_not_a_cycle(tmp_path: Path) -> None:
     write(tmp_path, a="from digan import b\n", b="from digan import c\n", c="import torch\n")
     assert bounds.violations(tmp_path) == []

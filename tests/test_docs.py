@@ -20,10 +20,10 @@ PROGRAMS = ("make", "dvc", "python", "digan", "mlflow", "ray", "pytest")
 # A command that matches is run by this test (everyday, slow or cluster), or needs what stands after "needs:".
 COVERED = {
     r"make (install|test|lint)$": ".ci/run",
-    r"make same": "tests/test_same.py::test_compare_names_changed_missing_and_new_digests",
+    r"make same": "tests/test_same.py::test_changed_missing_and_new_digests_are_named",
     r"make (demo|showcase|test-all|test-cluster|format|test-oldest|test-newest)$": "needs: minutes to an hour; the target exists",
-    r"dvc repro": "tests/pipelines/test_dvc.py::test_lists_all_code_that_it_imports",
-    r"dvc exp run": "tests/pipelines/test_dvc.py::test_lists_all_code_that_it_imports",
+    r"dvc repro": "tests/pipelines/test_dvc.py::test_stage_lists_all_imported_code",
+    r"dvc exp run": "tests/pipelines/test_dvc.py::test_stage_lists_all_imported_code",
     r"dvc (push|pull|remote)": "tests/pipelines/dataset/test_s3_storage.py::test_dvc_pushes_and_pulls_to_the_store",
     r"dvc (exp (show|apply)|queue|metrics|plots|checkout)": "needs: a repository in which experiments have run",
     r"python -m pipelines\.(ingest|listing)": "tests/pipelines/dataset/test_ingest.py",

@@ -1,4 +1,4 @@
-"""What may import what: digan/ on torch and numpy alone, and in pipelines/ every package only what is below it."""
+"""Import rules: digan/ needs only torch and numpy, and packages import only from lower layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.bounds import imports, modules
 ROOT = Path(__file__).resolve().parents[1]
 KNOWN = modules(ROOT, ("digan", "pipelines"))
 
-# Imports every module of digan/ while a finder refuses what neither torch, numpy nor the standard library has brought.
+# Imports every module of digan/ while a finder blocks everything except torch, numpy and the standard library.
 BLOCKED = """
 import importlib, pkgutil, sys
 import numpy, torch, torch.nn.functional, torch.distributed, torch.utils.checkpoint
@@ -34,13 +34,13 @@ print(len(names))
 """
 
 STAGES = {"listing", "ingest", "reference", "train", "evaluate", "register", "tune"}
-# From the top down. A package or module of pipelines/ imports from its own row and from the rows below it, which are other packages.
+# From top to bottom: a package or module of pipelines/ imports only from itself and from the rows below it.
 LAYERS: list[set[str]] = [
     {"cli"},
     STAGES,
     {"params"},
     {"sweeps"},
-    {"evaluation", "services"},  # services: the former address of the registered models' loader
+    {"evaluation", "services"},  # services: former module of the loader of registered models
     {"registry"},
     {"cluster"},
     {"training_run"},
@@ -67,20 +67,20 @@ DIGAN_LAYERS: list[set[str]] = [
 
 
 def package(module: str) -> str:
-    """The package or module directly below digan or pipelines that a module belongs to."""
+    """Return the package or module directly below digan or pipelines that contains a module."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else ""
 
 
 def upward_imports(root: str, layers: list[set[str]]) -> list[str]:
-    """Imports of a package beside or above the importing one."""
+    """Return imports of packages of the same or a higher layer."""
     level = {name: number for number, names in enumerate(layers) for name in names}
     wrong = []
     for name, path in KNOWN.items():
         if not name.startswith(f"{root}.") or not package(name):
             continue
         mine = package(name)
-        assert mine in level, f"{name}: give the new package {mine} a layer in this test"
+        assert mine in level, f"{name}: add the new package {mine} to the layers in this test"
         for other in imports(path, KNOWN):
             theirs = package(other)
             if other.startswith(f"{root}.") and theirs != mine and level[theirs] <= level[mine]:
@@ -88,7 +88,7 @@ def upward_imports(root: str, layers: list[set[str]]) -> list[str]:
     return wrong
 
 
-def test_digan_needs_torch_and_numpy_alone() -> None:
+def test_digan_needs_only_torch_and_numpy() -> None:
     done = subprocess.run([sys.executable, "-c", BLOCKED], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 10
@@ -126,7 +126,7 @@ def test_nothing_but_cli_imports_a_stage() -> None:
 
 
 def test_module_names_are_unique() -> None:
-    """No two modules have one name, but ``config.py`` and a stage with the file of its verb in cli/."""
+    """Module names are unique, except ``config.py`` and a stage with its file in cli/."""
     seen: dict[str, str] = {}
     twice = []
     for name, path in KNOWN.items():

@@ -1,4 +1,4 @@
-"""The files in infra/: valid YAML whose parts fit each other and the project. None of them runs here."""
+"""The files in infra/ are valid YAML and consistent with each other and with the project. They are not run."""
 
 from __future__ import annotations
 

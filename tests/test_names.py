@@ -18,11 +18,11 @@ LIBRARIES = (
 
 EXCEPTIONS = {
     "EvaluationResult"
-}  # what this field's readers look for; MLflow's belongs to mlflow.evaluate, which is not used
+}  # the usual term; MLflow's class belongs to mlflow.evaluate, which this project does not use
 
 
 def project_classes() -> dict[str, list[str]]:
-    """Class name -> the modules of digan/ and pipelines/ that define a class of that name at their top level."""
+    """Return the modules of digan/ and pipelines/ that define each top-level class, by class name."""
     found: dict[str, list[str]] = {}
     for module, path in modules(ROOT, ("digan", "pipelines")).items():
         for node in ast.parse(path.read_text()).body:
@@ -32,7 +32,7 @@ def project_classes() -> dict[str, list[str]]:
 
 
 def library_classes() -> dict[str, str]:
-    """Class name -> the library module that has a class of that name."""
+    """Return the library module of each class, by class name."""
     found: dict[str, str] = {}
     for name in LIBRARIES:
         for attribute, value in vars(importlib.import_module(name)).items():
@@ -41,11 +41,11 @@ def library_classes() -> dict[str, str]:
     return found
 
 
-def test_no_two_classes_have_one_name() -> None:
+def test_class_names_are_unique() -> None:
     assert {name: where for name, where in project_classes().items() if len(where) > 1} == {}
 
 
-def test_no_class_has_the_name_of_a_library_class() -> None:
+def test_class_names_differ_from_library_classes() -> None:
     libraries = library_classes()
     found = {name: libraries[name] for name in project_classes() if name in libraries and name not in EXCEPTIONS}
     assert found == {}

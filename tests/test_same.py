@@ -1,4 +1,4 @@
-"""What `make same` compares, on small examples, and the digests in tests/fixtures/same.json."""
+"""`make same` on small examples, and the digests in tests/fixtures/same.json."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tests import same
 from tests.conftest import clips_config, shards_config
 
 
-def test_overrides_take_the_name_that_the_tree_has() -> None:
+def test_override_uses_the_key_of_the_tree() -> None:
     values = YAML(typ="safe", pure=True).load(same.ROOT / "params.yaml")
     same.override(values)
     assert values["training"]["clips"] == 400
     assert values["cluster"]["workers"] == 1
 
 
-def test_override_without_its_key_ends_with_the_names_it_looked_for() -> None:
+def test_override_of_a_missing_key_names_the_keys() -> None:
     with pytest.raises(SystemExit, match=r"source\.name"):
         same.override({"training": {"clips": 1}})
 
 
-def test_compare_names_changed_missing_and_new_digests() -> None:
+def test_changed_missing_and_new_digests_are_named() -> None:
     lines = same.compare({"a": "1", "b": "2", "c": "3"}, {"a": "1", "b": "9", "d": "4"})
     assert lines == ["b: base 2, this tree 9", "c: base 3, this tree missing", "d: base missing, this tree 4"]
 
@@ -42,7 +42,7 @@ def test_tensor_digest_depends_on_names_and_on_the_last_bit(tmp_path: Path) -> N
     assert len(set(digests)) == 3
 
 
-def test_figures_are_compared_under_their_new_names() -> None:
+def test_metrics_are_compared_under_their_new_names() -> None:
     old = {"metric": "frechet", "frechet": {"mean": 1.5, "floor": 0.5, "draws": [1.0, 2.0]}, "weights_digest": "x"}
     assert dict(same.figures(old)) == {
         "frechet.mean": "1.5",
@@ -52,7 +52,7 @@ def test_figures_are_compared_under_their_new_names() -> None:
     }
 
 
-def test_shards_of_the_toy_are_those_of_the_fixture(tmp_path: Path) -> None:
+def test_toy_shards_equal_the_fixture(tmp_path: Path) -> None:
     from pipelines.ingest import ingest
     from tests.conftest import source_config
 

@@ -1,4 +1,4 @@
-"""dvc.yaml against the code: what a stage imports is what it lists, and its parameters exist."""
+"""dvc.yaml lists the code that each stage imports, and parameters that exist."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
-LISTING = LINE["listing"]  # runs every time, so that it lists no code
+LISTING = LINE["listing"]  # always runs and lists no code
 STAGES = {**LINE, **YAML(typ="safe", pure=True).load(ROOT / "pipelines/sweeps/dvc.yaml")["stages"]}
 
-# Imported by stages but in no list, since no result depends on it; what it imports in turn is not followed.
+# Imported by stages but not listed, since no result depends on it; imports of these modules are not followed.
 NO_RESULT = {
     "digan.atomic": "how a file is written, not what is in it",
     "digan.errors": "messages",
@@ -25,42 +25,42 @@ NO_RESULT = {
     "pipelines.log_setup": "messages with their level and rank",
     "pipelines.params_file": "reading and editing the text",
     "pipelines.params": "reading and checking; the values themselves are listed under params",
-    "pipelines.video.video_writer": "encoding of pictures for people",
+    "pipelines.video.video_writer": "encoding of videos and images for display",
     "pipelines.training_run.training_log": "the log",
     "pipelines.report.progress_display": "the progress line",
     "pipelines.report.data_page": "a page for people",
     "pipelines.report.text_format": "numbers as text",
     "pipelines.cluster.worker_group": "how Ray Train is called",
     "pipelines.training_run.worker_messages": "messages from workers to the driver",
-    "pipelines.training_run.checkpoint_store": "where checkpoints lie",
-    "pipelines.cluster.preflight": "refusals before the start",
-    "pipelines.training_run.run_sync": "where the books lie",
+    "pipelines.training_run.checkpoint_store": "where checkpoints are stored",
+    "pipelines.cluster.preflight": "checks before the start",
+    "pipelines.training_run.run_sync": "where the run is copied to",
     "pipelines.cluster.ray_cluster": "where the workers run",
-    "pipelines.training_run.run_fingerprint": "whether a run goes on",
+    "pipelines.training_run.run_fingerprint": "whether a run resumes",
     "pipelines.training_run.provenance": "tags",
-    "pipelines.cluster.ray_tasks": "where the chunks are made",
+    "pipelines.cluster.ray_tasks": "where tasks run",
     "pipelines.tracking.runs": "MLflow",
     "pipelines.tracking.store": "MLflow",
-    "pipelines.cluster.system_metrics": "figures of the machine",
+    "pipelines.cluster.system_metrics": "system metrics",
 }
-TEMPLATES = ROOT / "pipelines/report/templates"  # read by report/page.py
-CODE_CONFIGS = {"WorkerConfig"}  # made by code, not read from params.yaml
+TEMPLATES = ROOT / "pipelines/report/templates"  # read by report/html_page.py
+CODE_CONFIGS = {"WorkerConfig"}  # created by code, not read from params.yaml
 # Listed, but what they import is not followed.
-NOT_FOLLOWED = {"pipelines.registry.pyfunc_model": "runs where a registered model is asked, not in the stage"}
+NOT_FOLLOWED = {"pipelines.registry.pyfunc_model": "runs where a registered model is used, not in the stage"}
 
 
 def path_of(module: str) -> Path | None:
-    place = ROOT.joinpath(*module.split("."))
-    for path in (place.with_suffix(".py"), place / "__init__.py"):
+    base = ROOT.joinpath(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
         if path.is_file():
             return path
     return None
 
 
 def imported(path: Path) -> set[str]:
-    """First-party modules whose code a file uses, imported anywhere in it.
+    """Project modules that a file imports anywhere.
 
-    Imports under TYPE_CHECKING do not count, nor those of configurations alone: their values are listed under params.
+    Imports under TYPE_CHECKING and of configurations only do not count: their values are listed under params.
     """
     tree = ast.parse(path.read_text())
     skipped = {
@@ -84,7 +84,7 @@ def imported(path: Path) -> set[str]:
 
 
 def closure(module: str) -> set[Path]:
-    """The files that running a module depends on, those without code left out."""
+    """Non-empty files that a module depends on."""
     seen: set[str] = set()
     waiting = [module]
     while waiting:
@@ -106,18 +106,18 @@ def names_of(entries: list[Any]) -> list[str]:
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
-def test_line_is_whole() -> None:
+def test_all_stages_exist() -> None:
     assert list(LINE) == ["listing", "ingest", "reference", "train", "evaluate", "register"]
 
 
-def test_a_sweep_runs_only_when_asked_for() -> None:
-    """`dvc repro` runs the stages of dvc.yaml; a frozen stage there would make it fail where the outputs are missing."""
+def test_sweep_is_not_part_of_dvc_repro() -> None:
+    """`dvc repro` runs all stages of dvc.yaml; with a frozen stage it would fail if the outputs are missing."""
     assert set(STAGES) - set(LINE) == {"tune"} and STAGES["tune"]["wdir"] == "../.."
     assert not any(content.get("frozen") for content in STAGES.values())
 
 
-def test_dvc_asks_for_nothing_of_a_sweep_that_has_not_run() -> None:
-    """`dvc exp apply`, `checkout` and `pull` fail where a cached output has never been made."""
+def test_outputs_of_the_sweep_are_not_cached() -> None:
+    """`dvc exp apply`, `checkout` and `pull` fail if a cached output has never been created."""
     tune = STAGES["tune"]
     assert "plots" not in tune
     assert all(next(iter(entry.values()))["cache"] is False for entry in [*tune["outs"], *tune["metrics"]])
@@ -127,7 +127,7 @@ CODED = [stage for stage in STAGES if stage != "listing"]
 
 
 @pytest.mark.parametrize("stage", CODED)
-def test_lists_all_code_that_it_imports(stage: str) -> None:
+def test_stage_lists_all_imported_code(stage: str) -> None:
     listed = code_of(stage)
     missing = [
         path.relative_to(ROOT).as_posix()
@@ -138,7 +138,7 @@ def test_lists_all_code_that_it_imports(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", CODED)
-def test_lists_no_code_that_it_does_not_import(stage: str) -> None:
+def test_stage_lists_only_imported_code(stage: str) -> None:
     used = closure(f"pipelines.{stage}")
     idle = [
         dep.relative_to(ROOT).as_posix()
@@ -156,23 +156,23 @@ def test_parameters_exist(stage: str) -> None:
         assert section in values and (not key or key in values[section]), dotted
 
 
-def test_data_flows_from_stage_to_stage() -> None:
-    """Every data dependency is, or lies in, something that an earlier stage makes."""
+def test_data_dependencies_are_outputs_of_earlier_stages() -> None:
+    """Every data dependency is an output of an earlier stage, or in one."""
     made: list[str] = []
     for stage, content in STAGES.items():
         for dep in content.get("deps", []):
             if not dep.startswith(("digan", "pipelines")):
-                assert any(dep == out or dep.startswith(f"{out}/") for out in made), f"{stage}: nothing makes {dep}"
+                assert any(dep == out or dep.startswith(f"{out}/") for out in made), f"{stage}: no stage writes {dep}"
         made += names_of(content.get("outs", [])) + names_of(content.get("metrics", []))
         made += names_of(content.get("plots", []))
 
 
-def test_the_listing_is_made_every_time_and_ingest_follows_it() -> None:
+def test_listing_always_runs_and_ingest_depends_on_it() -> None:
     assert LISTING["always_changed"] and "deps" not in LISTING
     assert "outputs/listing.json" in LINE["ingest"]["deps"]
 
 
-def test_long_stages_go_on_where_they_stopped() -> None:
+def test_outputs_of_long_stages_persist() -> None:
     for stage, out in (("ingest", "outputs/shards"), ("reference", "outputs/reference"), ("train", "outputs/train")):
         assert {out: {"persist": True}} in STAGES[stage]["outs"]
 
@@ -190,19 +190,19 @@ def test_long_stages_go_on_where_they_stopped() -> None:
         ("registry.model", {"register"}),
     ],
 )
-def test_a_changed_parameter_starts_just_these(key: str, stages: set[str]) -> None:
+def test_changed_parameter_runs_only_these_stages(key: str, stages: set[str]) -> None:
     def concerns(stage: str) -> bool:
         return any(key == named or key.startswith(f"{named}.") for named in STAGES[stage]["params"])
 
     assert {stage for stage in STAGES if concerns(stage)} - {"tune"} == stages
 
 
-def test_evaluation_starts_no_training() -> None:
+def test_evaluation_code_does_not_affect_training() -> None:
     assert not any(dep.startswith("digan/metrics") for dep in STAGES["train"]["deps"])
     assert "pipelines/detectors.py" not in STAGES["train"]["deps"]
 
 
-def test_dvc_asks_nobody() -> None:
+def test_dvc_does_not_call_home() -> None:
     config = (ROOT / ".dvc" / "config").read_text()
     for line in ("analytics = false", "check_update = false", "autostage = true"):
         assert line in config

@@ -1,4 +1,4 @@
-"""The listing changes with what a source holds, and with nothing else."""
+"""The listing changes with the videos of a source, and with nothing else."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
-def test_changes_with_the_videos(folder: Path) -> None:
+def test_listing_changes_with_the_videos(folder: Path) -> None:
     first = listing.describe(config(folder))
-    os.utime(folder / "cats/a.mp4", (1, 1))  # copied from elsewhere, or touched
+    os.utime(folder / "cats/a.mp4", (1, 1))  # new modification time
     (folder / "notes.txt").write_text("no video")
     assert listing.describe(config(folder)) == first
 
@@ -43,7 +43,7 @@ def test_changes_with_the_videos(folder: Path) -> None:
     assert listing.describe(config(folder)) == first
 
 
-def test_changes_with_the_frames_of_a_folder(tmp_path: Path) -> None:
+def test_listing_changes_with_the_frames_of_a_folder(tmp_path: Path) -> None:
     for name in ("1.png", "2.png"):
         path = tmp_path / "raw/video" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,13 +54,13 @@ def test_changes_with_the_frames_of_a_folder(tmp_path: Path) -> None:
     assert listing.describe(frames) != first
 
 
-def test_the_toy_is_not_made_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listing_does_not_generate_the_toy_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert listing.describe(source_config(name="toy")) == '{"source": "toy"}\n'
     assert not any(tmp_path.iterdir())
 
 
-def test_without_the_videos_an_earlier_listing_stays(
+def test_earlier_listing_is_kept_if_the_videos_are_missing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)

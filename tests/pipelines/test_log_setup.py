@@ -1,4 +1,4 @@
-"""Logging: what is shown where, and how a program's end is told."""
+"""Logging to stderr, and the exit message of a user error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_warning_goes_to_stderr_with_time_level_and_logger(capsys: pytest.Captur
     assert out == "" and re.fullmatch(r"\d\d:\d\d:\d\d WARNING pipelines\.sources: 3 videos are skipped\n", err)
 
 
-def test_worker_lines_name_their_rank_and_are_not_repeated_by_the_root(capsys: pytest.CaptureFixture[str]) -> None:
+def test_worker_lines_have_the_rank_and_are_not_repeated_by_the_root_logger(capsys: pytest.CaptureFixture[str]) -> None:
     log_setup.configure()
     log_setup.configure(rank=3)
     logging.getLogger("digan.training").info("started")
@@ -35,7 +35,7 @@ def test_worker_lines_name_their_rank_and_are_not_repeated_by_the_root(capsys: p
     assert not logging.getLogger("digan").propagate
 
 
-def test_user_error_ends_with_one_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     def stage() -> None:
         raise UserError("a.b=1: is\n wrong; try 2")
 

@@ -1,4 +1,4 @@
-"""Runs in MLflow: resumed by id, no step twice, tags for provenance, and stores that cannot be used."""
+"""MLflow runs: resumed by id, no step twice, provenance tags, and errors of unusable stores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def history(config: TrackingConfig, run_id: str, metric: str) -> list[tuple[int,
 
 
 def forget() -> None:
-    """Clear what a process remembers."""
+    """Clear the state of this process."""
     runs._last_steps.clear()
 
 
@@ -49,7 +49,7 @@ def test_address_comes_from_params_then_environment_then_sqlite(
     assert runs.resolved(here, Path("/elsewhere")) == here
 
 
-def test_resumed_run_repeats_no_point(config: TrackingConfig, tmp_path: Path) -> None:
+def test_resumed_run_logs_no_step_twice(config: TrackingConfig, tmp_path: Path) -> None:
     run_file = tmp_path / "out" / "run.json"
     run_id = runs.open_run(
         config, {"training": {"seed": 0, "clips": 100}, "source": {"path": ""}}, {"a": "b"}, run_file
@@ -89,14 +89,14 @@ def test_fresh_starts_another_run(config: TrackingConfig, tmp_path: Path) -> Non
 def test_evaluation_logs_new_values_and_artifacts(config: TrackingConfig, tmp_path: Path, store: Path) -> None:
     run_id = runs.open_run(config, {}, {}, tmp_path / "run.json")
     (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "strip.png").write_bytes(b"png")
+    (tmp_path / "pictures" / "sheet.png").write_bytes(b"png")
     for _ in range(2):
         runs.log_evaluation(config, run_id, {"frechet": 3.5}, tmp_path / "pictures", tags={"detector": "d"})
     runs.log_evaluation(config, run_id, {"frechet": 2.5})
     assert [value for _, value in history(config, run_id, "frechet")] == [3.5, 2.5]
     run = runs.client(config).get_run(run_id)
     assert run.data.metrics["frechet"] == 2.5 and run.data.tags["detector"] == "d"
-    assert (store / "mlartifacts" / run_id / "artifacts" / "evaluation" / "strip.png").read_bytes() == b"png"
+    assert (store / "mlartifacts" / run_id / "artifacts" / "evaluation" / "sheet.png").read_bytes() == b"png"
 
 
 def test_more_points_than_one_request_takes_and_nan_are_logged(config: TrackingConfig, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_more_points_than_one_request_takes_and_nan_are_logged(config: TrackingC
 
 
 class NoMlflow(http.server.BaseHTTPRequestHandler):
-    """A web server that answers every request with a page."""
+    """A web server that answers every request with an HTML page."""
 
     status = 200
 
@@ -133,7 +133,7 @@ def other_server(request: pytest.FixtureRequest) -> Iterator[str]:
         server.shutdown()
 
 
-def assert_store_is_refused(uri: str, folder: Path) -> None:
+def assert_store_is_unusable(uri: str, folder: Path) -> None:
     with pytest.raises(UserError) as caught:
         runs.open_run(TrackingConfig(uri=uri, experiment="x"), {}, {}, folder / "run.json")
     line = str(caught.value)
@@ -141,22 +141,20 @@ def assert_store_is_refused(uri: str, folder: Path) -> None:
     assert "start the server" in line and not (folder / "run.json").exists()
 
 
-def test_unreachable_server_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_server_is_a_user_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert_store_is_refused("http://127.0.0.1:9", tmp_path)
+    assert_store_is_unusable("http://127.0.0.1:9", tmp_path)
 
 
-def test_server_that_is_not_mlflow_is_refused(
-    other_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_server_is_a_user_error(other_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert_store_is_refused(other_server, tmp_path)
+    assert_store_is_unusable(other_server, tmp_path)
 
 
-def test_file_that_is_no_database_and_unknown_scheme_are_refused(tmp_path: Path) -> None:
+def test_invalid_database_and_unknown_scheme_are_user_errors(tmp_path: Path) -> None:
     (tmp_path / "x.db").write_text("this is text, not a database " * 100)
     for uri in (f"sqlite:///{tmp_path}/x.db", "ftp://x"):
-        assert_store_is_refused(uri, tmp_path)
+        assert_store_is_unusable(uri, tmp_path)
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -172,7 +170,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
         caused(MlflowException("API request failed"), requests.exceptions.ConnectionError("no route")),
     ],
 )
-def test_store_that_fails_later_is_refused(error: Exception) -> None:
+def test_store_that_fails_later_is_a_user_error(error: Exception) -> None:
     with pytest.raises(UserError, match=r"tracking\.uri=here: this MLflow store cannot be used"), refusals("here"):
         raise error
 
@@ -193,7 +191,7 @@ def test_other_errors_pass_unchanged(error: Exception) -> None:
 
 
 def test_opening_a_store_prints_nothing(tmp_path: Path) -> None:
-    """MLflow logs its migrations otherwise."""
+    """By default, MLflow logs its migrations."""
     code = (
         "from pathlib import Path; from pipelines.tracking.runs import *;"
         "c = resolved(TrackingConfig(uri='', experiment='x')); r = open_run(c, {}, {}, Path('run.json'));"
@@ -209,7 +207,7 @@ def git(folder: Path, *words: str) -> None:
     )
 
 
-def test_tags_and_stage_hash_follow_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tags_and_stage_hash_change_with_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.py").write_text("1\n")
     (tmp_path / "params.yaml").write_text("training: {seed: 0}\nevaluation: {draws: 1}\n")
     (tmp_path / "dvc.yaml").write_text("stages: {train: {cmd: x, deps: [a.py, data], params: [training]}}\n")
