@@ -1,4 +1,4 @@
-"""A real S3 server (SeaweedFS) on loopback for tests, and a proxy before it that makes it fail as networks do."""
+"""A real S3 server (SeaweedFS) on loopback for tests, and a proxy that injects network failures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ START_SECONDS = 60
 
 @dataclass(frozen=True, kw_only=True)
 class S3Server:
-    """A running server: its ``endpoint``, and the variables that lead boto3, s3fs and DVC to it."""
+    """A running server: its ``endpoint``, and the environment variables for boto3, s3fs and DVC."""
 
     endpoint: str
 
@@ -41,7 +41,7 @@ class S3Server:
         }
 
     def client(self) -> Any:
-        """A plain boto3 client, for what the project's own code does not do."""
+        """Return a boto3 client."""
         import boto3
 
         return boto3.client(
@@ -53,14 +53,14 @@ class S3Server:
         )
 
     def make_bucket(self, name: str) -> str:
-        """A new bucket's address."""
+        """Create a bucket and return its address."""
         self.client().create_bucket(Bucket=name)
         return f"s3://{name}"
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[S3Server]:
-    """SeaweedFS on free loopback ports with its data below ``folder``; it ends with the block."""
+    """Run SeaweedFS on free loopback ports, with its data in ``folder``, until the end of the block."""
     import pytest
 
     if not BINARY.exists():
@@ -83,7 +83,7 @@ def running(folder: Path) -> Iterator[S3Server]:
         _wait_for(server, process, folder / "server.log")
         yield server
     finally:
-        process.kill()  # asked to end, it takes ten seconds; nothing of its data is needed again
+        process.kill()  # a clean shutdown takes ten seconds, and the data is no longer needed
         process.wait()
         shutil.rmtree(folder / "data", ignore_errors=True)
 
@@ -126,7 +126,7 @@ class Fault:
 
 @dataclass
 class Proxy:
-    """A proxy that is running: the server as clients see it through it, and what went through."""
+    """A running proxy: the server as seen through it, and the requests that went through."""
 
     server: S3Server
     requests: int = 0
@@ -157,10 +157,10 @@ class _Listener(ThreadingHTTPServer):
     lock = threading.Lock()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        pass  # clients that hang up are expected
+        pass  # clients may disconnect
 
     def shutdown_request(self, request: Any) -> None:
-        self.close_request(request)  # no shutdown before it: a reset stays a reset
+        self.close_request(request)  # without a shutdown, which would prevent the reset
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -190,12 +190,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         if fate.cut is not None and self.command == "GET":
             proxy.cut += 1
-            # Without lingering, the close is a reset, as from a router that has forgotten the connection.
+            # Without lingering, closing the connection resets it.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
 
     def _forward(self, body: bytes) -> bytes:
-        """Send the request on, reply with the server's headers, and return its body."""
+        """Forward the request, reply with the server's headers and return its body."""
         connection = http.client.HTTPConnection(
             self.server.upstream.hostname or "", self.server.upstream.port, timeout=60
         )

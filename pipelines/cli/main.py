@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from digan.errors import UserError
-from pipelines.cli import sweep
+from pipelines.cli import preset, sweep
 from pipelines.exit_status import run_stage
 
 SUFFIXES = (".mp4", ".gif", ".png")
@@ -43,32 +43,10 @@ def parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     add = commands.add_parser
     _add_sample(add("sample", help="write videos as .mp4, .gif or a .png contact sheet"))
-    _add_preset(add("preset", help="write the parameters of one of the paper's runs into params.yaml"))
+    preset.add_arguments(add("preset", help="write the parameters of one of the paper's runs into params.yaml"))
     evaluate.add_arguments(add("evaluate", help="compare the videos of two folders"))
     sweep.add_commands(add("sweep", help="show the trials of a sweep, or write the best one into params.yaml"))
     return parser
-
-
-def _add_preset(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", help="name of the preset; without it, all presets are listed")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the file (default: params.yaml)")
-    parser.add_argument("--show", action="store_true", help="show the changes without writing them")
-    parser.set_defaults(command=preset_command)
-
-
-def preset_command(arguments: argparse.Namespace) -> None:
-    """Run `digan preset NAME`: set the values in params.yaml, keeping its comments, and print the diff."""
-    from pipelines.cli import preset
-
-    if arguments.name is None:
-        for name in preset.names():
-            print(f"{name:16} {preset.title(name)}")
-        return
-    diff = preset.apply(arguments.name, arguments.params, write=not arguments.show)
-    if diff:
-        print(diff)
-    state = "is" if not diff else "would change to" if arguments.show else "is now"
-    print(f"{arguments.params}: {state} preset {arguments.name}")
 
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:

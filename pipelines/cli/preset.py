@@ -5,6 +5,7 @@ A preset file names another preset as its ``base``; ``demo.yaml`` is a complete 
 
 from __future__ import annotations
 
+import argparse
 import difflib
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,27 @@ COMPLETE = "demo"  # the preset without a base
 KEPT = "tune.space"  # the user's search space, which presets do not change
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `digan preset`."""
+    parser.add_argument("name", nargs="?", help="name of the preset; without it, all presets are listed")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the file (default: params.yaml)")
+    parser.add_argument("--show", action="store_true", help="show the changes without writing them")
+    parser.set_defaults(command=preset_command)
+
+
+def preset_command(arguments: argparse.Namespace) -> None:
+    """Run `digan preset NAME`: set the values in params.yaml, keeping its comments, and print the diff."""
+    if arguments.name is None:
+        for name in names():
+            print(f"{name:16} {find(name).read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+        return
+    diff = apply(arguments.name, arguments.params, write=not arguments.show)
+    if diff:
+        print(diff)
+    state = "is" if not diff else "would change to" if arguments.show else "is now"
+    print(f"{arguments.params}: {state} preset {arguments.name}")
+
+
 def names() -> list[str]:
     """Return the names of all presets."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -30,11 +52,6 @@ def find(name: str) -> Path:
         return FOLDER / f"{name}.yaml"
     near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)
     raise UserError(f"preset {name}: unknown; nearest is {near[0]}, all presets: {', '.join(names())}")
-
-
-def title(name: str) -> str:
-    """Return the first line of a preset's file."""
-    return find(name).read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
 
 
 def values(name: str) -> dict[str, Any]:

@@ -56,9 +56,15 @@ def log_metrics(config: TrackingConfig, run_id: str, metrics: Mapping[str, float
     A run resumed from an older checkpoint thus logs no step twice.
     """
     config = resolved(config)
-    new = {key: value for key, value in metrics.items() if step > _last_step(config, run_id, key)}
-    _log_points(client(config), run_id, new, step)
-    _last_steps.update({(config.uri, run_id, key): step for key in new})
+    mlflow, new = client(config), {}
+    for name, value in metrics.items():
+        key = (config.uri, run_id, name)
+        if key not in _last_steps:
+            _last_steps[key] = max((point.step for point in mlflow.get_metric_history(run_id, name)), default=-1)
+        if step > _last_steps[key]:
+            new[name] = value
+    _log_points(mlflow, run_id, new, step)
+    _last_steps.update({(config.uri, run_id, name): step for name in new})
 
 
 def log_evaluation(
@@ -130,14 +136,6 @@ def _log_points(mlflow: Any, run_id: str, metrics: Mapping[str, float], step: in
 
     milliseconds = int(time.time() * 1000)
     mlflow.log_batch(run_id, metrics=[Metric(key, float(value), milliseconds, step) for key, value in metrics.items()])
-
-
-def _last_step(config: TrackingConfig, run_id: str, metric: str) -> int:
-    key = (config.uri, run_id, metric)
-    if key not in _last_steps:
-        history = client(config).get_metric_history(run_id, metric)
-        _last_steps[key] = max((point.step for point in history), default=-1)
-    return _last_steps[key]
 
 
 def user_tags() -> dict[str, str]:

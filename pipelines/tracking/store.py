@@ -126,10 +126,12 @@ def experiment_id(config: TrackingConfig) -> str:
     from mlflow.exceptions import MlflowException
 
     mlflow = client(config)
+    database = config.uri.removeprefix("sqlite:///")  # artifacts are stored next to it; a server chooses its own root
+    artifacts = (Path(database).parent / DEFAULT_ARTIFACTS).as_uri() if database != config.uri else None
     found = mlflow.get_experiment_by_name(config.experiment)
     if found is None:
         try:
-            return mlflow.create_experiment(config.experiment, artifact_location=_artifact_root(config))
+            return mlflow.create_experiment(config.experiment, artifact_location=artifacts)
         except MlflowException:
             found = mlflow.get_experiment_by_name(config.experiment)  # created by another process
             if found is None:
@@ -140,10 +142,3 @@ def experiment_id(config: TrackingConfig) -> str:
             f"tracking.experiment={config.experiment}: deleted in MLflow; run `{restore}` or choose another name"
         )
     return found.experiment_id
-
-
-def _artifact_root(config: TrackingConfig) -> str | None:
-    """Return the address of the artifact folder next to a SQLite store; a server chooses its own."""
-    if not config.uri.startswith("sqlite:///"):
-        return None
-    return (Path(config.uri.removeprefix("sqlite:///")).parent / DEFAULT_ARTIFACTS).as_uri()
