@@ -1,8 +1,8 @@
-"""What an encoding does to the metric, to size and to speed: ``python -m benchmarks.encodings [--clips FOLDER]``
+"""Effect of image encodings on the metric, size and speed: ``python -m benchmarks.encodings [--clips FOLDER]``
 
 Clips of 16 frames at ``--resolution`` from real videos (default ../shared/data/clips; else videos made here), each
-encoded and decoded again. distance: the stand-in metric (frechet_transnetv2, no FVD) between the clips as they were and
-as they come back, beside the floor: the distance between two halves of them as they were.
+encoded and decoded again. distance: the stand-in metric (frechet_transnetv2, not FVD) between the original and the decoded
+clips, next to real vs. real: the distance between two halves of the original clips.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def clips_of(folder: Path, resolution: int, most: int) -> np.ndarray:
     found: list[list[np.ndarray]] = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         own: list[np.ndarray] = []
-        for segment in segments(decoder.decode(path).frames, clips, "apart"):
+        for segment in segments(decoder.decode(path).frames, clips, "disjoint"):
             own.append(segment.frames)
             if len(own) == most:
                 break
@@ -65,10 +65,10 @@ def main() -> None:
         return np.concatenate([detector.features(part) for part in videos.split(8)])
 
     plain = features(clips)
-    floor = frechet_from_features(plain[::2], plain[1::2])
+    real_vs_real = frechet_from_features(plain[::2], plain[1::2])
     frames = clips.reshape(-1, *clips.shape[2:])
     print(f"{len(clips)} clips of {FRAMES} frames, {arguments.resolution} px, {folder.name}; {detector.metric_name}")
-    print(f"floor, between two halves of the clips: {floor:.4g}")
+    print(f"real vs. real, between two halves of the clips: {real_vs_real:.4g}")
     print(f"{'encoding':10} {'kB/frame':>9} {'PSNR dB':>8} {'encode/s':>9} {'decode/s':>9} {'distance':>9}")
     for encoding, quality in WAYS:
         began = time.perf_counter()

@@ -1,7 +1,7 @@
-"""Claim: the generator paints 16 frames of 128x128 at least 2.5 times as fast as the plain version of the same function.
+"""Claim: the generator synthesizes 16 frames of 128x128 at least 2.5 times as fast as a plain implementation of the same function.
 
 Run: python -m benchmarks.generator [--threads 2] [--runs 5] [--resolution 128] [--channels 512] [--frames 16].
-Alternates the two and prints the ratio pair by pair, with the machine's matrix rate beside it.
+Alternates the two and prints each ratio with the machine's matrix rate.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 Needs a GPU and torch only. Prints for each batch and precision: clips/s with one R1 penalty in 16 updates, the ratio to
 float32, the share of the matrix rate that the counted operations of an update without penalty reach, and peak memory; then
-frames/s of the generator for clips of 16 and 128 frames. Without a GPU it says so and ends; ``--device cpu`` tests its
+frames/s of the generator for clips of 16 and 128 frames. Without a GPU it prints so and exits; ``--device cpu`` tests its
 logic at small sizes.
 """
 
@@ -217,9 +217,9 @@ def main(argv: list[str] | None = None) -> None:
     for resolution in map(int, options.sample_resolutions.split(",")):
         for frames in map(int, options.sample_frames.split(",")):
             found = {p: frames_a_second(model(resolution), frames, device, p) for p in PRECISIONS}
-            told = ", ".join(f"{p} {value:.1f}" for p, value in found.items())
+            rates = ", ".join(f"{p} {value:.1f}" for p, value in found.items())
             print(
-                f"{resolution}x{resolution}, {frames} frames: {told}; bf16 is {found['bf16'] / found['fp32']:.2f} times fp32"
+                f"{resolution}x{resolution}, {frames} frames: {rates}; bf16 is {found['bf16'] / found['fp32']:.2f} times fp32"
             )
 
 

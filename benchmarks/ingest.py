@@ -1,4 +1,4 @@
-"""What ingest costs beside decoding: ``python -m benchmarks.ingest [--clips FOLDER] [--files 300] [--runs 3] [--memory]``
+"""Cost of ingest relative to decoding: ``python -m benchmarks.ingest [--clips FOLDER] [--files 300] [--runs 3] [--memory]``
 
 The files of ``--clips`` from 100 kB on (default ../shared/data/clips; else videos made here) are repeated to ``--files``. In turns:
 bare: decord alone on two processes, no resize, nothing kept; ingest: the stage's work by two processes; ray: the same
@@ -64,7 +64,7 @@ def repeated(folder: Path, given: list[Path], count: int) -> Path:
 def run_ingest(
     raw: Path, out: Path, encoding: str, *, on_ray: bool, resolution: int = 128, megabytes: float = 16.0
 ) -> int:
-    """Ingest and say how many frames were decoded."""
+    """Ingest and return the number of decoded frames."""
     import json
 
     from pipelines import params
@@ -100,7 +100,7 @@ def run_bare(raw: Path) -> int:
 
 @contextmanager
 def watched() -> Iterator[list[float]]:
-    """The most megabytes (PSS, so shared pages count once) of this process and its descendants meanwhile."""
+    """Peak megabytes of this process and its descendants (PSS: shared pages count once) within the block."""
     import psutil
 
     most, stop = [0.0], threading.Event()
@@ -136,29 +136,29 @@ def main() -> None:
     arguments = parser.parse_args()
     size = arguments.resolution
     with tempfile.TemporaryDirectory(prefix="digan-ingest-") as name:
-        place = Path(name)
+        folder = Path(name)
         if arguments.memory:
-            make_videos(place / "made", 5, frames=32)
-            given = sorted((place / "made").iterdir())
+            make_videos(folder / "made", 5, frames=32)
+            given = sorted((folder / "made").iterdir())
         elif arguments.clips.is_dir():
             given = sorted(path for path in arguments.clips.iterdir() if path.stat().st_size > SMALLEST)
         else:
-            make_videos(place / "made", 12)
-            given = sorted((place / "made").iterdir())
+            make_videos(folder / "made", 12)
+            given = sorted((folder / "made").iterdir())
         if arguments.memory:
             for count in (20, 200, 2000):
-                raw = repeated(place / str(count), given, count)
+                raw = repeated(folder / str(count), given, count)
                 with watched() as most:
-                    run_ingest(raw, place / "out", arguments.encoding, on_ray=False, megabytes=SHARD_MEGABYTES)
+                    run_ingest(raw, folder / "out", arguments.encoding, on_ray=False, megabytes=SHARD_MEGABYTES)
                 print(f"{count:5} files: {most[0]:.0f} MB at most, all processes", flush=True)
             return
-        raw = repeated(place / "raw", given, arguments.files)
+        raw = repeated(folder / "raw", given, arguments.files)
         ways: dict[str, Callable[[], int]] = {
             "bare": lambda: run_bare(raw),
-            "ingest": lambda: run_ingest(raw, place / "out", arguments.encoding, on_ray=False, resolution=size),
+            "ingest": lambda: run_ingest(raw, folder / "out", arguments.encoding, on_ray=False, resolution=size),
         }
         if not arguments.no_ray:
-            ways["ray"] = lambda: run_ingest(raw, place / "out", arguments.encoding, on_ray=True, resolution=size)
+            ways["ray"] = lambda: run_ingest(raw, folder / "out", arguments.encoding, on_ray=True, resolution=size)
         found: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(arguments.runs):
             for way, work in ways.items():

@@ -1,7 +1,7 @@
-"""What reading pairs costs beside decoding them: ``python -m benchmarks.reading [--runs 5] [--memory SECONDS]``
+"""Cost of reading pairs relative to decoding them: ``python -m benchmarks.reading [--runs 5] [--memory SECONDS]``
 
 Clips of 16 frames at 128x128 in JPEG shards, from videos of 320x240 (made here, H.264). In turns, ``--runs`` times:
-bare: the same two frames of each clip decoded in a loop from memory; reader: ``shards.read`` from the disk; s3: the
+bare: the same two frames of each clip decoded in a loop from memory; reader: ``loader.read`` from disk; s3: the
 same from SeaweedFS on loopback; plain: a data set that opens the source video with PyAV, decodes the 16 frames of a
 clip and keeps two. Ratios are medians over the runs. With ``--memory``: how much memory a reader takes with 10 and with
 1 000 shards, and how it grows over so many seconds. With ``--parse``: CPU time per stored picture of parsing shards,
@@ -105,11 +105,11 @@ def bare(folder: Path) -> Callable[[], int]:
     return step
 
 
-def reader(place: Path | str) -> Callable[[], int]:
+def reader(path: Path | str) -> Callable[[], int]:
     """Batches of pairs as training gets them."""
     from pipelines.dataset import loader
 
-    batches = loader.read(place, reader_index=0, num_readers=1, seed=0, batch_size=BATCH)
+    batches = loader.read(path, reader_index=0, num_readers=1, seed=0, batch_size=BATCH)
 
     def step() -> int:
         return int(next(batches).frames.shape[0])
@@ -118,7 +118,7 @@ def reader(place: Path | str) -> Callable[[], int]:
 
 
 def plain(raw: Path) -> Callable[[], int]:
-    """A data set as one writes it first: open, seek, decode sixteen frames, keep two, resize, to [-1, 1]."""
+    """A straightforward data set: open, seek, decode 16 frames, keep two, resize, scale to [-1, 1]."""
     import av
     import torch
 
@@ -186,11 +186,11 @@ def parse_times(folder: Path, runs: int) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in found.items()}
 
 
-def memory_of(place: Path, seconds: float) -> tuple[float, float, int]:
+def memory_of(path: Path, seconds: float) -> tuple[float, float, int]:
     """Megabytes of a fresh process after its first 100 batches, after ``seconds``, and batches read."""
     code = (
-        "import sys, time, psutil; from pipelines.media import shards\n"
-        "r = shards.read(sys.argv[1], reader_index=0, num_readers=1, seed=0, batch_size=16, buffer_bytes=16 * 2**20)\n"
+        "import sys, time, psutil; from pipelines.dataset import loader\n"
+        "r = loader.read(sys.argv[1], reader_index=0, num_readers=1, seed=0, batch_size=16, buffer_bytes=16 * 2**20)\n"
         "p = psutil.Process(); n = 0\n"
         "for n in range(1, 101): next(r)\n"
         "first = p.memory_info().rss; end = time.monotonic() + float(sys.argv[2]); most = first\n"
@@ -200,7 +200,7 @@ def memory_of(place: Path, seconds: float) -> tuple[float, float, int]:
         "print(first / 1e6, most / 1e6, n)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(place), str(seconds)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(path), str(seconds)], capture_output=True, text=True, check=True
     )
     first, most, batches = done.stdout.split()
     return float(first), float(most), int(batches)
@@ -236,33 +236,33 @@ def main() -> None:
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="digan-reading-") as name:
-        place = Path(name)
-        make_videos(place / "raw")
-        ingest_into(place / "shards", place / "raw")
+        folder = Path(name)
+        make_videos(folder / "raw")
+        ingest_into(folder / "shards", folder / "raw")
         if arguments.parse:
             print(
                 "us per picture: "
-                + ", ".join(f"{k} {v:.1f}" for k, v in parse_times(place / "shards", arguments.runs).items())
+                + ", ".join(f"{k} {v:.1f}" for k, v in parse_times(folder / "shards", arguments.runs).items())
             )
             return
         if arguments.memory:
             print(f"{'shards':>8} {'MB after 100 batches':>22} {'MB at most':>12} {'batches':>9}")
             for count in (10, 1000):
                 first, most, batches = memory_of(
-                    many_shards(place / str(count), place / "shards", count), arguments.memory
+                    many_shards(folder / str(count), folder / "shards", count), arguments.memory
                 )
                 print(f"{count:8} {first:22.0f} {most:12.0f} {batches:9}")
             return
-        steps: dict[str, Callable[[], int]] = {"bare": bare(place / "shards"), "reader": reader(place / "shards")}
+        steps: dict[str, Callable[[], int]] = {"bare": bare(folder / "shards"), "reader": reader(folder / "shards")}
         if arguments.no_s3:
-            measure(steps | {"plain": plain(place / "raw")}, arguments.runs)
+            measure(steps | {"plain": plain(folder / "raw")}, arguments.runs)
             return
         from tests import s3
 
-        with s3.running(place / "s3") as server:
+        with s3.running(folder / "s3") as server:
             os.environ.update(server.environment)
-            ingest_into(place / "index", place / "raw", address=f"{server.make_bucket('reading')}/set")
-            measure(steps | {"s3": reader(place / "index"), "plain": plain(place / "raw")}, arguments.runs)
+            ingest_into(folder / "index", folder / "raw", address=f"{server.make_bucket('reading')}/set")
+            measure(steps | {"s3": reader(folder / "index"), "plain": plain(folder / "raw")}, arguments.runs)
 
 
 def measure(steps: dict[str, Callable[[], int]], runs: int) -> None:

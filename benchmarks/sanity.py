@@ -1,10 +1,10 @@
-"""Whether the metrics rank known damage of real clips by its strength, with the pipeline's own detector.
+"""Whether the metrics rank known damage of real clips by strength, with the pipeline's detector.
 
     python -m benchmarks.sanity --videos FOLDER [--detector transnetv2] [--weights PATH] [--per-video 1]
 
-Videos are split into two halves by name; clean clips of one half are compared with damaged clips of the other. A row has
-the Frechet distance at each strength over that of the two clean halves, the kernel distance, whether each rises with the
-strength, and the weakest strength with a Frechet distance above the 95 % bootstrap interval of the clean halves.
+Videos are split into two halves by name; clean clips of one half are compared with damaged clips of the other. Each
+row has the Frechet distance at each strength as a ratio to real vs. real (both halves clean), the kernel distance, whether
+each rises with strength, and the lowest strength whose Frechet distance is above the 95 % interval of real vs. real.
 Prints 'skipped' if the folder is missing.
 """
 
@@ -22,8 +22,8 @@ import torch
 from PIL import Image
 
 from benchmarks import stand_in
-from digan.metrics.broadcast_w import bootstrap
 from digan.metrics.feature_metrics import FRECHET, KERNEL
+from digan.metrics.uncertainty import bootstrap
 from pipelines import detectors, params
 
 Videos = torch.Tensor  # uint8 [B, T, 3, H, W]
@@ -63,15 +63,15 @@ def main() -> None:
         return np.concatenate([detector.features(part) for part in videos.split(8)])
 
     clean = features(clips)
-    floors = {m.name: m.of(clean[half], clean[~half]) for m in (FRECHET, KERNEL)}
+    real_vs_real = {m.name: m.of(clean[half], clean[~half]) for m in (FRECHET, KERNEL)}
     interval = bootstrap(FRECHET, clean[half], clean[~half], seed=0)
     print(
         f"{int(half.sum())} clean against {int((~half).sum())} damaged clips at {options.resolution} pixels; {detector.metric_name}"
-        f" floor {floors['frechet']:.4g} (95 % interval {interval.low:.4g} to {interval.high:.4g}),"
-        f" {detector.kernel_name} floor {floors['kernel']:.4g}"
+        f" real vs. real {real_vs_real['frechet']:.4g} (95 % interval {interval.low:.4g} to {interval.high:.4g}),"
+        f" {detector.kernel_name} real vs. real {real_vs_real['kernel']:.4g}"
     )
     print(
-        f"| damage | strength | {detector.metric_name} / floor | in order | above the floor from | {detector.kernel_name} | in order |"
+        f"| damage | strength | {detector.metric_name} / real vs. real | in order | above it from | {detector.kernel_name} | in order |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     for name, (damage, strengths) in DAMAGES.items():
@@ -80,7 +80,7 @@ def main() -> None:
             damaged = features(damage(clips[torch.from_numpy(~half)], strength, torch.Generator().manual_seed(0)))
             found.append((FRECHET.of(clean[half], damaged), KERNEL.of(clean[half], damaged)))
         frechet, kernel = zip(*found, strict=True)
-        lifts = " ".join(f"{value / floors['frechet']:.2f}" for value in frechet)
+        lifts = " ".join(f"{value / real_vs_real['frechet']:.2f}" for value in frechet)
         above = [str(s) for s, value in zip(strengths, frechet, strict=True) if value > interval.high]
         print(
             f"| {name} | {' '.join(map(str, strengths))} | {lifts}"
@@ -88,7 +88,7 @@ def main() -> None:
             f" | {in_order(kernel)} |",
             flush=True,
         )
-    print(f"({time.process_time() - start:.0f} s of processor time)")
+    print(f"({time.process_time() - start:.0f} s of CPU time)")
 
 
 def in_order(values: tuple[float, ...]) -> str:

@@ -1,12 +1,12 @@
-"""Which network replaces I3D best when its Kinetics weights are not at hand: known damage of real clips, by strength.
+"""Which network replaces I3D best when its Kinetics weights are not available: known damage of real clips, by strength.
 
     python -m benchmarks.stand_in --videos FOLDER [--resolution 64] [--candidates NAME ...]
 
 Videos are split into two halves at random, several times. The Frechet distance of clean clips of one half against
-damaged clips of the other is compared with the floor (both clean). Per candidate and damage the table gives
+damaged clips of the other is compared with real vs. real (both clean). Per candidate and damage the table gives
  - tau: Kendall's rank correlation of strength and distance, mean over the splits (1: always in order),
- - lift: distance over floor at each strength, geometric mean over the splits (1: not seen at all),
- - gap: (distance at the weakest strength - floor) in standard deviations of the floor over the splits.
+ - lift: distance over real vs. real at each strength, geometric mean over the splits (1: not detected),
+ - gap: (distance at the lowest strength - real vs. real) in standard deviations of real vs. real over the splits.
 Prints 'skipped' if the folder is missing.
 """
 
@@ -35,7 +35,7 @@ Features = dict[str, np.ndarray]
 
 # --- damage: videos, strength, generator -> videos
 def noise(videos: Videos, strength: float, generator: torch.Generator) -> Videos:
-    """Gaussian noise, standard deviation in grey levels."""
+    """Gaussian noise, standard deviation in gray levels."""
     draw = torch.randn(videos.shape, generator=generator)
     return (videos.float() + strength * draw).round().clamp(0, 255).to(torch.uint8)
 
@@ -96,7 +96,7 @@ def transnet_candidate(height: int, width: int) -> Callable[[Videos], Features]:
     def features(videos: Videos) -> Features:
         maps = network(transnetv2.preprocess(videos, height, width))
         means = torch.cat([m.mean(dim=(3, 4)) for m in maps], dim=2)  # [B, T, 448]
-        broadcast_w = torch.cat([m.std(dim=(1, 3, 4)) for m in maps], dim=1)
+        spread = torch.cat([m.std(dim=(1, 3, 4)) for m in maps], dim=1)
         change = torch.cat([(m[:, 1:] - m[:, :-1]).abs().mean(dim=(1, 3, 4)) for m in maps], dim=1)
         found = {
             "last mean (256)": means[:, :, 192:].mean(1),
@@ -104,7 +104,7 @@ def transnet_candidate(height: int, width: int) -> Callable[[Videos], Features]:
             "first two mean+change (384)": torch.cat([means[:, :, :192].mean(1), change[:, :192]], 1),
             "mean (448)": means.mean(1),
             "change (448)": change,
-            "mean+std (896)": torch.cat([means.mean(1), broadcast_w], 1),
+            "mean+std (896)": torch.cat([means.mean(1), spread], 1),
             "mean+change (896)": torch.cat([means.mean(1), change], 1),
             "last flat, mean over time": maps[2].mean(1).flatten(1),
             "log mean (448)": torch.log(means.mean(1) + 1e-2),
@@ -156,7 +156,7 @@ def embed(network: Callable[[Videos], Features], clips: Videos, batch: int = 8) 
     return result
 
 
-def discriminate(features: dict[tuple[str, float], Features], owners: np.ndarray, splits: int) -> list[str]:
+def table(features: dict[tuple[str, float], Features], owners: np.ndarray, splits: int) -> list[str]:
     """The table's lines."""
     lines = []
     for candidate in features["clean", 0.0]:
@@ -164,7 +164,7 @@ def discriminate(features: dict[tuple[str, float], Features], owners: np.ndarray
         videos = owners.max() + 1
         halves = [np.isin(owners, random.permutation(videos)[: videos // 2]) for _ in range(splits)]
         clean = features["clean", 0.0][candidate]
-        floors = np.array([frechet.frechet_from_features(clean[h], clean[~h]) for h in halves])
+        real_vs_real = np.array([frechet.frechet_from_features(clean[h], clean[~h]) for h in halves])
         cells, taus = [], []
         for name, (_, strengths) in DAMAGES.items():
             distances = np.array(
@@ -173,8 +173,8 @@ def discriminate(features: dict[tuple[str, float], Features], owners: np.ndarray
                     for h in halves
                 ]
             )
-            lift = np.exp(np.log(distances / floors[:, None]).mean(0))
-            gap = (distances[:, 0].mean() - floors.mean()) / floors.std(ddof=1)
+            lift = np.exp(np.log(distances / real_vs_real[:, None]).mean(0))
+            gap = (distances[:, 0].mean() - real_vs_real.mean()) / real_vs_real.std(ddof=1)
             text = " ".join(f"{value:.2f}" for value in lift)
             if len(strengths) > 1:
                 tau = float(np.mean([stats.kendalltau(strengths, row).statistic for row in distances]))
@@ -209,8 +209,8 @@ def main() -> None:
         with torch.inference_mode():
             features = embed(CANDIDATES[name](), clips)
         spent = (time.process_time() - start) / (len(clips) * len(features))
-        print("\n".join(discriminate(features, owners, options.splits)), flush=True)
-        print(f"({name}: {1000 * spent:.0f} ms of processor time a clip)", flush=True)
+        print("\n".join(table(features, owners, options.splits)), flush=True)
+        print(f"({name}: {1000 * spent:.0f} ms of CPU time per clip)", flush=True)
 
 
 if __name__ == "__main__":

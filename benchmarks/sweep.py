@@ -2,8 +2,8 @@
 
 python -m benchmarks.sweep [--clips 4000] [--trials 8] [--seeds 2] [--out FOLDER]
 
-Both draw the same eight configurations. Every choice is judged by training it to the end with other training seeds than those of the
-search, so the spread of training and of measuring is in the comparison; the measure is one draw of the demo's detector.
+Both draw the same eight configurations. Each chosen configuration is trained to the end again with seeds other than
+those of the search, so the comparison includes the spread of training and evaluation; the objective is one draw of the demo's detector.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pipelines.report.text_format import grouped
 from pipelines.sweeps.sweep_run import run_sweep
 from pipelines.sweeps.sweep_state import SweepState, best_of
 
-INTERVALS = 12  # measures a whole trial: rungs at 1/12, 3/12 and 9/12 with reduction 3
+INTERVALS = 12  # measurements per whole trial: rungs at 1/12, 3/12 and 9/12 with reduction 3
 
 
 def run(base: Params, shards: Path, output: Path, **changes: object) -> SweepState:
@@ -28,8 +28,8 @@ def run(base: Params, shards: Path, output: Path, **changes: object) -> SweepSta
     return run_sweep(replace(base, tune=replace(base.tune, **changes)), shards=shards, output=output)  # type: ignore[arg-type]
 
 
-def discriminate(base: Params, shards: Path, output: Path, values: dict[str, object], seeds: int) -> list[float]:
-    """The final measure of a configuration trained with fresh seeds."""
+def retrain(base: Params, shards: Path, output: Path, values: dict[str, object], seeds: int) -> list[float]:
+    """The final objective of a configuration trained with fresh seeds."""
     space = {
         **{name: {"choice": [value]} for name, value in values.items()},
         "training.seed": {"grid": list(range(101, 101 + seeds))},
@@ -74,17 +74,19 @@ def main() -> None:
         records = run(base, options.shards, options.out / name, scheduler=scheduler)
         best = best_of(records.launched())
         assert best is not None and best.last is not None
-        judged = discriminate(base, options.shards, options.out / f"judge-{best.number}", best.values, options.seeds)
+        retrained = retrain(base, options.shards, options.out / f"judge-{best.number}", best.values, options.seeds)
         overhead = [t.wall - t.seconds for t in records.launched()]
-        rows.append((name, records, best, judged, overhead))
+        rows.append((name, records, best, retrained, overhead))
     print(
-        f"{options.trials} trials of {grouped(options.clips)} clips, {options.videos} videos a measure, {options.seeds} seeds to judge"
+        f"{options.trials} trials of {grouped(options.clips)} clips, {options.videos} videos, {options.seeds} seeds to retrain"
     )
-    print("sweep  clips     chosen  in the sweep  judged with fresh seeds          overhead a trial, median (s)")
-    for name, records, best, judged, overhead in rows:
-        broadcast_w = statistics.stdev(judged) if len(judged) > 1 else float("nan")
-        said = f"{statistics.mean(judged):.4g} +- {broadcast_w:.2g} ({', '.join(f'{v:.4g}' for v in judged)})"
-        print(f"{name:6} {grouped(records.clips):9} {best.number:03d}     {best.last.value:<12.4g}  {said:32}", end=" ")
+    print("sweep  clips     chosen  in the sweep  retrained with fresh seeds       overhead per trial, median (s)")
+    for name, records, best, retrained, overhead in rows:
+        spread = statistics.stdev(retrained) if len(retrained) > 1 else float("nan")
+        values = f"{statistics.mean(retrained):.4g} +- {spread:.2g} ({', '.join(f'{v:.4g}' for v in retrained)})"
+        print(
+            f"{name:6} {grouped(records.clips):9} {best.number:03d}     {best.last.value:<12.4g}  {values:32}", end=" "
+        )
         print(f"{statistics.median(overhead):.1f}")
     print(f"asha spent {rows[0][1].clips / rows[1][1].clips:.2f} of the clips of the full sweep")
     print(json.dumps({name: {t.number: [m.value for m in t.measures] for t in r.launched()} for name, r, *_ in rows}))

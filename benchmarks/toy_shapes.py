@@ -71,7 +71,7 @@ def unit(shape: str) -> tuple[float, float, float]:
 
 
 def object_of(frame_hwc: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    """How much of each pixel is the object: 0 at the background's colour, 1 at the object's; float64 [P, P]."""
+    """How much of each pixel is the object: 0 at the background's color, 1 at the object's; float64 [P, P]."""
     picture = frame_hwc.astype(np.float64)
     edge = np.median(np.concatenate([picture[:, :2], picture[:, -2:]], axis=1), axis=1)[:, None]  # [P, 1, 3], by row
     edge = np.broadcast_to(np.median(edge, axis=0, keepdims=True), edge.shape) * 0.5 + edge * 0.5
@@ -176,12 +176,12 @@ def main() -> None:
     times = torch.linspace(0, 1, arguments.frames)
     made = {}
     for number, name in enumerate(classes):
-        seeds = [1000 * number + place for place in range(arguments.videos)]
+        seeds = [1000 * number + index for index in range(arguments.videos)]
         videos = sample(generator, seeds=seeds, times=times, labels=[number] * len(seeds))
         made[name] = list(videos.permute(0, 1, 3, 4, 2).numpy())
     pixels = generator.config.resolution
-    places = np.linspace(0, 15, arguments.frames).round().astype(int).tolist()
-    report("real", real(classes, arguments.videos, places, pixels))
+    frame_indices = np.linspace(0, 15, arguments.frames).round().astype(int).tolist()
+    report("real", real(classes, arguments.videos, frame_indices, pixels))
     report("generated", made)
 
 

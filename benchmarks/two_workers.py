@@ -39,7 +39,7 @@ def alone(connection: Connection, resolution: int, channels: int, precision: str
     connection.send(updates / spent)
 
 
-def apart(count: int, *setting: int | str) -> float:
+def independent(count: int, *setting: int | str) -> float:
     """Updates per second of ``count`` processes together."""
     context = multiprocessing.get_context("spawn")
     ends = [context.Pipe() for _ in range(count)]
@@ -94,7 +94,7 @@ def main() -> None:
                 (folder / "outputs/train").rename(folder / f"outputs/train{run}{workers}")
             ratios.append(rates[2] / rates[1])
             setting = (options.resolution, options.channels, options.precision)
-            possible.append(apart(2, *setting) / apart(1, *setting))
+            possible.append(independent(2, *setting) / independent(1, *setting))
             print(
                 f"one worker {rates[1]:.2f} clips/s, two {rates[2]:.2f} clips/s, ratio {ratios[-1]:.2f};"
                 f" processes that share nothing {possible[-1]:.2f}",

@@ -1,7 +1,7 @@
-"""One interface for every measure: features -> mergeable float64 statistics -> figure.
+"""The table of metrics on features, ``METRICS``, with one interface: features -> mergeable float64 statistics -> value.
 
-``measure.statistics(features)`` can be taken of any part of the videos, anywhere; ``a.merge(b)`` joins parts in any
-grouping; ``measure.value(real, fake)`` is the figure.
+``metric.statistics(features)`` can be computed for any part of the clips, ``a.merge(b)`` joins parts in any grouping, and
+``metric.value(real, fake)`` is the metric's value. To add a metric, declare a ``FeatureMetric`` and add it to ``METRICS``.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from digan.metrics.kernel import kernel_distance
 
 
 class Statistics(Protocol):
-    """What can be joined with statistics of other videos."""
+    """Statistics that can be merged with those of other clips."""
 
     def merge(self, other: Self) -> Self:
-        """Statistics of both sets together."""
+        """Statistics of both sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSet:
-    """The features themselves [N, D]: what a kernel distance needs, since its sums run over all pairs."""
+    """The features themselves, [N, D]: the statistics of the kernel distance, which sums over all pairs."""
 
     features: NDArray[np.float64]
 
     def merge(self, other: FeatureSet) -> FeatureSet:
-        """Both sets, one after the other."""
+        """Both sets, concatenated."""
         if self.features.shape[1:] != other.features.shape[1:]:
             raise UserError(
                 f"features of widths {self.features.shape[1]} and {other.features.shape[1]}: use one detector for both"
@@ -44,9 +44,10 @@ class FeatureSet:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureMetric:
-    """``statistics`` of features [N, D]; ``value`` of two of them; ``sign`` is 1 where lower is better, else -1.
+    """A metric: ``statistics`` of features [N, D], and its ``value`` from those of real and fake features.
 
-    ``minimum`` is the least value. A metric that ``has_interval`` gets a bootstrap interval and an extrapolation.
+    ``sign`` is 1 if lower is better, else -1; ``minimum`` is the lowest possible value. With ``has_interval``, a bootstrap
+    interval and an extrapolation are computed too.
     """
 
     name: str
@@ -57,11 +58,11 @@ class FeatureMetric:
     has_interval: bool = False
 
     def of(self, real: NDArray[np.floating], fake: NDArray[np.floating]) -> float:
-        """The figure of two whole sets of features."""
+        """The value for two sets of features [N, D] and [M, D]."""
         return self.value(self.statistics(real), self.statistics(fake))
 
 
-def _sample(features: NDArray[np.floating]) -> FeatureSet:
+def _feature_set(features: NDArray[np.floating]) -> FeatureSet:
     return FeatureSet(features=np.asarray(features, dtype=np.float64))
 
 
@@ -69,7 +70,10 @@ FRECHET = FeatureMetric(
     name="frechet", sign=1, statistics=from_features, value=frechet_distance, minimum=0.0, has_interval=True
 )
 KERNEL = FeatureMetric(
-    name="kernel", sign=1, statistics=_sample, value=lambda real, fake: kernel_distance(real.features, fake.features)
+    name="kernel",
+    sign=1,
+    statistics=_feature_set,
+    value=lambda real, fake: kernel_distance(real.features, fake.features),
 )
 INCEPTION_SCORE = FeatureMetric(
     name="inception_score",
@@ -77,4 +81,4 @@ INCEPTION_SCORE = FeatureMetric(
     statistics=inception_score.from_logits,
     value=lambda _real, fake: float(fake.score),
 )
-MEASURES = {metric.name: metric for metric in (FRECHET, KERNEL, INCEPTION_SCORE)}
+METRICS = {metric.name: metric for metric in (FRECHET, KERNEL, INCEPTION_SCORE)}

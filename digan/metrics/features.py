@@ -1,7 +1,7 @@
-"""Mergeable float64 statistics of features: count, mean and scatter, the last kept as a factor.
+"""Mergeable float64 statistics of features: count, mean and a factor of the scatter matrix.
 
-Legend: N samples, D features, R rows of the factor. The scatter sum((x - mean)(x - mean)^T) is stored as F^T F with
-F [R, D]: fewer samples than features cost N x D instead of D x D, and nothing is squared that need not be.
+Legend: N samples, D features, R rows of the factor. The scatter sum((x - mean)(x - mean)^T) is stored as F [R, D] with
+F^T F = scatter, which takes N x D instead of D x D numbers if N < D and is numerically more accurate.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureStatistics:
-    """What a Frechet distance needs to know of features: ``count`` N, ``mean`` [D] and ``factor`` [R, D], R <= 2 D."""
+    """Statistics for the Frechet distance: ``count`` N, ``mean`` [D] and ``factor`` [R, D], R <= 2 D."""
 
     count: int
     mean: Array
@@ -26,7 +26,7 @@ class FeatureStatistics:
 
     @property
     def scatter(self) -> Array:
-        """Sum of the outer products of the centred features, [D, D]; a large matrix where D is large."""
+        """Sum of the outer products of the centered features, [D, D]."""
         return self.factor.T @ self.factor
 
     @property
@@ -37,7 +37,7 @@ class FeatureStatistics:
         return self.factor / np.sqrt(self.count - 1)
 
     def merge(self, other: FeatureStatistics) -> FeatureStatistics:
-        """Statistics of both sets together (Chan, Golub and LeVeque 1979); any grouping gives the same to rounding."""
+        """Statistics of both sets (Chan, Golub and LeVeque, 1979); independent of grouping up to rounding."""
         if self.mean.shape != other.mean.shape:
             raise UserError(f"features of widths {self.mean.size} and {other.mean.size}: use one detector for both")
         if self.count == 0 or other.count == 0:
@@ -50,7 +50,7 @@ class FeatureStatistics:
 
 
 def from_features(features: NDArray[np.floating]) -> FeatureStatistics:
-    """Statistics of ``features`` [N, D]; not-a-number and infinity are refused with the number of the first bad row."""
+    """Statistics of ``features`` [N, D]; raises ``UserError`` if some are not finite."""
     values = np.asarray(features, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] == 0:
         raise UserError(f"features of shape {tuple(values.shape)}: expected [clips, features] with 1 clip or more")
@@ -65,6 +65,6 @@ def from_features(features: NDArray[np.floating]) -> FeatureStatistics:
 
 
 def _shorten(factor: Array) -> Array:
-    """The same F^T F with D rows, once there are more than 2 D (R of the QR decomposition)."""
+    """A factor with the same F^T F and D rows (QR decomposition), if there are more than 2 D rows."""
     rows, width = factor.shape
     return factor if rows <= 2 * width else np.asarray(np.linalg.qr(factor, mode="r"))

@@ -1,9 +1,9 @@
-"""Frechet distance of two Gaussians (Heusel et al. 2017), by singular values instead of a matrix square root.
+"""Frechet distance of two Gaussians (Heusel et al., 2017), by singular values instead of a matrix square root.
 
 |m_a - m_b|^2 + tr S_a + tr S_b - 2 tr (S_a S_b)^(1/2). The last trace is the sum of the roots of the eigenvalues of
-the symmetrised product S_a^(1/2) S_b S_a^(1/2). With S_a = A^T A and S_b = B^T B (A, B the factors of ``features.py``)
-these are the eigenvalues of (A B^T)(A B^T)^T, so their roots are the singular values of A B^T: real and not negative by
-construction, exact where covariances are rank-deficient, and as small a matrix as the number of samples.
+the symmetrized product S_a^(1/2) S_b S_a^(1/2). With S_a = A^T A and S_b = B^T B (A, B the factors of ``features.py``)
+these are the eigenvalues of (A B^T)(A B^T)^T, so their roots are the singular values of A B^T: real and nonnegative by
+construction, exact for rank-deficient covariances, and of a matrix no larger than the number of samples.
 """
 
 from __future__ import annotations

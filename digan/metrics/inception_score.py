@@ -1,6 +1,6 @@
-"""Inception Score (Salimans et al. 2016): exp of the mean divergence of p(y|x) from p(y), by mergeable sums.
+"""Inception Score (Salimans et al., 2016): exp of the mean KL divergence of p(y|x) from p(y), by mergeable sums.
 
-Legend: N videos, K classes. Higher is better: sure of each video, and different for different ones.
+Higher is better: confident and diverse predictions. Legend: N videos, K classes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from digan.errors import UserError
 
-SPLITS = 10  # of the published protocol (spec 'Evaluation')
+SPLITS = 10  # as in Salimans et al., 2016
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class ClassStatistics:
     certainty: float
 
     def merge(self, other: ClassStatistics) -> ClassStatistics:
-        """Statistics of both sets together."""
+        """Statistics of both sets."""
         if self.total.shape != other.total.shape:
             raise UserError(f"{self.total.size} and {other.total.size} classes: use one classifier for both")
         return ClassStatistics(
@@ -42,7 +42,7 @@ class ClassStatistics:
 
 
 def from_logits(logits: NDArray[np.floating]) -> ClassStatistics:
-    """Statistics of a classifier's logits [N, K]; values that are not finite are refused."""
+    """Statistics of a classifier's logits [N, K]; raises ``UserError`` if some are not finite."""
     values = np.asarray(logits, dtype=np.float64)
     if values.ndim != 2 or len(values) == 0:
         raise UserError(f"logits of shape {values.shape}: expected [videos, classes] with 1 video or more")
@@ -50,14 +50,14 @@ def from_logits(logits: NDArray[np.floating]) -> ClassStatistics:
         raise UserError("logits are not finite; the videos or the classifier's weights are damaged")
     shifted = values - values.max(axis=1, keepdims=True)
     logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    chances = np.exp(logs)
+    probabilities = np.exp(logs)
     return ClassStatistics(
-        count=len(values), total=chances.sum(axis=0), certainty=float(_log_weighted(chances, logs).sum())
+        count=len(values), total=probabilities.sum(axis=0), certainty=float(_log_weighted(probabilities, logs).sum())
     )
 
 
 def inception_score(logits: NDArray[np.floating], splits: int = SPLITS) -> tuple[float, float]:
-    """Mean and standard deviation (n, as published) over ``splits`` successive parts of the videos."""
+    """Mean and population standard deviation of the score over ``splits`` successive parts of the videos."""
     values = np.asarray(logits)
     if len(values) < splits:
         raise UserError(f"{len(values)} videos: an Inception Score over {splits} splits needs {splits} or more")
@@ -65,6 +65,6 @@ def inception_score(logits: NDArray[np.floating], splits: int = SPLITS) -> tuple
     return float(np.mean(scores)), float(np.std(scores))
 
 
-def _log_weighted(chances: NDArray[np.float64], logs: NDArray[np.float64]) -> NDArray[np.float64]:
+def _log_weighted(probabilities: NDArray[np.float64], logs: NDArray[np.float64]) -> NDArray[np.float64]:
     """p log p, 0 where p is 0."""
-    return np.where(chances > 0, chances * logs, 0.0)
+    return np.where(probabilities > 0, probabilities * logs, 0.0)

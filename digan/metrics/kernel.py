@@ -22,7 +22,7 @@ def kernel_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 
 def _mean_kernel(x: NDArray[np.float64], y: NDArray[np.float64], *, distinct: bool, rows: int = 1024) -> float:
-    """Mean of the kernel over all pairs, or over those of different samples; ``rows`` bounds the memory."""
+    """Mean kernel over all pairs, or with ``distinct`` over those of different samples; ``rows`` bounds the memory."""
     total = 0.0
     for start in range(0, len(x), rows):
         total += float(((x[start : start + rows] @ y.T / x.shape[1] + 1) ** 3).sum())

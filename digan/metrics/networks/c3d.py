@@ -1,7 +1,7 @@
-"""C3D (Tran et al. 2015, figure 3): the classifier behind the Inception Score of videos, by weights that are given.
+"""C3D (Tran et al., 2015, figure 3): the classifier for the Inception Score of videos; weights are supplied by the user.
 
-Legend: B batch, T times (16), C channels, H, W pixels. Names of parameters are those of the usual PyTorch port (conv1 ...
-conv5b, fc6, fc7, fc8). Trained on Sports-1M and tuned on UCF-101 it has 101 classes.
+Legend: B batch, T times (16), C channels, H, W pixels. Parameter names are those of the common PyTorch port (conv1 ...
+conv5b, fc6, fc7, fc8). Trained on Sports-1M and fine-tuned on UCF-101, it has 101 classes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from torch.nn import functional
 
 FRAMES = 16
 SCALED, CROP = (128, 171), 112
-MEAN_BGR = (90.0, 98.0, 102.0)  # of Sports-1M by channel, where the weights bring no mean of their own
+MEAN_BGR = (90.0, 98.0, 102.0)  # of Sports-1M, for weights that do not come with a mean
 PREPROCESSING = (
     "c3d-1: 16 evenly spread frames, BGR 0..255, bilinear half-pixel to 128x171, minus mean, centre crop 112"
 )
 
-# name -> (inputs, outputs) in units of 64 channels, and whether a pooling follows
+# name -> (inputs, outputs) in units of 64 channels, and whether pooling follows
 _CONVOLUTIONS: tuple[tuple[str, int, int, bool], ...] = (
     ("conv1", 0, 1, True),
     ("conv2", 1, 2, True),

@@ -1,7 +1,7 @@
-"""I3D: Inception-v1 inflated to three dimensions (Carreira and Zisserman 2017, figure 3), the detector behind FVD.
+"""I3D: Inception-v1 inflated to three dimensions (Carreira and Zisserman, 2017, figure 3), the detector of FVD.
 
-Legend: B batch, T times, C channels, H, W pixels. Names of parameters are those of the PyTorch weights that the
-DIGAN and VideoGPT line uses, so that their state dict loads as it is.
+Legend: B batch, T times, C channels, H, W pixels. Parameter names are those of the PyTorch weights used by
+VideoGPT and DIGAN, so that their state dict loads unchanged.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _MIXED: dict[str, tuple[int, tuple[int, int, int, int, int, int]]] = {
 
 
 def preprocessing(*, squash: bool = False) -> str:
-    """What is done to the bytes, in words, for digests."""
+    """Description of the preprocessing, part of cache keys."""
     return "i3d-1: bytes/255, bilinear half-pixel, both sides squashed to 224, [-1, 1]" if squash else PREPROCESSING
 
 
 def preprocess(videos: torch.Tensor, resolution: int = RESOLUTION, *, squash: bool = False) -> torch.Tensor:
-    """Bytes to the network's input: short side to ``resolution`` and centre crop, or ``squash`` both sides; [-1, 1].
+    """Resize the short side to ``resolution`` and crop the center, or ``squash`` both sides; scale to [-1, 1].
 
     ``videos`` is uint8 [B, T, 3, H, W]; returns float32 [B, 3, T, resolution, resolution].
     """
@@ -64,20 +64,20 @@ def _pad_same(x: torch.Tensor, kernel: Sequence[int], stride: Sequence[int]) -> 
 
 
 class _Unit(nn.Module):
-    """Convolution without bias, batch normalisation, ReLU."""
+    """Convolution without bias, batch normalization, ReLU."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
         self.kernel, self.stride = (kernel,) * 3, (stride,) * 3
         self.conv3d = nn.Conv3d(inputs, outputs, kernel, stride, bias=False)
-        self.bn = nn.BatchNorm3d(outputs)  # eps 1e-5 as the fixtures say; the TensorFlow original has 1e-3
+        self.bn = nn.BatchNorm3d(outputs)  # eps 1e-5, as in the PyTorch port; the TensorFlow original has 1e-3
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return functional.relu(self.bn(self.conv3d(_pad_same(x, self.kernel, self.stride))))
 
 
 class _Mixed(nn.Module):
-    """Inception module: four branches side by side, joined along the channels."""
+    """Inception module: four branches, concatenated along the channels."""
 
     def __init__(self, inputs: int, widths: tuple[int, int, int, int, int, int]) -> None:
         super().__init__()
@@ -94,12 +94,12 @@ class _Mixed(nn.Module):
 
 
 def _max_pool(x: torch.Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> torch.Tensor:
-    # zero padding is as good as minus infinity here: everything that is pooled comes out of a ReLU
+    # zero padding equals minus infinity here, since the inputs are outputs of a ReLU
     return functional.max_pool3d(_pad_same(x, kernel, stride), kernel, stride)
 
 
 class _Logits(nn.Module):
-    """The last 1x1 convolution, with a bias and nothing after it."""
+    """The last 1x1 convolution, with bias and without activation."""
 
     def __init__(self, inputs: int, classes: int) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class I3D(nn.Module):
     """Video to class logits, averaged over time.
 
     Input float32 [B, 3, T, 224, 224] in [-1, 1] with T >= 10 (see ``preprocess``); output [B, classes].
-    Always in evaluation mode when used as a detector: call ``.eval()``.
+    As a detector, use it in evaluation mode (``.eval()``).
     """
 
     def __init__(self, classes: int = CLASSES) -> None:
@@ -137,14 +137,14 @@ class I3D(nn.Module):
             if name == "Mixed_5b":
                 x = _max_pool(x, (2, 2, 2), (2, 2, 2))
             x = self.get_submodule(name)(x)
-        # smaller pictures (the untrained stand-in) leave less than 7x7; the paper's window otherwise
+        # 7x7 as in the paper; smaller inputs (the untrained stand-in) leave less
         window = (2, min(7, x.shape[-2]), min(7, x.shape[-1]))
         x = self.logits(functional.avg_pool3d(x, window, stride=1))
         return x.mean(dim=(2, 3, 4))
 
 
 def untrained(seed: int) -> I3D:
-    """An I3D with He-initialised random weights: equal seeds, equal network. Its figures are not FVD."""
+    """An I3D with He-initialized random weights from ``seed``. Distances on its features are not FVD."""
     network = I3D()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

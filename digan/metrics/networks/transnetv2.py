@@ -1,10 +1,10 @@
-"""The convolutional trunk of TransNetV2 (Soucek and Lokoc 2020), a small trained video network, as a feature extractor.
+"""The convolutional trunk of TransNetV2 (Soucek and Lokoc, 2020), a small trained video network, as a feature extractor.
 
-Three stages of two dilated blocks; a block runs four (2+1)-D convolutions side by side (dilations 1, 2, 4, 8 in time),
-so that the 16 frames of a clip lie in its field of view. Trained to find shot changes, not to name actions: figures on
-it are not FVD. The four spatial convolutions of a block share their input and run as one; so do all times, as a batch.
+Three stages of two dilated blocks; a block has four parallel (2+1)-D convolutions with dilations 1, 2, 4 and 8 in time,
+so that the 16 frames of a clip are in its field of view. It is trained to detect shot changes, not actions: distances on
+its features are not FVD. A block's four spatial convolutions share their input and run as one, over all frames at once.
 
-Legend: B batch, T times, C channels, H, W pixels. Names of parameters are those of the published state dict.
+Legend: B batch, T times, C channels, H, W pixels. Parameter names are those of the published state dict.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from torch.nn import functional
 DILATIONS = (1, 2, 4, 8)
 WIDTHS = (16, 32, 64)  # channels of each dilation's branch, stage by stage
 PREFIX = "SDDCNN."
-HEIGHT, WIDTH = 27, 27  # square, as clips are: half the cost of 27 x 48
+HEIGHT, WIDTH = 27, 27  # square like the clips, at half the cost of 27 x 48
 OFFSET = 1e-2
-CLIPS_AT_ONCE = 4  # more leave the cache (and cost a sixth of the speed on a CPU)
+CLIPS_AT_ONCE = 4  # larger batches exceed the CPU cache and are a sixth slower
 PREPROCESSING = "transnetv2-1: bytes/255, bilinear antialiased to 27x27; log(1e-2 + mean and mean change of 3 stages)"
 
 
@@ -35,7 +35,7 @@ class _Branch(nn.Module):
 
 
 class _DilatedBlock(nn.Module):
-    """Four dilations side by side, batch normalisation over all of them."""
+    """Four parallel dilations, followed by batch normalization."""
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class _DilatedBlock(nn.Module):
         self.bn = nn.BatchNorm3d(4 * width, eps=1e-3)
 
     def forward(self, x: torch.Tensor, times: int) -> torch.Tensor:
-        """[B T, C, H, W] -> [B T, 4 width, H, W]; normalisation is folded into the temporal convolutions."""
+        """[B T, C, H, W] -> [B T, 4 width, H, W]; normalization is folded into the temporal convolutions."""
         layers = [self.get_submodule(f"Conv3D_{dilation}.layers") for dilation in DILATIONS]
         spatial = torch.cat([pair[0].weight[:, :, 0] for pair in layers])  # type: ignore[index]
         x = functional.conv2d(x, spatial.contiguous(memory_format=torch.channels_last), padding=1)
@@ -67,7 +67,7 @@ class _DilatedBlock(nn.Module):
 
 
 class _Stage(nn.Module):
-    """Two blocks with a shortcut from the first to the end, then half the size."""
+    """Two blocks with a shortcut around the second, then 2x2 average pooling."""
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
@@ -102,15 +102,15 @@ class TransNetV2Trunk(nn.Module):
 
 
 def trunk_weights(state: Mapping[str, torch.Tensor], stages: int = 3) -> dict[str, torch.Tensor]:
-    """The trunk's part of the published state dict (which also holds a classifier that is not used here)."""
+    """The trunk's entries of the published state dict, without its classifier."""
     wanted = tuple(f"{PREFIX}{i}." for i in range(stages))
     return {name: value for name, value in state.items() if name.startswith(wanted)}
 
 
 def preprocess(videos: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Bytes to the trunk's input: uint8 [B, T, 3, H, W] -> float32 [B, T, 3, height, width] in [0, 1].
+    """Resize and scale: uint8 [B, T, 3, H, W] -> float32 [B, T, 3, height, width] in [0, 1].
 
-    Bilinear; antialiased where it shrinks.
+    Bilinear, antialiased when downsampling.
     """
     assert videos.dtype == torch.uint8 and videos.ndim == 5, (videos.dtype, tuple(videos.shape))
     frames = videos.flatten(0, 1).float() / 255
@@ -119,11 +119,11 @@ def preprocess(videos: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 def features(network: TransNetV2Trunk, videos: torch.Tensor) -> torch.Tensor:
-    """One vector [B, 896] a clip: log of each channel's mean and of its mean change in time.
+    """One feature vector per clip, [B, 896]: logs of each channel's mean and of its mean change in time.
 
     ``videos`` is uint8 [B, T, 3, H, W], T >= 2. Means of the three stages' maps over space and time, then means of
-    |map(t + 1) - map(t)|; the logarithm keeps a few strong channels from deciding alone. docs/evaluation.md has the
-    comparison that chose them.
+    |map(t + 1) - map(t)|; the logarithm keeps a few strong channels from dominating. docs/evaluation.md has the
+    comparison behind this choice.
     """
     return torch.cat([_features(network, part) for part in videos.split(CLIPS_AT_ONCE)])
 
