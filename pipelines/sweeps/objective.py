@@ -31,9 +31,8 @@ def quick(config: EvaluationConfig, videos: int) -> EvaluationConfig:
 def prepare(config: EvaluationConfig, shards: Path, folder: Path) -> str:
     """Write the features of real clips to ``folder``, unless they exist, and return the metric's name."""
     detector = _detector(config)
-    found = reference_features.read(folder, shards, config, detector)
-    if found is None:
-        found = reference_features.build(folder, shards, config, detector, embedding.LocalExecutor())
+    inputs = folder, shards, config, detector
+    found = reference_features.read(*inputs) or reference_features.build(*inputs, embedding.LocalExecutor())
     if (count := len(found.reference)) < config.videos:
         raise UserError(
             f"tune.videos={config.videos}: evaluation.protocol={config.protocol} finds only {count} real clips; try {count}"
@@ -45,14 +44,14 @@ def prepare(config: EvaluationConfig, shards: Path, folder: Path) -> str:
 class Objective:
     """Called by rank 0 of a trial: clips seen, generator EMA -> ``{"objective": distance, "seconds": cost}``.
 
-    Values are written to ``folder`` by clips seen, so that a resumed trial does not measure again. ``reference`` is the
+    Values are written to a trial's ``folder`` by clips seen, so that a resumed trial does not measure again. ``reference`` is the
     folder that ``prepare`` filled.
     """
 
     config: EvaluationConfig
     shards: str
     reference: str
-    folder: str
+    folder: str = ""
 
     def __call__(self, clips_seen: int, generator: VideoGenerator) -> dict[str, float]:
         path = Path(self.folder) / f"{clips_seen:010d}.json"
@@ -69,8 +68,7 @@ class Objective:
         if any(not bool(p.isfinite().all()) for p in generator.parameters()):
             return math.nan
         config, shards, detector = self.config, Path(self.shards), _detector(self.config)
-        real = reference_features.read(Path(self.reference), shards, config, detector)
-        assert real is not None, f"{self.reference}: not prepared"
+        real = reference_features.require(Path(self.reference), shards, config, detector)
         frames = config.measured_by().frames_of(read_index(shards).frames)
         return quick_measure(generator, real.reference, detector, config, frames=frames, videos=config.videos)
 

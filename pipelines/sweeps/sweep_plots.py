@@ -37,8 +37,6 @@ def curves(trials: Sequence[TrialRecord], metric: str, length: int) -> str:
     low, high = min(values), max(values)
 
     def draw(axes: Axes) -> None:
-        from matplotlib.ticker import FuncFormatter
-
         labels: list[tuple[float, float, int]] = []
         for trial in (trial for trial in trials if points[trial.number]):
             clips, given = zip(*points[trial.number], strict=True)
@@ -50,19 +48,12 @@ def curves(trials: Sequence[TrialRecord], metric: str, length: int) -> str:
         lowest: dict[float, float] = {}  # keeps labels at the same clips apart
         for clips_seen, height, number in sorted(labels):
             lowest[clips_seen] = max(height, lowest.get(clips_seen, -math.inf) + 0.045 * math.log(high / low))
-            axes.annotate(
-                f"{number:03d}",
-                (clips_seen, math.exp(lowest[clips_seen])),
-                xytext=(9, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=9,
-                color=color(number),
-                gid=f"trial-{number}-label",
-            )
+            point, text, gid = (clips_seen, math.exp(lowest[clips_seen])), f"{number:03d}", f"trial-{number}-label"
+            label = axes.annotate(text, point, (9, 0), textcoords="offset points", va="center", fontsize=9, gid=gid)
+            label.set_color(color(number))
         log_axis(axes.yaxis, low, high)
         axes.set_xlim(0, length * 1.02)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda clips, _: grouped(round(clips))))
+        axes.xaxis.set_major_formatter(lambda clips, _: grouped(round(clips)))
         axes.grid(axis="y", color="#e3e6ea")
         axes.set(xlabel="clips seen", ylabel=metric)
 
@@ -86,10 +77,8 @@ def parallel(trials: Sequence[TrialRecord], parameters: Sequence[SearchParameter
         shade = LinearSegmentedColormap.from_list("results", ["#c9ced6", "#12306b"])
         for rank, trial in enumerate(shown):
             share = rank / max(1, len(shown) - 1)
-            heights, dashes = (
-                [given[rank] for _, given, _ in columns],
-                "--" if trial.state in (STOPPED, FAILED) else "-",
-            )
+            heights = [given[rank] for _, given, _ in columns]
+            dashes = "--" if trial.state in (STOPPED, FAILED) else "-"
             (line,) = axes.plot(range(len(columns)), heights, dashes, color=shade(share), linewidth=1.2 + share)
             line.set_gid(f"trial-{trial.number}-parallel")
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
@@ -124,23 +113,20 @@ def costs(trials: Sequence[TrialRecord]) -> str:
     longest = max([1.0, *(trial.wall for trial in trials)])
 
     def draw(axes: Axes) -> None:
-        from matplotlib.ticker import FuncFormatter
-
         for row, trial in enumerate(trials):
             measuring = sum(m.seconds for m in trial.measures)
             training = max(0.0, min(trial.seconds, trial.wall) - measuring)
             seconds, start = (training, measuring, max(0.0, trial.wall - training - measuring)), 0.0
             for (name, fill), width in zip(PARTS.items(), seconds, strict=True):
-                gid = f"trial-{trial.number}-{name.replace(' ', '-')}"
                 (bar,) = axes.barh(row, width, left=start, height=0.7, color=fill, label="" if row else name)
-                bar.set_gid(gid)
+                bar.set_gid(f"trial-{trial.number}-{name.replace(' ', '-')}")
                 start += width
             starts = f", {trial.starts} starts" if trial.starts > 1 else ""
             text, gid = f"{duration(trial.wall)}, {grouped(trial.clips)} clips{starts}", f"trial-{trial.number}-cost"
             axes.text(start + 0.01 * longest, row, text, va="center", fontsize=9, color=GRAY, gid=gid)
         axes.set_yticks(range(len(trials)), [f"{trial.number:03d}" for trial in trials])
         axes.set_xlim(0, 1.25 * longest)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: duration(seconds)))
+        axes.xaxis.set_major_formatter(lambda seconds, _: duration(seconds))
         axes.invert_yaxis()
         axes.legend(frameon=False, ncols=len(PARTS), loc="upper left", bbox_to_anchor=(0, -0.6 / len(trials)))
 

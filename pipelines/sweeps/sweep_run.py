@@ -92,7 +92,8 @@ def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shard
 
     state, tune, config = driver.state, sections.tune, sections.tracking
     reference, run_file = state.folder / "reference", state.folder / "run.json"
-    metric = objective.prepare(objective.quick(sections.evaluation, tune.videos), shards, reference)
+    quick = objective.quick(sections.evaluation, tune.videos)
+    metric = objective.prepare(quick, shards, reference)
     sweep_tags = {"sweep.objective": f"{mlflow_runs.QUICK}/{metric}", "sweep.videos": str(tune.videos)}
     tags = {**run_tags("tune", data), **sweep_tags}
     name = tags.get("dvc.exp_name") or f"sweep-{state.sweep_id}"
@@ -105,12 +106,10 @@ def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shard
         with _cluster(sections) as (scratch, slots), display:
             context = SweepContext(
                 sections=sections,
-                shards=str(shards),
-                folder=str(state.folder),
-                reference=str(reference),
+                folder=state.folder,
+                objective=objective.Objective(config=quick, shards=str(shards), reference=str(reference)),
                 metric=metric,
-                sweep_id=state.sweep_id,
-                parent=parent,
+                identity={mlflow_runs.SWEEP_ID: state.sweep_id, mlflow_runs.PARENT: parent},
                 tags={key: value for key, value in tags.items() if key != "dvc.exp_name"},
                 keeper=start_keeper(),
             )

@@ -34,15 +34,16 @@ EXPLOITED = "adopted.json"  # in a trial's folder: the checkpoint of another tri
 
 @dataclass(frozen=True, kw_only=True)
 class SweepContext:
-    """What the trials of a sweep share; it is sent to their processes. ``keeper`` is the actor of placement_keeper.py."""
+    """What the trials of a sweep share; it is sent to their processes.
+
+    ``identity`` and ``tags`` are tags of their MLflow runs, ``keeper`` is the actor of placement_keeper.py.
+    """
 
     sections: SweepSections
-    shards: str
-    folder: str
-    reference: str
+    folder: Path
+    objective: objective.Objective
     metric: str
-    sweep_id: str
-    parent: str
+    identity: dict[str, str]
     tags: dict[str, str]
     keeper: Any
 
@@ -53,7 +54,7 @@ class SweepContext:
 
     def trial_folder(self, number: int) -> Path:
         """Return the folder of everything that a trial writes."""
-        return Path(self.folder) / "trials" / f"{number:03d}"
+        return self.folder / "trials" / f"{number:03d}"
 
 
 class TrialFailedError(Exception):
@@ -84,23 +85,18 @@ def _train(config: dict[str, Any], context: SweepContext, reporter: _Reporter) -
     _await_folder(output)
     exploited = _exploit(tune.get_checkpoint(), config, sections.training, folder) if context.population else None
     number, run_file = f"{config[NUMBER]:03d}", folder / mlflow_runs.RUN_FILE
-    identity = {mlflow_runs.SWEEP_ID: context.sweep_id, mlflow_runs.NUMBER: number, mlflow_runs.PARENT: context.parent}
+    identity = {**context.identity, mlflow_runs.NUMBER: number}
     reporter.run_id = mlflow_runs.ensure(sections.tracking, identity, f"trial-{number}", run_file, context.tags)
     reporter.exploited = {"exploited": json.dumps(exploited)} if exploited else {}
     reporter.repeat_last()
     hooks = training_driver.TrialHooks(
-        objective=objective.Objective(
-            config=objective.quick(sections.evaluation, sections.tune.videos),
-            shards=context.shards,
-            reference=context.reference,
-            folder=str(folder / objective.MEASURES),
-        ),
+        objective=replace(context.objective, folder=str(folder / objective.MEASURES)),
         on_started=lambda started: context.keeper.hold.remote(os.getpid(), started.placement),
         on_measured=reporter.on_measured,
         gpu_share=sections.tune.gpu_share,
         run_file=run_file,
     )
-    training_driver.train(sections.training_job(), shards=Path(context.shards), output=output, trial=hooks)
+    training_driver.train(sections.training_job(), shards=Path(context.objective.shards), output=output, trial=hooks)
 
 
 class _Reporter:
