@@ -31,11 +31,8 @@ def ensure(
         experiment = runs.experiment_id(config)
         wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in identity.items())
         found = client.search_runs([experiment], filter_string=wanted, max_results=1)
-        run = (
-            found[0]
-            if found
-            else client.create_run(experiment, run_name=name, tags={**runs.user_tags(), **tags, **identity})
-        )
+        all_tags = {**runs.user_tags(), **tags, **identity}
+        run = found[0] if found else client.create_run(experiment, run_name=name, tags=all_tags)
     content = {"run_id": run.info.run_id, "experiment_id": experiment, "tracking_uri": config.uri}
     if not run_file.is_file() or json.loads(run_file.read_text()) != content:
         write_json(run_file, content)

@@ -52,10 +52,6 @@ class SweepContext:
         """Whether trials exploit each other's checkpoints."""
         return self.sections.tune.scheduler == "pbt"
 
-    def trial_folder(self, number: int) -> Path:
-        """Return the folder of everything that a trial writes."""
-        return self.folder / "trials" / f"{number:03d}"
-
 
 class TrialFailedError(Exception):
     """The trial has failed in a way that a restart cannot repair."""
@@ -105,7 +101,7 @@ class _Reporter:
     def __init__(self, config: dict[str, Any], context: SweepContext) -> None:
         self.number, self.context, self.length = config[NUMBER], context, trial_length(context.sections)
         self.values = {name: value for name, value in config.items() if name != NUMBER}
-        self.folder = context.trial_folder(self.number)
+        self.folder = context.folder / "trials" / f"{self.number:03d}"
         self.output = self.folder / "train"
         self.run_id, self.exploited = "", dict[str, str]()
         self.reported: set[int] = set()

@@ -48,7 +48,7 @@ def rejection(write_params: WriteParams, changes: dict[str, Any]) -> str:
         ("training.r1_gamma", {"choice": [1, 1.0]}, ["listed twice"]),
         ("training.r1_gamma", {"quniform": [0, 1, 2]}, ["impossible step"]),
         ("training.batch_size", {"uniform": [4, 16]}, ["whole number", "randint"]),
-        ("training.batch_size", {"choice": [16, 6]}, ["training.batch_size=6", "must divide"]),
+        ("training.batch_size", {"choice": [16, 6]}, ["training.batch_size=6", "must be a multiple"]),
         ("training.precision", {"choice": ["fp32", "fp8"]}, ["training.precision", "fp8"]),
         ("training.augment", {"choice": ["", "colour"]}, ["training.augment", "colour"]),
         ("training.horizontal_flip", {"uniform": [0, 1]}, ["not a number", "choice"]),
