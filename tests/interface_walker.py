@@ -1,4 +1,4 @@
-"""Finds uses of other packages' private interfaces in source code, by its syntax tree.
+"""Finds uses of private interfaces of other packages in the syntax trees of source files.
 
 Names are followed through imports, assignments and annotations within a function; what a name of unknown origin holds is
 not known, so a private attribute of it counts as ours if our code defines an attribute of that name.

@@ -152,11 +152,11 @@ def override(values: dict[str, Any]) -> None:
     for names, value in OVERRIDES:
         for name in names:
             *sections, key = name.split(".")
-            place: Any = values
+            node: Any = values
             for section in sections:
-                place = place.get(section, {}) if isinstance(place, dict) else {}
-            if isinstance(place, dict) and key in place:
-                place[key] = value
+                node = node.get(section, {}) if isinstance(node, dict) else {}
+            if isinstance(node, dict) and key in node:
+                node[key] = value
                 break
         else:
             raise SystemExit(
