@@ -110,7 +110,7 @@ def centre(mask: np.ndarray) -> np.ndarray:
 
 def goes(moved: np.ndarray, way: str) -> bool:
     """Whether a displacement (x, y) has the direction ``way`` to within 45 degrees; false for none."""
-    along = moved @ np.array([np.cos(toy.WAYS[way]), np.sin(toy.WAYS[way])])
+    along = moved @ np.array([np.cos(toy.HEADINGS[way]), np.sin(toy.HEADINGS[way])])
     return bool(along > np.linalg.norm(moved) * np.cos(np.pi / 4))
 
 
@@ -123,7 +123,7 @@ def report(name: str, videos: dict[str, list[np.ndarray]]) -> None:
         colour, shape, *asked = class_name.split("_")
         ways.append([])
         for video in several:
-            masks = [object_of(frame, toy.COLOURS[colour]) for frame in video]
+            masks = [object_of(frame, toy.COLORS[colour]) for frame in video]
             fits[shape] += [fit(mask, shape) for mask in masks]
             ways[-1].append(centre(masks[-1]) - centre(masks[0]))
             kept += [goes(ways[-1][-1], way) for way in asked]

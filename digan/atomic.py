@@ -7,13 +7,15 @@ A killed writer leaves the temporary path behind; ``is_part`` recognizes it.
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
+import io
 import json
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,15 @@ def write_text(path: PathLike, text: str) -> Path:
 def write_json(path: PathLike, content: Any, *, indent: int = 2) -> Path:
     """Write ``content`` as indented JSON with a newline at the end."""
     return write_text(path, json.dumps(content, indent=indent) + "\n")
+
+
+def write_csv(path: PathLike, rows: Sequence[Mapping[str, object]]) -> Path:
+    """Write ``rows`` as CSV, with the keys of the first one as columns."""
+    memory = io.StringIO()
+    writer = csv.DictWriter(memory, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return write_text(path, memory.getvalue())
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def sample_command(arguments: argparse.Namespace) -> None:
         labels = [class_names.number_of(arguments.label, folder, generator.config.classes)] * len(seeds)
     videos = sample(generator, seeds=seeds, times=times, labels=labels, truncation=arguments.truncation)
     if out.suffix.lower() == ".png":
-        video_writer.write_strip(out, videos, arguments.scale)
+        video_writer.write_contact_sheet(out, videos, arguments.scale)
     else:
         side_by_side = torch.cat(list(videos), dim=-1)
         writer = video_writer.write_video if out.suffix.lower() == ".mp4" else video_writer.write_gif

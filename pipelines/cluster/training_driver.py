@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from digan.atomic import write_json
+from digan.atomic import write_csv, write_json
 from digan.data.clips import ClipsConfig
 from digan.errors import UserError
 from digan.models.config import NetworkConfig
@@ -38,7 +38,6 @@ from pipelines.training_run.worker_messages import (
     WorkerMessages,
     WorkerStarted,
 )
-from pipelines.video.video_writer import write_csv
 
 if TYPE_CHECKING:
     from digan.models.generator import VideoGenerator

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from digan import generator_io
-from digan.atomic import write_json, write_text
+from digan.atomic import write_csv, write_json, write_text
 from pipelines.dataset import loader
 from pipelines.evaluation import class_names, gallery, nearest_clips, report_page
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.measurement import Measurement
 from pipelines.report import plots
-from pipelines.video import video_writer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +97,8 @@ def _write_tables(measured: Measurement, folder: Path) -> None:
     result, main = measured.result, measured.result.main
     columns = {"draw": range(len(main.draws)), **{name: one.draws for name, one in result.metrics.items()}}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    video_writer.write_csv(folder / "draws.csv", rows)
+    write_csv(folder / "draws.csv", rows)
     compared = {"untrained": main.untrained, "generator": main.mean, "real_vs_real": main.real_vs_real}
-    video_writer.write_csv(folder / "distances.csv", [{"videos": k, result.metric: v} for k, v in compared.items()])
+    write_csv(folder / "distances.csv", [{"videos": k, result.metric: v} for k, v in compared.items()])
     rows = [{**row, "clips_seen": int(row["clips_seen"])} for row in measured.curve]
-    video_writer.write_csv(folder / "evaluation_curve.csv", rows)
+    write_csv(folder / "evaluation_curve.csv", rows)

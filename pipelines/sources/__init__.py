@@ -1,7 +1,7 @@
-"""Raw data sets, one module per source, chosen by ``source.name``.
+"""Raw data sets, chosen by ``source.name``.
 
-A new source is a subclass of ``RawSource`` in a module of its own, a field of ``SourceConfig`` and a sub-section of
-``source`` in params.yaml.
+To add a source, write a subclass of ``RawSource`` in a module of its own and add a field to ``SourceConfig`` and a
+sub-section to ``source`` in params.yaml.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from pipelines.sources.config import CommonConfig, RawSource
 from pipelines.sources.folder import FolderConfig
 from pipelines.sources.frames import FramesConfig
 from pipelines.sources.kinetics_food import KineticsFoodConfig
-from pipelines.sources.sky_timelapse import SkyTimelapseConfig
-from pipelines.sources.taichi_hd import TaichiHDConfig
+from pipelines.sources.official_frames import SkyTimelapseConfig, TaichiHDConfig
 from pipelines.sources.toy import ToyConfig
 from pipelines.sources.ucf101 import Ucf101Config
 from pipelines.video.raw_video import RawVideo
@@ -24,7 +23,7 @@ __all__ = ["SOURCES", "RawVideo", "SourceConfig", "open_source"]
 
 @dataclass(frozen=True, kw_only=True)
 class SourceConfig(CommonConfig):
-    """The section ``source`` of params.yaml, with one sub-section per source."""
+    """The section ``source`` of params.yaml, with a sub-section for each source."""
 
     toy: ToyConfig
     folder: FolderConfig
@@ -41,7 +40,7 @@ class SourceConfig(CommonConfig):
             what = "a folder of videos" if self.name == "folder" else "the data set's folder"
             raise UserError(f"source.path is empty: the source '{self.name}' needs the path of {what}")
         if not 0 <= self.max_rejected <= 1:
-            raise UserError(f"source.max_rejected={self.max_rejected}: is a share, from 0 to 1; try 0.5")
+            raise UserError(f"source.max_rejected={self.max_rejected}: must be a share from 0 to 1; try 0.5")
         if not self.chosen.has_classes and (self.classes or self.only_classes):
             key = "classes=true" if self.classes else f"only_classes={self.only_classes}"
             raise UserError(
@@ -50,7 +49,7 @@ class SourceConfig(CommonConfig):
 
     @property
     def chosen(self) -> RawSource:
-        """The source that ``name`` names."""
+        """The configured source."""
         source: RawSource = getattr(self, self.name)
         return source
 
@@ -59,5 +58,5 @@ SOURCES = tuple(field.name for field in fields(SourceConfig)[len(fields(CommonCo
 
 
 def open_source(config: SourceConfig) -> list[RawVideo]:
-    """The raw videos of the configured source, sorted by name; ``UserError`` where there are none."""
+    """List the raw videos of the configured source, sorted by name; ``UserError`` where there are none."""
     return sorted(config.chosen.list_videos(config), key=lambda video: video.name)

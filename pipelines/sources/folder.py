@@ -7,9 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from digan.data.splits import TRAIN, VALIDATION
 from digan.errors import UserError
-from pipelines.sources.config import CommonConfig, RawSource
-from pipelines.sources.layout import VIDEOS, check_classes, class_folder, read_csv, root_of, video_files
-from pipelines.sources.source_path import SourcePath, content_fields
+from pipelines.sources.config import CommonConfig, RawSource, check_classes, class_folder
+from pipelines.sources.source_folder import SUFFIXES, SourceFolder, read_csv
 from pipelines.video.raw_video import RawVideo
 
 SPLITS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": VALIDATION, "": None}
@@ -23,49 +22,46 @@ class FolderConfig(RawSource):
     labels: str
 
     def list_videos(self, common: CommonConfig) -> list[RawVideo]:
-        """Every file under ``source.path`` with the suffix of a video; hidden files and folders are passed over.
+        """List every file under ``source.path`` with the suffix of a video, except hidden files and folders.
 
-        With ``labels``, only the files that the CSV lists, with its classes; without a split in its row, the hash of a
+        With ``labels``, list only the files in the CSV, with its classes; without a split in its row, the hash of a
         video's name decides.
         """
-        root = root_of(common, "a folder of videos")
+        root = SourceFolder(common, "a folder of videos")
         if self.labels:
             return check_classes(common, _labeled(self.labels, root))
-        files = video_files(common, root)
+        files = root.video_files()
         if not files:
-            endings = ", ".join(sorted(VIDEOS))
-            what = "is empty" if isinstance(root, Path) and not any(root.iterdir()) else "holds no videos"
-            raise UserError(f"source.path={common.path}: the folder {what}; put files in it that end in {endings}")
-        found = [
-            RawVideo(name=file.as_posix(), **content_fields(root / file), class_name=class_folder(file))
-            for file in files
-        ]
-        return check_classes(common, found)
+            what = "holds no videos" if root.files() else "is empty"
+            raise root.error(f"the folder {what}; put files in it that end in {', '.join(sorted(SUFFIXES))}")
+        return check_classes(common, [root.video(file, class_name=class_folder(file)) for file in files])
 
 
-def _labeled(labels: str, root: SourcePath) -> list[RawVideo]:
-    """The videos that the CSV lists; its path is relative to the working directory or to ``source.path``."""
+def _labeled(labels: str, root: SourceFolder) -> list[RawVideo]:
+    """The videos in the CSV, whose path is relative to the working directory or to ``source.path``."""
     given = Path(labels).expanduser()
-    table = given if given.is_file() or given.is_absolute() else root / labels
-    if not table.is_file():
-        raise UserError(f"source.folder.labels={labels}: no such file, here or in {root}; give the path of a CSV file")
+    if not given.is_file() and not (not given.is_absolute() and root.is_file(labels)):
+        raise UserError(
+            f"source.folder.labels={labels}: no such file, here or in {root.path}; give the path of a CSV file"
+        )
+    table = str(given if given.is_file() else root.address(labels))
     lines: dict[str, int] = {}
     found = []
     for line, row in read_csv(table, ("file", "class")):
-        name = PurePosixPath(row["file"]).as_posix()
+        name, split = PurePosixPath(row["file"]).as_posix(), row.get("split", "").lower()
         if not row["file"] or name.startswith("/") or ".." in name.split("/"):
-            raise UserError(f"{table}, line {line}: file={row['file']}: must be a path inside {root}")
-        if name in lines:
-            raise UserError(f"{table}, line {line}: {name} is in line {lines[name]} already; keep one")
-        if not (root / name).is_file():
-            raise UserError(f"{table}, line {line}: {name} is not in {root}; take the line out or add the file")
-        split = row.get("split", "").lower()
-        if split not in SPLITS:
-            raise UserError(f"{table}, line {line}: split={split}: must be train, val, test or nothing")
-        lines[name] = line
-        found.append(
-            RawVideo(name=name, **content_fields(root / name), class_name=row["class"] or None, split=SPLITS[split])
-        )
+            problem = f"file={row['file']}: must be a path inside {root.path}"
+        elif name in lines:
+            problem = f"{name} is in line {lines[name]} already; keep one"
+        elif not root.is_file(name):
+            problem = f"{name} is not in {root.path}; remove the line or add the file"
+        elif split not in SPLITS:
+            problem = f"split={split}: must be train, val, test or nothing"
+        else:
+            lines[name] = line
+            found.append(root.video(name, class_name=row["class"] or None, split=SPLITS[split]))
+            continue
+        raise UserError(f"{table}, line {line}: {problem}")
     if not found:
         raise UserError(f"{table}: lists no videos; write a line file,class for each below the heading")
     return found

@@ -1,7 +1,7 @@
 """Any folder of videos stored as pictures (png, jpg), at any depth, in one of two layouts.
 
 ``folders``: a folder of pictures is a video. ``strips``: a long picture is a video, with square frames side by side or
-one below the other, as in MoCoGAN's data. Sub-folders above the videos are their classes (the first level). Clips are
+one below the other, as in MoCoGAN's data. The first level of sub-folders above the videos are their classes. Clips are
 successive windows without overlap.
 """
 
@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from digan.errors import UserError
-from pipelines.sources.config import CommonConfig, RawSource
-from pipelines.sources.layout import check_classes, class_folder, frame_folders, picture_files, root_of
-from pipelines.sources.source_path import content_fields
+from pipelines.sources.config import CommonConfig, RawSource, check_classes, class_folder
+from pipelines.sources.source_folder import SourceFolder
 from pipelines.video.raw_video import RawVideo
 
 LAYOUTS = ("folders", "strips")
@@ -30,25 +29,17 @@ class FramesConfig(RawSource):
             raise UserError(f"source.frames.layout={self.layout}: must be one of {', '.join(LAYOUTS)}")
 
     def list_videos(self, common: CommonConfig) -> list[RawVideo]:
-        """Every folder of pictures under ``source.path``, or every picture; hidden ones are passed over."""
+        """List every folder of pictures under ``source.path``, or every picture, except hidden ones."""
         strips = self.layout == "strips"
-        root = root_of(common, "a folder of strips" if strips else "a folder of folders of pictures")
-        paths = picture_files(common, root) if strips else frame_folders(common, root)
-        if not paths:
-            raise UserError(f"source.path={common.path}: holds no png or jpg pictures; give the folder above them")
-        if not strips and any(not path.parts for path in paths):
-            raise UserError(
-                f"source.path={common.path}: the folder itself holds pictures; give the folder above it, where each folder"
-                " is a video, or set source.frames.layout to strips if each picture is one"
+        root = SourceFolder(common, "a folder of strips" if strips else "a folder of folders of pictures")
+        names = root.pictures() if strips else root.frame_folders()
+        if not names:
+            raise root.error("holds no png or jpg pictures; give the folder above them")
+        if "." in names:
+            raise root.error(
+                "the folder itself holds pictures; give the folder above it, where each folder is a video, or set"
+                " source.frames.layout to strips if each picture is one"
             )
-        found = [
-            RawVideo(
-                name=path.as_posix(),
-                **content_fields(root / path),
-                class_name=class_folder(path),
-                kind="strip" if strips else "frames",
-                window_mode="disjoint",
-            )
-            for path in paths
-        ]
-        return check_classes(common, found)
+        kind = "strip" if strips else "frames"
+        videos = [root.video(name, class_name=class_folder(name), kind=kind, window_mode="disjoint") for name in names]
+        return check_classes(common, videos)

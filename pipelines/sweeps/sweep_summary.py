@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from digan.atomic import write_bytes
+from digan.atomic import write_bytes, write_csv
 from pipelines.sweeps.space import SearchParameter
 from pipelines.sweeps.sweep_state import ENDS, SweepState, TrialRecord, best_of
-from pipelines.video.video_writer import write_csv
 
 TABLE, SUMMARY = Path("metrics/sweep.csv"), Path("metrics/sweep.json")
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.training_run.worker_messages import ProgressReport
-from pipelines.video.video_writer import write_strip
+from pipelines.video.video_writer import write_contact_sheet
 
 LOG = "log.jsonl"
 SAMPLES = "samples"
@@ -83,7 +83,7 @@ class TrainingLog:
         path = self.folder / SAMPLES / f"{clips_seen:08d}.png"
         known = path.exists()
         times, width = videos.shape[1], videos.shape[-1]
-        write_strip(path, torch.from_numpy(np.array(videos)), max(1, STRIP_PIXELS // (times * width)))
+        write_contact_sheet(path, torch.from_numpy(np.array(videos)), max(1, STRIP_PIXELS // (times * width)))
         if not known:
             self._work.put(lambda: self._track_file(path))
 

@@ -13,7 +13,7 @@ from pipelines.sources import toy
 def test_it_tells_the_shapes_apart(shape: str) -> None:
     videos = toy_shapes.real([f"leaf_{shape}"], 1, [0, 15], 32)[f"leaf_{shape}"]
     for frame in videos[0]:
-        fit = toy_shapes.fit(toy_shapes.object_of(frame, toy.COLOURS["leaf"]), shape)
+        fit = toy_shapes.fit(toy_shapes.object_of(frame, toy.COLORS["leaf"]), shape)
         assert fit.shape == shape and fit.overlap > 0.82, fit
 
 
@@ -30,13 +30,13 @@ def test_the_centre_is_near_where_the_label_puts_it(number: int) -> None:
     label = toy.draw_label(3, number)
     video, positions = toy.render(label), toy.positions(label)
     for frame in (0, toy.FRAMES - 1):
-        found = toy_shapes.centre(toy_shapes.object_of(video[frame], toy.COLOURS[label["colour"]]))
+        found = toy_shapes.centre(toy_shapes.object_of(video[frame], toy.COLORS[label["colour"]]))
         assert np.abs(found - positions[frame]).max() < 0.09
 
 
 def test_it_tells_the_ways_apart() -> None:
-    for way in toy.WAYS:
+    for way in toy.HEADINGS:
         label = toy.draw_label(3, 0, [f"coral_disc_{way}"])
         moved = np.diff(toy.positions(label)[[0, -1]], axis=0)[0]
-        assert [each for each in toy.WAYS if toy_shapes.goes(moved, each)] == [way]
-    assert not any(toy_shapes.goes(np.zeros(2), way) for way in toy.WAYS)
+        assert [each for each in toy.HEADINGS if toy_shapes.goes(moved, each)] == [way]
+    assert not any(toy_shapes.goes(np.zeros(2), way) for way in toy.HEADINGS)

@@ -14,7 +14,7 @@ def found(path: Path | str, classes: bool = False, labels: str = "", only_classe
     return open_source(source_config(name="folder", path=str(path), classes=classes, **changes))
 
 
-def test_any_depth_and_the_first_level_as_classes(tmp_path: Path) -> None:
+def test_files_at_any_depth_have_the_first_folder_as_class(tmp_path: Path) -> None:
     for name in ("b/2.MP4", "a/deep/er/1.mkv", "a/0.avi", "a/notes.txt", ".hidden/3.mp4", "b/.4.mp4"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -28,7 +28,7 @@ def test_any_depth_and_the_first_level_as_classes(tmp_path: Path) -> None:
         found(tmp_path, classes=True)
 
 
-def test_nothing_to_find_is_one_line(tmp_path: Path) -> None:
+def test_folder_without_videos_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"source\.path is empty"):
         found("")
     with pytest.raises(UserError, match="no such folder"):
@@ -42,7 +42,7 @@ def test_nothing_to_find_is_one_line(tmp_path: Path) -> None:
         found(tmp_path / "notes.txt")
 
 
-def test_a_csv_names_classes_and_splits(tmp_path: Path) -> None:
+def test_csv_sets_classes_and_splits(tmp_path: Path) -> None:
     for name in ("x/0.mp4", "x/1.mp4", "2.mp4", "unlisted.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -68,7 +68,7 @@ def test_a_csv_names_classes_and_splits(tmp_path: Path) -> None:
         ("file,class,split\n0.mp4,cat,tran\n", "line 2: split=tran: must be train, val, test or nothing"),
     ],
 )
-def test_a_wrong_csv_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+def test_wrong_csv_is_an_error_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "0.mp4").touch()
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(UserError, match=message) as caught:
@@ -76,7 +76,7 @@ def test_a_wrong_csv_is_one_line(tmp_path: Path, text: str, message: str) -> Non
     assert "\n" not in str(caught.value)
 
 
-def test_a_csv_that_is_missing_or_no_text_is_one_line(tmp_path: Path) -> None:
+def test_csv_that_is_missing_or_not_text_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "0.mp4").touch()
     with pytest.raises(UserError, match=r"source\.folder\.labels=none\.csv: no such file"):
         found(tmp_path, labels="none.csv")
@@ -85,7 +85,7 @@ def test_a_csv_that_is_missing_or_no_text_is_one_line(tmp_path: Path) -> None:
         found(tmp_path, labels="labels.csv")
 
 
-def test_only_some_classes(tmp_path: Path) -> None:
+def test_only_classes_selects_classes(tmp_path: Path) -> None:
     for name in ("cat/0.mp4", "dog/0.mp4", "owl/0.mp4", "loose.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

@@ -1,4 +1,4 @@
-"""Every official layout on S3 gives the shards of a disk."""
+"""Every layout gives the same shards from S3 as from a disk."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def layout_tree(name: str, root: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_on_s3_gives_the_shards_of_a_disk(layout: str, s3_bucket: str, tmp_path: Path) -> None:
+def test_every_layout_gives_the_same_shards_from_s3_as_from_a_disk(layout: str, s3_bucket: str, tmp_path: Path) -> None:
     """Byte for byte, with the same names, classes and splits."""
     layout_tree(layout, tmp_path / "raw")
     address = file_io.join(s3_bucket, layout)

@@ -1,4 +1,4 @@
-"""The paper's data sets in small trees of their real layouts: what is found, which split it goes to, what is one line."""
+"""The paper's data sets in small trees of their real layouts: the videos, their splits, and errors in one line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHARDS = shards_config(encoding="png", jpeg_quality=95, megabytes=1.0)
 
 
 def write_video(path: Path, codec: str, frames: int = 20) -> None:
-    """64 x 64 pixels, brighter and brighter."""
+    """64 x 64 pixels, each frame brighter than the last."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def splits(videos: list[RawVideo]) -> dict[str, str | None]:
     return {video.name: video.split for video in videos}
 
 
-def complaint(name: str, root: Path, **changes: object) -> str:
+def error_line(name: str, root: Path, **changes: object) -> str:
     with pytest.raises(UserError) as caught:
         found(name, root, **changes)
     assert "\n" not in str(caught.value)
@@ -62,7 +62,7 @@ def raw(names: Iterable[str]) -> list[RawVideo]:
     return [RawVideo(name=name, path=Path(name), class_name=None) for name in names]
 
 
-def test_added_videos_move_none_between_splits() -> None:
+def test_added_videos_leave_the_splits_of_others() -> None:
     old = [f"class{k % 7}/video{k}.mp4" for k in range(4000)]
     new = [f"added{k}.mp4" for k in range(3000)] + [f"class{k % 7}/a{k}.mp4" for k in range(3000)]
     before = {split: {video.name for video in chosen} for split, chosen in by_split(raw(old), CLIPS).items()}
@@ -81,7 +81,7 @@ UCF = {
 
 
 def ucf_lists(root: Path, number: int, train: list[str], test: list[str]) -> None:
-    """As the archive has them: a class number behind training videos, line ends of Windows."""
+    """Lists as in the archive: training videos have a class number, and lines end as on Windows."""
     folder = root / "ucfTrainTestlist"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "classInd.txt").write_bytes(b"1 ApplyEyeMakeup\r\n2 HandstandPushups\r\n")
@@ -117,22 +117,22 @@ def test_ucf101_leaves_out_files_that_no_list_names(ucf: Path, caplog: pytest.Lo
     assert "1 videos are in no list and are left out, such as Archery/v_Arch" in caplog.text
 
 
-def test_ucf101_that_is_not_whole_is_one_line(ucf: Path) -> None:
-    assert "holds no file ucfTrainTestlist/trainlist02.txt" in complaint("ucf101", ucf, ucf101={"split_list": 2})
+def test_incomplete_ucf101_is_an_error(ucf: Path) -> None:
+    assert "holds no file ucfTrainTestlist/trainlist02.txt" in error_line("ucf101", ucf, ucf101={"split_list": 2})
     (ucf / "UCF-101" / UCF["test"][0]).unlink()
-    assert "1 of 4 listed videos are not in UCF-101, such as ApplyEyeMakeup/v_App" in complaint("ucf101", ucf)
+    assert "1 of 4 listed videos are not in UCF-101, such as ApplyEyeMakeup/v_App" in error_line("ucf101", ucf)
     ucf_lists(ucf, 1, UCF["train"], UCF["train"][:1])
-    assert "testlist01.txt, line 1: ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi is in the training" in complaint(
+    assert "testlist01.txt, line 1: ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi is in the training" in error_line(
         "ucf101", ucf
     )
     ucf_lists(ucf, 1, ["Knitting/v_Knitting_g01_c01.avi"], UCF["test"])
-    assert "line 1: Knitting is no class of classInd.txt" in complaint("ucf101", ucf)
+    assert "line 1: Knitting is no class of classInd.txt" in error_line("ucf101", ucf)
     ucf_lists(ucf, 1, ["<html>"], UCF["test"])
-    assert "trainlist01.txt, line 1: <html> 1: must be CLASS/FILE.avi" in complaint("ucf101", ucf)
+    assert "trainlist01.txt, line 1: <html> 1: must be CLASS/FILE.avi" in error_line("ucf101", ucf)
     (ucf / "ucfTrainTestlist/classInd.txt").unlink()
-    assert "holds no file ucfTrainTestlist/classInd.txt" in complaint("ucf101", ucf)
-    assert "holds no folder UCF-101" in complaint("ucf101", ucf / "ucfTrainTestlist")
-    assert "no such folder" in complaint("ucf101", ucf / "nowhere")
+    assert "holds no file ucfTrainTestlist/classInd.txt" in error_line("ucf101", ucf)
+    assert "holds no folder UCF-101" in error_line("ucf101", ucf / "ucfTrainTestlist")
+    assert "no such folder" in error_line("ucf101", ucf / "nowhere")
 
 
 def test_ucf101_ingested_in_both_protocols(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_ucf101_ingested_in_both_protocols(tmp_path: Path) -> None:
         index = read_index(tmp_path / "out")
         assert {name: count["clips"] for name, count in index.counts.items()} == counts  # every window: 20 - 4 + 1
         assert index.classes == ("ApplyEyeMakeup", "HandstandPushups") and index.source["ucf101"]["split"] == split
-    assert not list((tmp_path / "out/val").glob("*.tar"))  # nothing of the first protocol is left
+    assert not list((tmp_path / "out/val").glob("*.tar"))  # nothing remains of the first protocol
     names = {clip.name.split("@")[0] for clip in read_clips(tmp_path / "out", split="train", count=68, seed=0)}
     assert names == {*UCF["train"], *UCF["test"]}
 
@@ -206,12 +206,12 @@ def test_taichi_hd_makes_clips_of_all_phases(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "parts"), [("sky_timelapse", ("sky_train", "sky_test")), ("taichi_hd", ("train", "test"))]
 )
-def test_a_missing_part_is_one_line(tmp_path: Path, name: str, parts: tuple[str, str]) -> None:
-    assert f"holds no folder {parts[0]}" in complaint(name, tmp_path)
+def test_missing_part_is_an_error(tmp_path: Path, name: str, parts: tuple[str, str]) -> None:
+    assert f"holds no folder {parts[0]}" in error_line(name, tmp_path)
     touch(tmp_path, [f"{parts[0]}/v/1.png"])
-    assert f"holds no folder {parts[1]}" in complaint(name, tmp_path)
+    assert f"holds no folder {parts[1]}" in error_line(name, tmp_path)
     (tmp_path / parts[1]).mkdir()
-    assert f"{parts[1]} holds no folders of png or jpg frames" in complaint(name, tmp_path)
+    assert f"{parts[1]} holds no folders of png or jpg frames" in error_line(name, tmp_path)
 
 
 # Kinetics-food
@@ -220,7 +220,7 @@ HEADING = "label,youtube_id,time_start,time_end,split\n"
 
 
 def kinetics(root: Path, train: list[str], val: list[str], names: tuple[str, str] = ("train.csv", "val.csv")) -> None:
-    """Lists with a row a class for every food class, and the rows given."""
+    """Lists with one row for every food class, and the given rows."""
     (root / "annotations").mkdir(parents=True, exist_ok=True)
     filler = [f"{label},none{k:07d},0,10,train" for k, label in enumerate(kinetics_food.FOOD)]
     (root / names[0]).write_text(HEADING + "\n".join([*filler, *train]) + "\n")
@@ -254,7 +254,7 @@ def test_kinetics_food_has_seventeen_classes() -> None:
     assert not any("," in name for name in kinetics_food.FOOD)
 
 
-def test_kinetics_food_puts_no_youtube_video_in_two_splits(tmp_path: Path) -> None:
+def test_kinetics_food_keeps_a_youtube_video_in_one_split(tmp_path: Path) -> None:
     kinetics(
         tmp_path, [*TRAIN, "making tea,zzzzzzzzzzz,5,15,train"], VAL, ("annotations/train.csv", "annotations/val.csv")
     )
@@ -265,22 +265,22 @@ def test_kinetics_food_puts_no_youtube_video_in_two_splits(tmp_path: Path) -> No
     ]  # fmt: skip
 
 
-def test_kinetics_food_that_is_not_whole_is_one_line(tmp_path: Path) -> None:
-    assert "holds no file train.csv (nor annotations/train.csv); kinetics_food needs" in complaint(
+def test_incomplete_kinetics_food_is_an_error(tmp_path: Path) -> None:
+    assert "holds no file train.csv (nor annotations/train.csv); kinetics_food needs" in error_line(
         "kinetics_food", tmp_path
     )
     kinetics(tmp_path, TRAIN, VAL, ("train.csv", "validate.csv"))
-    assert "none of 20 listed videos is there, such as " in complaint("kinetics_food", tmp_path)
-    wrong = complaint("kinetics_food", tmp_path, only_classes="making pizzas")
+    assert "none of 20 listed videos exists, such as " in error_line("kinetics_food", tmp_path)
+    wrong = error_line("kinetics_food", tmp_path, only_classes="making pizzas")
     assert "source.only_classes: making pizzas is no class" in wrong and "nearest is making pizza" in wrong
     touch(tmp_path, [f"{part}/zzzzzzzzzzz_000100_000110.mp4" for part in ("a", "b")])
-    assert "are one video; keep one" in complaint("kinetics_food", tmp_path)
+    assert "are one video; keep one" in error_line("kinetics_food", tmp_path)
     kinetics(tmp_path, ["making pizza,x,soon,29,train"], VAL)
-    assert "train.csv, line 19: soon,29: time_start,time_end must be numbers" in complaint("kinetics_food", tmp_path)
+    assert "train.csv, line 19: soon,29: time_start,time_end must be numbers" in error_line("kinetics_food", tmp_path)
     (tmp_path / "train.csv").write_text("label,youtube_id,time_start\n")
-    assert "train.csv, line 1: has no column time_end" in complaint("kinetics_food", tmp_path)
+    assert "train.csv, line 1: has no column time_end" in error_line("kinetics_food", tmp_path)
     (tmp_path / "train.csv").unlink()
-    assert "holds no file train.csv" in complaint("kinetics_food", tmp_path)
+    assert "holds no file train.csv" in error_line("kinetics_food", tmp_path)
 
 
 def test_kinetics_food_ingested(tmp_path: Path) -> None:
@@ -296,6 +296,6 @@ def test_kinetics_food_ingested(tmp_path: Path) -> None:
 # Every source
 
 
-def test_every_source_has_its_page() -> None:
+def test_every_source_is_documented() -> None:
     page = (ROOT / "docs/data.md").read_text()
     assert [name for name in SOURCES if f"\n## {name}\n" not in page] == []

@@ -19,19 +19,19 @@ def config(**changes: object) -> SourceConfig:
     return source_config(toy={"videos": 12, "seed": 3, **changes})
 
 
-def made(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> dict[str, bytes]:
+def files(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> dict[str, bytes]:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return {found.name: found.path.read_bytes() for found in open_source(config(**changes))}
 
 
 def test_equal_seeds_give_equal_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = made(tmp_path / "a", monkeypatch)
+    first = files(tmp_path / "a", monkeypatch)
     assert len(first) == 12
-    assert first == made(tmp_path / "b", monkeypatch)
-    fewer = made(tmp_path / "c", monkeypatch, videos=6)
+    assert first == files(tmp_path / "b", monkeypatch)
+    fewer = files(tmp_path / "c", monkeypatch, videos=6)
     assert fewer.items() < first.items()
-    other = made(tmp_path / "d", monkeypatch, seed=4)
+    other = files(tmp_path / "d", monkeypatch, seed=4)
     assert not set(other.values()) & set(first.values())
 
 
@@ -45,7 +45,7 @@ def test_files_are_kept_until_something_is_missing(tmp_path: Path, monkeypatch: 
     assert not [path for path in (tmp_path / "outputs/raw/toy").iterdir() if path.name.startswith(".")]
 
 
-def test_the_file_shows_what_its_label_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_shows_what_its_label_describes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for each in open_source(config()):
         decoded = decoder.decode(each.path)
@@ -58,25 +58,25 @@ def test_the_file_shows_what_its_label_says(tmp_path: Path, monkeypatch: pytest.
         # The object, found by its distance from the background, is where the label puts it.
         background = np.array(toy.BACKGROUNDS[label["background"]])
         shows = np.abs(frames - background).max(axis=-1) > 45
-        centres = toy.positions(label)
+        centers = toy.positions(label)
         for number in (0, 8, toy.FRAMES - 1):
             rows, columns = np.nonzero(shows[number])
-            place = np.array([columns.mean(), rows.mean()]) / toy.SIZE * 2 - 1
-            assert np.abs(place - centres[number]).max() < 0.12, label
+            center = np.array([columns.mean(), rows.mean()]) / toy.SIZE * 2 - 1
+            assert np.abs(center - centers[number]).max() < 0.12, label
             assert columns.min() > 0 and columns.max() < toy.SIZE - 1 and rows.min() > 0 and rows.max() < toy.SIZE - 1
 
 
 def test_every_object_stays_inside_and_moves_smoothly() -> None:
     labels = [toy.draw_label(0, number) for number in range(400)]
     for label in labels:
-        way = toy.positions(label)
-        assert np.abs(way).max() + label["size"] < 1.0
-        steps = np.linalg.norm(np.diff(way, axis=0), axis=1)
+        path = toy.positions(label)
+        assert np.abs(path).max() + label["size"] < 1.0
+        steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
         assert steps.sum() > 0.2, label
         assert steps.max() < 0.3, label
     assert {label["shape"] for label in labels} == set(toy.SHAPES)
     assert {label["path"] for label in labels} == set(toy.PATHS)
-    assert {label["colour"] for label in labels} == set(toy.COLOURS)
+    assert {label["colour"] for label in labels} == set(toy.COLORS)
 
 
 @pytest.mark.parametrize("shape", toy.SHAPES)
@@ -86,12 +86,10 @@ def test_shapes_have_soft_edges_and_fill_their_radius(shape: str) -> None:
     distances = toy.distance(shape, x, y)
     radius = np.hypot(x, y)[distances < 0].max()
     assert 0.85 < radius < 1.15
-    assert (
-        np.abs(np.gradient(distances, axis, axis)).max() < 1.2
-    )  # a distance, so that one pixel is one pixel everywhere
+    assert np.abs(np.gradient(distances, axis, axis)).max() < 1.2  # a distance: edges are equally soft everywhere
 
 
-def test_a_path_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "outputs").write_text("a file where the folder has to be")
     with pytest.raises(OSError, match="outputs/raw/toy/seed3") as caught:
@@ -100,12 +98,12 @@ def test_a_path_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize(("key", "value"), [("videos", 1), ("seed", -1)])
-def test_impossible_values_name_their_place(key: str, value: object) -> None:
+def test_impossible_values_name_their_key(key: str, value: object) -> None:
     with pytest.raises(UserError, match=rf"^source\.toy\.{key}={value}: "):
         config(**{key: value})
 
 
-def test_only_some_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_classes_selects_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     name = open_source(config())[0].class_name
     assert {
@@ -113,20 +111,21 @@ def test_only_some_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     } == {name}
 
 
-def test_the_toy_makes_but_the_classes_asked_for_and_as_many_of_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_classes_restricts_the_videos_to_equally_many_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = open_source(config(classes="sky_ring, coral_post"))
     assert Counter(each.class_name for each in found) == {"sky_ring": 6, "coral_post": 6}
-    assert {each.class_name for each in open_source(config())} > {"sky_ring", "coral_post"}  # the others are made anew
+    assert {each.class_name for each in open_source(config())} > {
+        "sky_ring",
+        "coral_post",
+    }  # the others are created again
     with pytest.raises(UserError, match=r"^source\.toy\.classes: coral_cube is no class of the toy; nearest is coral_"):
-        config(classes="coral_cube")  # with the other parameters, before anything is started
+        config(classes="coral_cube")  # when the parameters are read, before anything starts
 
 
-def test_a_full_disk_is_named_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_reported_with_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, video: np.ndarray) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", "output")  # what PyAV says
+        raise OSError(errno.ENOSPC, "No space left on device", "output")  # as PyAV raises it
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(toy, "write_video", full)
@@ -135,7 +134,7 @@ def test_a_full_disk_is_named_with_its_place(tmp_path: Path, monkeypatch: pytest
     assert not list((tmp_path / "outputs/raw/toy").iterdir())
 
 
-def test_a_class_may_name_the_way_and_its_objects_go_it() -> None:
+def test_objects_of_a_class_with_a_heading_move_that_way() -> None:
     classes = [name for name in toy.CLASSES if name.count("_") == 2]
     assert len(classes) == 64
     paths, slants = set(), []
@@ -151,20 +150,15 @@ def test_a_class_may_name_the_way_and_its_objects_go_it() -> None:
     assert paths == {"line", "wave"} and max(slants) > 0.3
 
 
-def test_a_star_names_several_classes() -> None:
-    assert toy.classes_in("sky_bar, sky_bar_*") == (
-        "sky_bar",
-        "sky_bar_right",
-        "sky_bar_down",
-        "sky_bar_left",
-        "sky_bar_up",
-    )
+def test_star_matches_several_classes() -> None:
+    expected = ("sky_bar", *(f"sky_bar_{heading}" for heading in ("right", "down", "left", "up")))
+    assert toy.classes_in("sky_bar, sky_bar_*") == expected
     assert toy.classes_in("leaf_*_up, leaf_disc_up") == ("leaf_disc_up", "leaf_ring_up", "leaf_bar_up", "leaf_post_up")
     with pytest.raises(UserError, match=r"^source\.toy\.classes: sky_cube_\* is no class of the toy"):
         config(classes="sky_cube_*")
 
 
-def test_a_way_changes_nothing_else_about_a_video() -> None:
-    plain, with_way = toy.draw_label(5, 2, ["sky_bar"]), toy.draw_label(5, 2, ["sky_bar_up"])
-    different = {key for key in with_way if with_way[key] != plain.get(key)}
+def test_heading_changes_nothing_else_about_a_video() -> None:
+    plain, with_heading = toy.draw_label(5, 2, ["sky_bar"]), toy.draw_label(5, 2, ["sky_bar_up"])
+    different = {key for key in with_heading if with_heading[key] != plain.get(key)}
     assert different <= {"way", "path", "direction"}
