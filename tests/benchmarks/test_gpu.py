@@ -1,4 +1,4 @@
-"""The GPU benchmark's own logic, on the CPU at small sizes; its figures there mean nothing."""
+"""The GPU benchmark's own logic, on the CPU at small sizes; its values there mean nothing."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SMALL = ["--device", "cpu", "--resolution", "32", "--channels", "4", "--batches"
 SMALL += ["--matrix", "64", "--sample-resolutions", "32", "--sample-frames", "3"]
 
 
-def test_it_runs_to_the_end_and_fills_its_tables(capsys: pytest.CaptureFixture[str]) -> None:
+def test_main_prints_all_tables(capsys: pytest.CaptureFixture[str]) -> None:
     gpu.main(SMALL)
     shown = capsys.readouterr().out
     assert all(f"    4 {precision}" in shown for precision in gpu.PRECISIONS)
     assert "32x32, 3 frames: fp32" in shown
 
 
-def test_the_table_counts_right() -> None:
+def test_step_table_values() -> None:
     results = [
         gpu.StepResult(batch=8, precision="fp32", seconds=2.0, plain_seconds=2.0, arithmetic=4e12, peak_bytes=10**9),
         gpu.StepResult(
@@ -34,7 +34,7 @@ def test_the_table_counts_right() -> None:
     assert fast.split() == ["8", "bf16", "16.0", "4.00", "8.0", "50", "%", "0.50"]
 
 
-def test_counted_arithmetic_is_that_of_the_products(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flop_counter_counts_products(monkeypatch: pytest.MonkeyPatch) -> None:
     """The counter that the share rests on, against a product counted by hand."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -45,7 +45,7 @@ def test_counted_arithmetic_is_that_of_the_products(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_it_says_so() -> None:
+def test_prints_a_message_without_a_gpu() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu"], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -10,14 +10,14 @@ from pipelines.sources import toy
 
 
 @pytest.mark.parametrize("shape", toy.SHAPES)
-def test_it_tells_the_shapes_apart(shape: str) -> None:
+def test_fit_finds_the_shape(shape: str) -> None:
     videos = toy_shapes.real([f"leaf_{shape}"], 1, [0, 15], 32)[f"leaf_{shape}"]
     for frame in videos[0]:
         fit = toy_shapes.fit(toy_shapes.object_of(frame, toy.COLORS["leaf"]), shape)
         assert fit.shape == shape and fit.overlap > 0.82, fit
 
 
-def test_two_half_objects_are_no_shape() -> None:
+def test_two_half_objects_fit_no_shape() -> None:
     disc = toy_shapes.cover("disc", 0, 0, 0.6, 32)
     torn = np.concatenate([disc[:, 10:20], np.zeros((32, 12)), disc[:, 10:20]], axis=1)
     fit = toy_shapes.fit(torn, "disc")
@@ -25,7 +25,7 @@ def test_two_half_objects_are_no_shape() -> None:
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_the_centre_is_near_where_the_label_puts_it(number: int) -> None:
+def test_center_is_near_the_labeled_position(number: int) -> None:
     """Near: the background's shading draws it down a little."""
     label = toy.draw_label(3, number)
     video, positions = toy.render(label), toy.positions(label)
@@ -34,7 +34,7 @@ def test_the_centre_is_near_where_the_label_puts_it(number: int) -> None:
         assert np.abs(found - positions[frame]).max() < 0.09
 
 
-def test_it_tells_the_ways_apart() -> None:
+def test_goes_distinguishes_directions() -> None:
     for way in toy.HEADINGS:
         label = toy.draw_label(3, 0, [f"coral_disc_{way}"])
         moved = np.diff(toy.positions(label)[[0, -1]], axis=0)[0]

@@ -23,13 +23,13 @@ def numbered(count: int) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("size", [(90, 160), (160, 90), (33, 47), (32, 32), (20, 24)])
-def test_a_plain_picture_stays_plain(size: tuple[int, int]) -> None:
+def test_square_keeps_a_constant_frame_constant(size: tuple[int, int]) -> None:
     small = square(np.full((*size, 3), (17, 255, 0), np.uint8), 32)
     assert small.shape == (32, 32, 3) and small.dtype == np.uint8
     assert (small == (17, 255, 0)).all()
 
 
-def test_crop_is_the_centre() -> None:
+def test_square_crops_the_center() -> None:
     picture = np.zeros((32, 64, 3), np.uint8)
     picture[:, 16:48] = 200
     assert (square(picture, 32) == 200).all()
@@ -58,7 +58,7 @@ def test_frames_are_resized_together_as_each_alone() -> None:
     assert np.array_equal(segment.frames, [square(frame, 32) for frame in frames])
 
 
-def test_resize_is_the_same_on_a_plainer_processor() -> None:
+def test_resize_gives_equal_bytes_without_vector_instructions() -> None:
     """Shards have equal bytes only if every instruction set gives the same pixels."""
     sides = (20, 75, 240, 256)
     program = f"""
@@ -78,7 +78,7 @@ print(hashlib.sha256(b"".join(square(noise(side), 128).tobytes() for side in {si
     assert plain.stdout.strip() == here
 
 
-def test_reducing_does_not_alias() -> None:
+def test_downsampling_does_not_alias() -> None:
     stripes = np.zeros((256, 256, 3), np.uint8)
     stripes[:, ::2] = 254
     assert np.abs(square(stripes, 32)[:, 2:-2].astype(int) - 127).max() <= 2
@@ -86,7 +86,7 @@ def test_reducing_does_not_alias() -> None:
 
 @pytest.mark.parametrize("count", [4, 5, 19, 20, 51, 200])
 @pytest.mark.parametrize("stride", [1, 3])
-def test_every_window_lies_in_one_segment(count: int, stride: int) -> None:
+def test_every_window_is_in_exactly_one_segment(count: int, stride: int) -> None:
     clips = config(frame_stride=stride)
     kept = range(0, count, stride)
     starts: list[int] = []
@@ -109,7 +109,7 @@ def test_a_short_video_has_no_segment() -> None:
     ("key", "value"),
     [("resolution", 48), ("resolution", 16), ("frames", 1), ("frame_stride", 0), ("validation_share", 0)],
 )
-def test_impossible_values_name_their_place(key: str, value: int) -> None:
+def test_invalid_values_name_their_key(key: str, value: int) -> None:
     with pytest.raises(UserError, match=rf"^clips\.{key}={value}: .*; try"):
         config(**{key: value})
 
@@ -148,7 +148,7 @@ def moving(levels: list[int]) -> list[np.ndarray]:
     return [np.full((32, 32, 3), level, np.uint8) for level in levels]
 
 
-def test_scenes_without_motion_are_left_out_and_no_clip_goes_across() -> None:
+def test_static_scenes_are_dropped_and_no_clip_spans_them() -> None:
     levels = [10, 20, 30, 40, 50, *[60] * 9, 70, 80, 90, 100, 110]  # nine equal frames: the first of them has moved
     for window_mode in ("overlapping", "disjoint"):
         found = list(segments(moving(levels), config(drop_static=1.0), window_mode))  # type: ignore[arg-type]
@@ -164,13 +164,13 @@ def test_scenes_without_motion_are_left_out_and_no_clip_goes_across() -> None:
     assert [len(s.frame_numbers) for s in segments(moving([7] * 5), config())] == [5]
 
 
-def test_black_scenes_are_left_out() -> None:
+def test_black_scenes_are_dropped() -> None:
     levels = [0, 1, 2, 3, 4, 5, 50, 60, 50, 60, 0, 0, 50, 60, *[3, 5] * 5]
     found = list(segments(moving(levels), config(drop_black=8.0)))
     assert [segment.frame_numbers for segment in found] == [tuple(range(6, 14))]
 
 
 @pytest.mark.parametrize("key", ["drop_static", "drop_black", "fps"])
-def test_impossible_options_name_their_place(key: str) -> None:
+def test_invalid_options_name_their_key(key: str) -> None:
     with pytest.raises(UserError, match=rf"^clips\.{key}=-1: must be from 0"):
         config(**{key: -1})

@@ -17,7 +17,7 @@ def test_frames_times_and_order() -> None:
     assert pair.labels is not None and pair.labels.tolist() == [5, 2] and pair.labels.dtype == torch.int64
 
 
-def test_a_flip_turns_both_frames_of_a_clip() -> None:
+def test_flip_applies_to_both_frames_of_a_clip() -> None:
     frames = np.zeros((2, 2, 4, 4, 3), np.uint8)
     frames[:, :, :, 0] = 255
     draw = PairDraw(frame_indices=torch.tensor([[0, 1], [0, 1]]), flips=torch.tensor([True, False]))

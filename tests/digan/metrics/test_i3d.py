@@ -48,7 +48,7 @@ def test_preprocessing(prepared: torch.Tensor, parity: dict[str, np.ndarray]) ->
     np.testing.assert_allclose(prepared[:, :, ::5, ::37, ::41], parity["i3d/preprocessed_probe"], atol=1e-6)
 
 
-def test_upright_pictures_are_the_turned_ones() -> None:
+def test_portrait_preprocessing_equals_transposed_landscape() -> None:
     video = torch.randint(0, 256, (1, 2, 3, 40, 56), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     turned = i3d.preprocess(video.transpose(3, 4)).transpose(3, 4)
     torch.testing.assert_close(i3d.preprocess(video), turned)

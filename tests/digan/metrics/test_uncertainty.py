@@ -1,4 +1,4 @@
-"""Intervals cover, the extrapolation removes the bias, and a comparison knows a difference from noise."""
+"""Coverage of intervals, bias of the extrapolation, and comparisons of values."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_extrapolation_removes_the_bias_of_few_samples() -> None:
     assert abs(np.mean(found)) < 0.15 * np.mean(plain)
 
 
-def test_extrapolation_says_where_it_cannot_be_trusted() -> None:
+def test_extrapolation_from_few_clips_is_not_trusted() -> None:
     assert not extrapolate(FRECHET, draw(0, 100, 64), draw(1, 100, 64), seed=0).trusted
     with pytest.raises(UserError, match="needs 16 or more"):
         extrapolate(FRECHET, draw(0, 15), draw(1, 15), seed=0)

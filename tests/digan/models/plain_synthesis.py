@@ -87,10 +87,10 @@ def plain_synthesis(
         for i in range(sum(key.startswith(f"{block}.layers.") and key.endswith(".affine.weight") for key in state)):
             x = _layer(state, f"{block}.layers.{i}", x, ws[:, layer], rank)
             layer += 1
-        colours = _to_rgb(state, f"{block}.to_rgb", x, ws[:, layer])
+        colors = _to_rgb(state, f"{block}.to_rgb", x, ws[:, layer])
         if rgb is None:
-            rgb = colours
+            rgb = colors
         else:
-            rgb = (_double(rgb) if size > 32 else rgb) + colours
+            rgb = (_double(rgb) if size > 32 else rgb) + colors
     assert rgb is not None
     return rgb.view(batch, count, 3, resolution, resolution)

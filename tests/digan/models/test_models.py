@@ -52,7 +52,7 @@ def test_published_size() -> None:
     assert round(sum(p.numel() for p in generator.parameters()) / 1e6, 1) == 63.5
 
 
-def test_frames_stand_alone() -> None:
+def test_frames_depend_only_on_their_own_time() -> None:
     """Any order, any subset, any tiling: a frame depends on its own time alone, up to rounding in the last bit of a sum."""
     generator = make(64)
     latents = draw_latents([3])
@@ -66,7 +66,7 @@ def test_frames_stand_alone() -> None:
         assert off.max() <= 1 and (off > 0).float().mean() < 1e-3
 
 
-def test_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiling_does_not_change_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = make(64)
     latents = draw_latents([3, 4])
     whole = render(generator, latents, frame_times(5))
@@ -84,7 +84,7 @@ def test_a_finer_grid_passes_through_the_same_points() -> None:
     assert (fine[..., 1::2, ::2].int() - coarse.int()).abs().max() <= 1
 
 
-def test_equal_seeds_equal_frames_whatever_is_sampled_beside_them() -> None:
+def test_samples_of_a_seed_do_not_depend_on_other_seeds() -> None:
     generator = make(32)
     three = sample(generator, seeds=[7, 8, 9], times=frame_times(4))
     assert torch.equal(sample(generator, seeds=[7, 8, 9], times=frame_times(4)), three)
@@ -93,7 +93,7 @@ def test_equal_seeds_equal_frames_whatever_is_sampled_beside_them() -> None:
     assert not torch.equal(three[0], three[1])
 
 
-def test_motion_and_content_are_apart() -> None:
+def test_motion_code_has_no_effect_at_time_zero() -> None:
     generator = make(32)
     moved = render(generator, draw_latents([1, 1], motion_seeds=[1, 2]), torch.tensor([0.0, 1.0]))
     # at t = 0 the motion code has no say (h = m t): equal first frames, different later ones
@@ -106,7 +106,7 @@ def test_classes_change_the_video() -> None:
     assert not torch.equal(a, b)
 
 
-def test_bytes_are_floors() -> None:
+def test_to_bytes_floors() -> None:
     x = torch.tensor([-2.0, -1.0, -0.999, 0.0, 0.5, 1.0, 3.0])
     assert to_bytes(x).tolist() == [0, 0, 0, 127, 191, 255, 255]
 
@@ -120,7 +120,7 @@ def test_blur_is_the_outer_product() -> None:
     assert torch.equal(blur(x, padding=1, stride=2), blur(x, padding=1)[..., ::2, ::2])
 
 
-def test_statistics_channel_groups() -> None:
+def test_minibatch_deviation_groups() -> None:
     x = torch.randn(8, 3, 4, 4, generator=generator_for(9))
     y = minibatch_deviation(x)
     for first in range(2):
@@ -129,7 +129,7 @@ def test_statistics_channel_groups() -> None:
         assert torch.allclose(y[first::2].double(), expected.expand(4, 1, 4, 4), atol=1e-6)
 
 
-def test_discriminators_see_what_they_should() -> None:
+def test_split_pair_gives_images_and_motions() -> None:
     config = make(32).config
     discriminator = PairDiscriminator(config).reset(generator=generator_for(1))
     frames = torch.rand(4, 2, 3, 32, 32)
@@ -141,14 +141,14 @@ def test_discriminators_see_what_they_should() -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), [("resolution", 48), ("resolution", 16), ("channel_max", 0)])
-def test_impossible_sizes(key: str, value: int) -> None:
+def test_invalid_network_sizes_are_errors(key: str, value: int) -> None:
     sizes = asdict(make(64).config)
     with pytest.raises(UserError, match=f"{key}={value}"):
         NetworkConfig(**(sizes | {key: value}))
 
 
 @pytest.mark.parametrize("classes", [0, 3])
-def test_two_batches_in_one_pass_never_meet(classes: int) -> None:
+def test_stacked_batches_keep_separate_statistics(classes: int) -> None:
     discriminator = PairDiscriminator(make(32, classes=classes).config).reset(generator=generator_for(2))
     labels = torch.tensor([0, 2, 1, 1]) if classes else None
     frames = torch.rand(8, 2, 3, 32, 32, generator=generator_for(3))

@@ -109,7 +109,7 @@ def test_video(case: Case) -> None:
     assert torch.allclose(tiled, video, atol=1e-5 * video.abs().max().item())
 
 
-def test_whole_video_where_the_shared_fixtures_are(case: Case) -> None:
+def test_whole_video_with_shared_fixtures(case: Case) -> None:
     path = Path(__file__).parents[4] / "shared" / "fixtures" / "parity.npz"
     if not path.exists():
         pytest.skip("../shared/fixtures is not there")
@@ -164,6 +164,6 @@ def test_augmentation(step: str) -> None:
     assert_close(function(frames, *draws).view(3, 6, 32, 32), f"aug/rand_{step}", 1e-6)
 
 
-def test_a_foreign_name_is_refused() -> None:
+def test_unknown_parameter_name_raises() -> None:
     with pytest.raises(KeyError):
         our_name("G.synthesis_other.weight", resolution=64)

@@ -1,4 +1,4 @@
-"""An update is the same whoever computes its micro-batches: one worker, two of them, or three with unequal shares."""
+"""An update is the same for any number of workers, also with unequal shares of micro-batches."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def worker(rank: int, world: int, folder: str) -> None:
 
 
 @pytest.mark.parametrize("world", [3])
-def test_any_number_of_workers_makes_the_same_update(tmp_path: Path, world: int) -> None:
+def test_update_does_not_depend_on_the_number_of_workers(tmp_path: Path, world: int) -> None:
     multiprocessing.spawn(worker, (world, str(tmp_path)), nprocs=world)
     alone = trained(0, 1)
     for rank in range(world):
@@ -55,7 +55,7 @@ def test_any_number_of_workers_makes_the_same_update(tmp_path: Path, world: int)
     assert all(torch.equal(value, other[name]) for name, value in first.items())
 
 
-def test_a_micro_batch_draws_for_itself() -> None:
+def test_gradients_depend_on_every_micro_batch() -> None:
     """Gradients of an update are the mean over its micro-batches; leaving one out changes them."""
     one, other = TrainingState(SHARED, MODEL, CPU), TrainingState(SHARED, MODEL, CPU)
     train_step(one, pairs_of(0, range(5)))

@@ -18,7 +18,7 @@ from digan.training import checkpoint, snapshots
 from digan.training.background import BackgroundTask, Prefetcher
 from digan.training.checkpoint import FolderStore
 from digan.training.state import TrainingState
-from tests.digan.training.test_loop import CPU, MODEL, TRAINING, beside, run
+from tests.digan.training.test_loop import CPU, MODEL, TRAINING, run, snapshot_folder
 
 
 def save(state: TrainingState, folder: Path, *, keep: int) -> str:
@@ -75,7 +75,7 @@ def test_captured_state_does_not_change_with_the_training(tmp_path: Path) -> Non
     assert found is not None and torch.equal(found[1]["generator"]["mapping.average"], held)
 
 
-def test_a_full_disk_is_named_and_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
+def test_full_disk_raises_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     """The kernel refuses to let any file grow beyond a limit, as a full disk would; half a state does not stay."""
     state = TrainingState(TRAINING, MODEL, CPU)
     first = save(state, tmp_path, keep=1)
@@ -96,16 +96,16 @@ def test_a_full_disk_is_named_and_leaves_the_last_good_checkpoint(tmp_path: Path
     assert found is not None and found[1]["clips_seen"] == 0
 
 
-def test_what_killed_writers_left_is_swept_away(tmp_path: Path) -> None:
+def test_unfinished_files_of_killed_writers_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".0000000008-abc").mkdir()
     (tmp_path / ".0000000008-abc/state.pt").write_text("half")
     run(tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_snapshots_spread_over_the_run_and_the_last_is_the_result(tmp_path: Path) -> None:
+def test_snapshots_are_evenly_spaced_and_the_last_is_the_result(tmp_path: Path) -> None:
     whole = run(tmp_path / "run")
-    store = FolderStore(beside(tmp_path / "run"))
+    store = FolderStore(snapshot_folder(tmp_path / "run"))
     assert checkpoint.listed(store) == ["0000000032", "0000000024", "0000000016"]
     last = load_generator(store.folder / "0000000032").state_dict()
     assert torch.equal(torch.cat([value.flatten() for value in last.values()]), whole)
@@ -113,7 +113,7 @@ def test_snapshots_spread_over_the_run_and_the_last_is_the_result(tmp_path: Path
     assert snapshots.thin_out([10], 3) == [10] and snapshots.thin_out([7, 90, 100], 1) == [100]
 
 
-def test_reading_ahead_keeps_order_and_errors_and_ends() -> None:
+def test_prefetcher_keeps_order_raises_errors_and_stops() -> None:
     def items() -> Iterator[int]:
         yield from range(5)
         raise ValueError("torn")

@@ -1,4 +1,4 @@
-"""A run that goes wrong: a NaN put into the data, a discriminator that has won; stopping and going back."""
+"""Divergence: NaN in the data and a collapsed discriminator loss; stopping and rolling back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POISONED = 5  # the update whose data holds a NaN, after 20 of 32 clips
 
 
 def poisoned(start: int, seed: int) -> Iterator[list[FramePair]]:
-    """Bad luck that belongs to the first seed."""
+    """Real pairs with a NaN that only the first seed draws."""
     while True:
         pair = batch(start)
         if start == POISONED and seed == TRAINING.seed:
@@ -29,7 +29,7 @@ def poisoned(start: int, seed: int) -> Iterator[list[FramePair]]:
         start += 1
 
 
-def test_a_nan_stops_the_run_with_place_and_remedy_and_spares_the_checkpoints(tmp_path: Path) -> None:
+def test_nan_raises_diverged_error_and_keeps_finite_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(
         DivergedError, match=r"at 24 clips: NaN or infinity in .*loss/discriminator.*on_divergence=rollback"
     ):
@@ -39,7 +39,7 @@ def test_a_nan_stops_the_run_with_place_and_remedy_and_spares_the_checkpoints(tm
     assert all(bool(torch.isfinite(value).all()) for value in found[1]["generator"].values())
 
 
-def test_a_nan_is_left_behind_with_another_seed_and_resuming_stays_exact(tmp_path: Path) -> None:
+def test_rollback_continues_with_another_seed_and_resumes_exactly(tmp_path: Path) -> None:
     training = replace(TRAINING, on_divergence="rollback")
     notices: list[str] = []
     whole = run(tmp_path / "a", training, reader=poisoned, notices=notices)
@@ -47,12 +47,12 @@ def test_a_nan_is_left_behind_with_another_seed_and_resuming_stays_exact(tmp_pat
     assert len(notices) == 1 and "rolled back to 16 clips with another seed" in notices[0]
     last = checkpoint.newest(FolderStore(tmp_path / "a"))
     assert last is not None and last[1]["rollbacks"] == 1
-    # stopped after the return and taken up again: the same bits
+    # stopped after the rollback and resumed: equal bits
     run(tmp_path / "b", replace(training, clips=28), reader=poisoned)
     assert torch.equal(run(tmp_path / "b", training, reader=poisoned), whole)
 
 
-def test_what_no_seed_mends_ends(tmp_path: Path) -> None:
+def test_repeated_divergence_raises_after_three_rollbacks(tmp_path: Path) -> None:
     def always(start: int, seed: int) -> Iterator[list[FramePair]]:
         while True:
             pair = batch(start)
@@ -63,17 +63,17 @@ def test_what_no_seed_mends_ends(tmp_path: Path) -> None:
         run(tmp_path, replace(TRAINING, on_divergence="rollback"), reader=always)
 
 
-def test_a_discriminator_that_has_won_for_long_enough_is_named() -> None:
+def test_collapsed_discriminator_loss_is_a_divergence() -> None:
     state = TrainingState(replace(TRAINING, collapse_loss=0.1, collapse_clips=16), MODEL, CPU)
     monitor = DivergenceMonitor()
 
-    def look(loss: float) -> object:
+    def check(loss: float) -> object:
         for _ in range(2):
             monitor.add({"loss/discriminator": torch.tensor(loss)})
             state.clips_seen += 4
         return monitor.check(state, weights=False)
 
-    assert [look(loss) for loss in (1.0, 0.01, 1.0, 0.01)] == [None] * 4
-    verdict = watch_again = look(0.01)
-    assert watch_again is not None and verdict is not None
-    assert "below training.collapse_loss=0.1 since 24 clips" in verdict.text and verdict.last_good_clips == 24  # type: ignore[attr-defined]
+    assert [check(loss) for loss in (1.0, 0.01, 1.0, 0.01)] == [None] * 4
+    divergence = check(0.01)
+    assert divergence is not None
+    assert "below training.collapse_loss=0.1 since 24 clips" in divergence.text and divergence.last_good_clips == 24  # type: ignore[attr-defined]

@@ -11,7 +11,9 @@ from digan.generator_io import load_generator
 from digan.times import frame_times
 
 
-def test_sampling_128_frames_paints_a_few_at_a_time(tiny_generator: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sampling_128_frames_synthesizes_a_few_at_a_time(
+    tiny_generator: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     generator = load_generator(tiny_generator)  # type: ignore[arg-type]
     painted: list[int] = []
     synthesize = generator.synthesis.synthesize
@@ -30,7 +32,7 @@ def test_sampling_128_frames_paints_a_few_at_a_time(tiny_generator: object, monk
 
 
 @pytest.mark.parametrize("frames", [16, 128])
-def test_a_pair_has_two_frames_whatever_the_clip(frames: int) -> None:
+def test_pair_has_two_frames_for_any_clip_length(frames: int) -> None:
     draw = draw_pairs(64, frames, seed=0, reader_index=0, clips_seen=0, horizontal_flip=False)
     assert draw.frame_indices.shape == (64, 2) and int(draw.frame_indices.max()) < frames
     assert int(draw.frame_indices.max()) > frames // 2

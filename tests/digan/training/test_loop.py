@@ -1,4 +1,4 @@
-"""Laws, averages, states, checkpoints and the loop."""
+"""Time pairs, EMA, training state, generator files and the training loop."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def reader(start: int, seed: int) -> Iterator[list[FramePair]]:
         start += 1
 
 
-def beside(folder: Path) -> Path:
+def snapshot_folder(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}-snapshots")
 
 
@@ -81,7 +81,7 @@ def run(
     training: TrainingConfig = TRAINING,
     *,
     reader: loop.Reader = reader,
-    said: list[loop.TrainingProgress] | None = None,
+    reports: list[loop.TrainingProgress] | None = None,
     notices: list[str] | None = None,
 ) -> torch.Tensor:
     generator = loop.train(
@@ -91,10 +91,10 @@ def run(
             world_size=1,
             device=CPU,
             checkpoints=checkpoint.FolderStore(folder),
-            snapshots=checkpoint.FolderStore(beside(folder)),
+            snapshots=checkpoint.FolderStore(snapshot_folder(folder)),
         ),
         loop.TrainingHooks(
-            on_progress=lambda progress: said.append(progress) if said is not None else None,
+            on_progress=lambda progress: reports.append(progress) if reports is not None else None,
             on_samples=lambda clips, videos: None,
             on_notice=lambda text: notices.append(text) if notices is not None else None,
         ),
@@ -102,14 +102,14 @@ def run(
     return torch.cat([value.flatten() for value in generator.state_dict().values()])
 
 
-def test_a_run_killed_after_its_last_checkpoint_still_says_that_it_is_done(tmp_path: Path) -> None:
+def test_finished_run_reports_progress_when_restarted(tmp_path: Path) -> None:
     run(tmp_path)
-    said: list[loop.TrainingProgress] = []
-    run(tmp_path, said=said)
-    assert [progress.clips_seen for progress in said] == [TRAINING.clips] and said[0].seconds_left == 0
+    reports: list[loop.TrainingProgress] = []
+    run(tmp_path, reports=reports)
+    assert [progress.clips_seen for progress in reports] == [TRAINING.clips] and reports[0].seconds_left == 0
 
 
-def test_time_pairs_follow_the_law() -> None:
+def test_time_pairs_follow_their_distribution() -> None:
     pairs = draw_time_pairs(200_000, generator=generator_for(0, "law")).double()
     assert (pairs[:, 0] <= pairs[:, 1]).all() and pairs.min() >= 0 and pairs.max() < 1
     # E a = 2/3, E b = 1/3 for Beta(2, 1), Beta(1, 2); E |a - b| by integrating the densities 2a and 2(1 - b): 2/5
@@ -120,7 +120,7 @@ def test_time_pairs_follow_the_law() -> None:
     assert frame_times(5).tolist() == [0, 0.25, 0.5, 0.75, 1]
 
 
-def test_average_halves_at_its_half_life() -> None:
+def test_ema_decay_halves_at_the_half_life() -> None:
     decay = ema_decay(batch=64, clips_seen=10**9, half_life=20_000, ramp=0.05)
     assert decay ** (20_000 / 64) == pytest.approx(0.5)
     small = ema_decay(batch=16, clips_seen=10**9, half_life=20_000, ramp=0.05)
@@ -137,7 +137,7 @@ def test_adam_is_corrected_for_lazy_penalties() -> None:
     assert group["eps"] == 1e-8
 
 
-def test_pairs_at_other_times_count_as_fakes_of_the_motion_discriminator() -> None:
+def test_mismatched_pairs_count_as_fake_for_the_motion_discriminator() -> None:
     plain = replace(TRAINING, augment="", r1_gamma=0.0, path_length_weight=0.0, mismatch_weight=0.0)
     gradients = []
     for weight in (0.0, 0.7):
@@ -153,7 +153,7 @@ def test_pairs_at_other_times_count_as_fakes_of_the_motion_discriminator() -> No
     torch.testing.assert_close(gradients[1] - gradients[0], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_a_step_moves_every_network_and_evaluation_moves_none() -> None:
+def test_step_updates_every_network_and_inference_updates_none() -> None:
     state = TrainingState(TRAINING, MODEL, CPU)
     before = {name: value.clone() for name, value in state.generator.state_dict().items()}
     metrics = train_step(state, [batch(0)]).values
@@ -167,8 +167,8 @@ def test_a_step_moves_every_network_and_evaluation_moves_none() -> None:
     assert torch.equal(held, state.generator_ema_buffer.values)
 
 
-def test_flat_adam_equals_an_adam_per_parameter() -> None:
-    """The flat buffers are a layout, not another optimiser: a plain Adam over separate tensors ends at the same weights."""
+def test_flat_adam_equals_adam_per_parameter() -> None:
+    """The flat buffers are a layout, not another optimizer: a plain Adam over separate tensors ends at the same weights."""
     state = TrainingState(replace(TRAINING, path_length_weight=0.0), MODEL, CPU)
     plain = [p.detach().clone() for p in state.discriminator.parameters()]
     group = state.discriminator_optimizer.param_groups[0]
@@ -209,13 +209,13 @@ def test_augmentation_gives_both_frames_the_same_draw() -> None:
 
 
 @pytest.mark.parametrize("stop", [8, 20, 28])
-def test_a_resumed_run_ends_bit_for_bit_where_an_unbroken_one_ends(tmp_path: Path, stop: int) -> None:
+def test_resumed_run_ends_with_equal_bits(tmp_path: Path, stop: int) -> None:
     unbroken = run(tmp_path / "unbroken")
     run(tmp_path / "broken", replace(TRAINING, clips=stop))
     assert torch.equal(run(tmp_path / "broken"), unbroken)
 
 
-def test_generators_come_back_as_they_went(tmp_path: Path) -> None:
+def test_saved_generator_loads_unchanged(tmp_path: Path) -> None:
     generator = initial_generator(TRAINING, MODEL)
     save_generator(generator, tmp_path / "generator")
     save_generator(generator, tmp_path / "generator")  # replaces the first
@@ -224,7 +224,7 @@ def test_generators_come_back_as_they_went(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["generator"]
 
 
-def test_damaged_generators_are_named(tmp_path: Path) -> None:
+def test_damaged_generator_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no generator there"):
         load_generator(tmp_path)
     save_generator(initial_generator(TRAINING, MODEL), tmp_path / "g")
@@ -238,7 +238,7 @@ def test_damaged_generators_are_named(tmp_path: Path) -> None:
         load_generator(tmp_path / "g")
 
 
-def test_loading_runs_no_code_from_a_file(tmp_path: Path) -> None:
+def test_loading_runs_no_pickled_code(tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return (Path.touch, (tmp_path / "sprung",))  # type: ignore[return-value]
@@ -262,6 +262,6 @@ def test_loading_runs_no_code_from_a_file(tmp_path: Path) -> None:
         ("micro_batch", 0),
     ],
 )
-def test_impossible_settings_name_key_and_value(key: str, value: object) -> None:
+def test_invalid_settings_name_their_key(key: str, value: object) -> None:
     with pytest.raises(UserError, match=f"training.{key}"):
         replace(TRAINING, **{key: value})

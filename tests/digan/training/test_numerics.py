@@ -40,6 +40,6 @@ def pages(mode: str) -> int:
     return int(done.stdout)
 
 
-def test_a_freed_tensors_memory_is_used_again_in_a_thread_too() -> None:
+def test_freed_memory_is_reused_in_a_thread() -> None:
     assert pages("keep") < 100
     assert pages("no") > 10_000  # else this measures nothing
