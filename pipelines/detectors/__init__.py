@@ -10,7 +10,7 @@ from pipelines.detectors.config import DetectorConfig
 from pipelines.detectors.detector import Detector
 from pipelines.detectors.table import TABLE
 
-__all__ = ["Detector", "DetectorConfig", "load", "load_companions"]
+__all__ = ["Detector", "DetectorConfig", "load", "load_extra_detectors"]
 
 
 def load(config: DetectorConfig, resize: str = "crop") -> Detector:
@@ -28,7 +28,7 @@ def load(config: DetectorConfig, resize: str = "crop") -> Detector:
 
 
 def load_extra_detectors(config: DetectorConfig) -> list[Detector]:
-    """The further detectors of ``evaluation.extra_detectors``, in its order."""
+    """The extra detectors of ``evaluation.extra_detectors``, in its order."""
     found = []
     for name, address in config.extra_weights().items():
         data = weights.read(address, key=f"evaluation.extra_detectors: {name}", where=networks.C3D_WHERE)

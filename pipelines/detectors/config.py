@@ -30,7 +30,7 @@ class DetectorConfig:
         self.extra_weights()
 
     def extra_weights(self) -> dict[str, str]:
-        """Address of the weights by the companion's name, from ``name=address, name=address``."""
+        """Address of the weights by the extra detector's name, from ``name=address, name=address``."""
         found: dict[str, str] = {}
         for part in filter(None, (part.strip() for part in self.extra_detectors.split(","))):
             name, _, address = (piece.strip() for piece in part.partition("="))

@@ -56,7 +56,7 @@ class Decoded:
 
 
 def probe(path: Path) -> ContainerInfo:
-    """Read the headers and count the packets of the first picture stream without decoding; ``Refused`` on failure."""
+    """Read the headers and count the packets of the first picture stream without decoding; ``VideoRejectedError`` on failure."""
     import av
 
     if not path.is_file():
@@ -71,7 +71,7 @@ def probe(path: Path) -> ContainerInfo:
             rate: Fraction | None = stream.average_rate
             stamps = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
             known = stream.time_base is not None and None not in stamps and len(set(stamps)) == len(stamps)
-            times = tuple(float(content_tag * stream.time_base) for content_tag in sorted(stamps)) if known else ()
+            times = tuple(float(stamp * stream.time_base) for stamp in sorted(stamps)) if known else ()
             context = stream.codec_context
             if context is None:
                 raise VideoRejectedError("has a picture stream of unknown coding")
@@ -99,8 +99,8 @@ def count_frames(address: str) -> int:
 def decode(path: Path, *, without_decord: str = "") -> Decoded:
     """Open a video; frames are decoded lazily, so memory does not grow with its length.
 
-    ``Refused`` is raised here, or while iterating, where neither decoder reads the file or frames are missing. decord's
-    count is compared first, because decord loses frames silently. ``DecordFailed`` may be raised while iterating: then
+    ``VideoRejectedError`` is raised here, or while iterating, where neither decoder reads the file or frames are missing. decord's
+    count is compared first, because decord loses frames silently. ``DecordFailedError`` may be raised while iterating: then
     call again with its text as ``without_decord``, the reason to use PyAV.
     """
     container = probe(path)
@@ -122,7 +122,7 @@ def decode(path: Path, *, without_decord: str = "") -> Decoded:
 def at_rate(container: ContainerInfo, fps: float) -> list[int]:
     """The numbers of the frames to take for ``fps`` frames a second: for each moment the frame shown then.
 
-    A frame of a slow stretch may repeat. ``Refused`` where the video has fewer frames a second.
+    A frame of a slow stretch may repeat. ``VideoRejectedError`` where the video has fewer frames a second.
     """
     count = container.packets
     times = container.times

@@ -49,7 +49,7 @@ def bytes_and_time(path: Path) -> tuple[int, int, int]:
 def decode_folder(path: Path) -> Decoded:
     """The frames of a folder, one by one.
 
-    ``Refused``, here or while iterating, if there are none, if one cannot be read or differs from the first in size, or
+    ``VideoRejectedError``, here or while iterating, if there are none, if one cannot be read or differs from the first in size, or
     if two differ in their suffixes only.
     """
     if not path.is_dir():
@@ -66,7 +66,7 @@ def decode_folder(path: Path) -> Decoded:
 
 
 def decode_strip(path: Path) -> Decoded:
-    """The square frames of one long picture, from left to right or from top to bottom; ``Refused`` unless its long side
+    """The square frames of one long picture, from left to right or from top to bottom; ``VideoRejectedError`` unless its long side
     is a multiple of the short one.
     """
     if not path.is_file():
@@ -98,7 +98,7 @@ def _folder_frames(path: Path, names: list[str], first: np.ndarray) -> Iterator[
 
 
 def _read(path: Path) -> np.ndarray:
-    """uint8 [H, W, 3], rotated as its EXIF says; ``Refused`` with the file's name and the reason."""
+    """uint8 [H, W, 3], rotated as its EXIF says; ``VideoRejectedError`` with the file's name and the reason."""
     try:
         with _opened(path) as image:
             if image.width * image.height > MOST_PIXELS:

@@ -58,7 +58,7 @@ class IsolatedPool:
         self._workers = []
 
     def map(self, items: Sequence[Any], seconds: Callable[[Any], float]) -> Generator[Any, None, None]:
-        """Yield the results in the order of the items, ``Lost`` for an item without one.
+        """Yield the results in the order of the items, ``ItemLost`` for an item without one.
 
         Works ahead by a bounded number of items. ``seconds(item)`` is the time limit of an item.
         """
@@ -154,5 +154,5 @@ def _serve(descriptor: int, function: str) -> None:
 
 
 if __name__ == "__main__":
-    # Through the imported module, not __main__, so that a ``Lost`` made here is the class that the caller knows.
+    # Through the imported module, not __main__, so that a ``ItemLost`` made here is the class that the caller knows.
     import_module("pipelines.video.isolation")._serve(int(sys.argv[1]), sys.argv[2])

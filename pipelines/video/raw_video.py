@@ -9,12 +9,12 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class RawVideo:
-    """A video still to be decoded: ``name`` is stable and unique in its source ('/' between folders), ``category`` its
+    """A video still to be decoded: ``name`` is stable and unique in its source ('/' between folders), ``class_name`` its
     class or ``None``.
 
-    ``path`` is a path or an s3:// address, ``kind`` says what lies there (encode.py), ``cut`` how it becomes clips
+    ``path`` is a path or an s3:// address, ``kind`` what it is (transcode.py), ``window_mode`` how it becomes clips
     (digan/data/clips.py). ``split`` is ``train`` or ``val`` where the data set's own lists decide; ``None``: the stable
-    hash of the name does. ``bytes`` and ``stamp`` say what its content is known by, where the source knows already.
+    hash of the name does. ``bytes`` and ``content_tag`` identify its content, where the source knows them.
     """
 
     name: str

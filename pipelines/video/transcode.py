@@ -75,7 +75,7 @@ class EncodedSegment:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedVideo:
-    """The segments of a video, or in ``refused`` the reason why there are none.
+    """The segments of a video, or in ``rejected`` the reason why there are none.
 
     ``note`` says why PyAV decoded it, ``fps`` is the rate of the frames that were taken, ``size`` is width and height.
     """
