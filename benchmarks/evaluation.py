@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,13 +26,11 @@ from digan.generator_io import save_generator
 from digan.metrics.networks import i3d, transnetv2
 from digan.models.config import NetworkConfig
 from digan.models.generator import VideoGenerator
+from digan.types import Clip
 from pipelines import detectors, params
 from pipelines.detectors import Detector
-from pipelines.evaluation import embedding
 from pipelines.evaluation.config import EvaluationConfig
-from pipelines.evaluation.embedding import EmbeddingTask, LocalExecutor, RealBlock, Span
-from pipelines.evaluation.feature_cache import FeatureCache
-from pipelines.evaluation.snapshot_curve import Embedder, Snapshot
+from pipelines.evaluation.embedding import Embedder, LocalExecutor, Snapshot
 
 FRAMES, RESOLUTION, BATCHES = 16, 64, (2, 4, 8, 16)
 MEMORY = """
@@ -74,18 +72,21 @@ def bare_loop(name: str, videos: torch.Tensor, batch: int) -> float:
         return len(videos) / (time.perf_counter() - start)
 
 
+def reader(videos: torch.Tensor) -> Callable[[list[range]], Iterator[Clip]]:
+    """Reads the clips at some positions of ``videos``."""
+    return lambda blocks: (
+        Clip(frames=videos[position], label=None, name=f"{position}") for block in blocks for position in block
+    )
+
+
 def own_way(detector: Detector, videos: torch.Tensor, batch: int) -> float:
     """Clips per second of the evaluation: blocks, preprocessing, network, checks, cache."""
 
-    def works(spans: list[Span]) -> Iterator[EmbeddingTask]:
-        for number, start, count in spans:
-            part = videos[start : start + count]
-            yield EmbeddingTask(number=number, make=RealBlock(videos=part, names=(), batch_size=batch))
-
     detector.features(videos[:batch])
     with tempfile.TemporaryDirectory() as folder:
+        config = replace(params.load("params.yaml").evaluation, batch_size=batch)
         start = time.perf_counter()
-        embedding.embed({}, len(videos), works, cache=FeatureCache(folder), runner=LocalExecutor(), detector=detector)
+        embedder(config, Path(folder)).clips({}, len(videos), reader(videos), detector)
         return len(videos) / (time.perf_counter() - start)
 
 
@@ -95,14 +96,12 @@ def model(folder: Path, seed: int) -> Snapshot:
         resolution=RESOLUTION, classes=0, channel_base=2048, channel_max=16, mapping_layers=1, modulation_rank=2
     )
     save_generator(VideoGenerator(config).reset(generator=torch.Generator().manual_seed(seed)), folder)
-    return Snapshot(folder=folder, clips_seen=0, digest=embedding.generator_digest(folder))
+    return Snapshot.of(folder)
 
 
 def embedder(config: EvaluationConfig, folder: Path) -> Embedder:
     """An embedder with the settings of the stage."""
-    return Embedder(
-        config=config, frames=FRAMES, available=FRAMES, cache=FeatureCache(str(folder)), runner=LocalExecutor()
-    )
+    return Embedder(config=replace(config, cache=str(folder)), executor=LocalExecutor())
 
 
 def embed_many(count: int, name: str, folder: str) -> None:
@@ -110,8 +109,8 @@ def embed_many(count: int, name: str, folder: str) -> None:
     config = params.load("params.yaml").evaluation
     snapshot = model(Path(folder) / f"model{count}", seed=count)
     found = embedder(config, Path(folder) / f"cache{count}")
-    features = found.features(snapshot, named(name), draw=0, videos=count, progress=None)
-    assert len(features) == count
+    block = found.generated(snapshot, named(name), draw=0, videos=count, available=FRAMES)
+    assert len(block.features) == count
 
 
 def passes() -> None:
@@ -129,11 +128,6 @@ def passes() -> None:
     config = params.load("params.yaml").evaluation
     videos = clips(64)
 
-    def reference(spans: list[Span]) -> Iterator[EmbeddingTask]:
-        for number, start, count in spans:
-            part = videos[start : start + count]
-            yield EmbeddingTask(number=number, make=RealBlock(videos=part, names=(), batch_size=16))
-
     print("| evaluation of 64 clips a draw, ten draws | real clips embedded | generated clips embedded |")
     print("| --- | --- | --- |")
     with tempfile.TemporaryDirectory() as scratch:
@@ -141,12 +135,10 @@ def passes() -> None:
         for what, seed in (("a first model", 0), ("the same model again", 0), ("another model", 1)):
             snapshot, maker = model(folder / f"model{seed}", seed), embedder(config, folder / "cache")
             seen = 0
-            embedding.embed(
-                {"kind": "real"}, 64, reference, cache=maker.cache, runner=LocalExecutor(), detector=counting
-            )
+            maker.clips({"kind": "real"}, 64, reader(videos), counting)
             real, seen = seen, 0
             for draw in range(10):
-                maker.features(snapshot, counting, draw=draw, videos=64, progress=None)
+                maker.generated(snapshot, counting, draw=draw, videos=64, available=FRAMES)
             print(f"| {what} | {real} | {seen} |")
 
 

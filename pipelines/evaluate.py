@@ -1,8 +1,8 @@
-"""Stage `evaluate`: how far the generator's videos are from real ones, beside the floor and the untrained generator.
+"""Stage `evaluate`: the distance of generated videos from real ones, with real vs. real and the untrained generator.
 
-Measures every kept snapshot at quick counts (the curve), then the best of them at full counts. Writes
+Measures every kept snapshot at quick counts (the curve), then the best one at full counts. Writes
 metrics/evaluation.json (for `dvc metrics`), plots/ (for `dvc plots`), reports/evaluation.html (for people) and
-outputs/evaluation/ (pictures, videos, the best generator), and logs the same to the training's MLflow run.
+outputs/evaluation/ (pictures, videos, the best generator), and logs them to the training's MLflow run.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read params.yaml, measure, write and print."""
     settings = params.load()
     config = settings.evaluation
-    with embedding.open_executor(config, settings.cluster) as runner:
-        measured = measure(config, runner, train=TRAIN, reference=REFERENCE, shards_folder=SHARDS)
+    with embedding.open_executor(config, settings.cluster) as executor:
+        measured = measure(config, executor, train=TRAIN, reference_folder=REFERENCE, shards_folder=SHARDS)
     shown = write_outputs(measured, config, PATHS, train=TRAIN, shards_folder=SHARDS, params=settings.as_dict())
-    mlflow_logging.log(settings.tracking, measured.result, measured.curve, TRAIN, files=[REPORT, *EVALUATION.iterdir()])
+    mlflow_logging.log(settings.tracking, measured, TRAIN, files=[REPORT, *EVALUATION.iterdir()])
     print(measured.result.text())
     for note in measured.real.index["notes"]:
         print(f"  note: {note}")

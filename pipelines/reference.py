@@ -1,7 +1,4 @@
-"""Stage `reference`: features of real clips, made once for each data set, protocol and detector.
-
-They come from the feature cache where an earlier evaluation has made them.
-"""
+"""Stage `reference`: features of real clips, made once for each data set, protocol and detector, or read from the cache."""
 
 from __future__ import annotations
 
@@ -17,17 +14,17 @@ REFERENCE = Path("outputs/reference")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Embed the real clips whose features are missing, and print what was done."""
+    """Embed the real clips whose features are missing, and print counts and notes."""
     settings = params.load()
     config = settings.evaluation
-    with embedding.open_executor(config, settings.cluster) as runner:
+    with embedding.open_executor(config, settings.cluster) as executor:
         for detector in reference_features.all_detectors(config):
             if detector.measure != "frechet":
                 continue
             found = reference_features.read(REFERENCE, SHARDS, config, detector)
             what = "there already (same data, protocol, detector, counts and seed)"
             if found is None:
-                found = reference_features.build(REFERENCE, SHARDS, config, detector, runner)
+                found = reference_features.build(REFERENCE, SHARDS, config, detector, executor)
                 what = "written"
             counts = f"{len(found.reference)} + {len(found.real_vs_real)} clips"
             print(f"reference: {counts}, {detector.metric_name}, {REFERENCE}: {what}", flush=True)

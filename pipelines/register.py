@@ -44,8 +44,8 @@ def read_json(path: Path, stage: str) -> Any:
 
 def read_evaluation(path: Path) -> tuple[EvaluationResult, MetricValue]:
     """Read the metrics file of the stage `evaluate`: the result, and the value that decides the alias."""
-    evaluation = EvaluationResult.from_json(read_json(path, "evaluate"), place=str(path), remedy=REMEDY)
-    return evaluation, evaluation.figure(PROTOCOL, place=str(path), remedy=REMEDY)
+    evaluation = EvaluationResult.from_json(read_json(path, "evaluate"), source=str(path), remedy=REMEDY)
+    return evaluation, evaluation.value(PROTOCOL, source=str(path), remedy=REMEDY)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.cli.summary", description=__doc__)
     parser.add_argument("--base", type=Path, default=Path(), help="folder that paths are relative to")
     base = parser.parse_args(argv).base
-    evaluation = EvaluationResult.from_json(_read(METRICS), place=str(METRICS), remedy=REMEDY)
+    evaluation = EvaluationResult.from_json(_read(METRICS), source=str(METRICS), remedy=REMEDY)
     print(text(evaluation, _read(RESULT), params.load().tracking, base), flush=True)
 
 

@@ -1,3 +1,3 @@
-"""Measuring videos: protocols, features of real and generated clips, their cache and their spread, shared by the stages
-`reference` and `evaluate`, by `digan evaluate` and by sweeps.
+"""Measuring videos, for the stages `reference` and `evaluate`, `digan evaluate` and sweeps: protocols, features of real and
+generated clips with their cache, metrics with their uncertainty, pictures and the page.
 """

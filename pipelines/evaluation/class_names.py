@@ -1,4 +1,4 @@
-"""The names of a class-conditional generator's classes, in ``classes.json`` beside its weights."""
+"""The names of a class-conditional generator's classes, in ``classes.json`` next to its weights."""
 
 from __future__ import annotations
 
@@ -7,42 +7,43 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from digan.atomic import write_json
 from digan.errors import UserError
-from pipelines.storage import file_io
 
 NAMES = "classes.json"
 
 
 def write(folder: Path, classes: Sequence[str]) -> None:
-    """Put the names into a generator's folder, in the order of their numbers; without classes there is no such file."""
+    """Write the names, in the order of their numbers, to a generator's folder; without classes remove the file."""
     if classes:
-        file_io.write_bytes(folder / NAMES, (json.dumps(list(classes), indent=1) + "\n").encode())
+        write_json(folder / NAMES, list(classes), indent=1)
     else:
         (folder / NAMES).unlink(missing_ok=True)
 
 
 def read(folder: Path) -> list[str]:
-    """The names in a generator's folder; none where the file is missing. ``UserError`` where it is damaged."""
+    """The names in a generator's folder; none if the file is missing. Errors: ``UserError`` if it is damaged."""
     path = folder / NAMES
     if not path.is_file():
         return []
+    remedy = "restore it, or remove it and give --label a number"
     try:
         names = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path}: is damaged ({error}); restore it, or remove it and give --label a number") from error
+        raise UserError(f"{path}: is damaged ({error}); {remedy}") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{path}: is no list of names; restore it, or remove it and give --label a number")
+        raise UserError(f"{path}: is no list of names; {remedy}")
     return names
 
 
 def number_of(label: str, folder: Path, classes: int) -> int:
-    """The class that a name, or a number from 0, means to the generator in ``folder``, which knows so many ``classes``.
+    """The number of a class that is given by name or by number from 0, for the generator in ``folder`` with ``classes`` classes.
 
-    ``UserError`` where there is no such class.
+    Errors: ``UserError`` if there is no such class.
     """
     names = read(folder)
     if label in names:
-        return int(names.index(label))
+        return names.index(label)
     if label.isdecimal() and int(label) < classes:
         return int(label)
     if not classes:

@@ -1,63 +1,78 @@
-"""Videos to cached features, chunk by chunk, here or as Ray tasks; memory does not grow with the number of videos.
+"""From clips to cached features, block by block, in this process or as Ray tasks; memory is independent of their number.
 
+``Embedder.clips`` embeds clips that are read (shards, folders), ``Embedder.generated`` those of a generator.
 Legend: B videos of a batch, T times, H, W pixels, D features.
 """
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from digan import generator_io, sampling
+from digan.errors import UserError
 from digan.models.generator import VideoGenerator
+from digan.types import Clip
+from pipelines.cluster.ray_cluster import ClusterConfig, connect
 from pipelines.detectors import Detector
 from pipelines.evaluation.config import EvaluationConfig
-from pipelines.evaluation.feature_cache import CHUNK, FeatureBlock, FeatureCache, join
+from pipelines.evaluation.feature_cache import BLOCK, FeatureBlock, FeatureCache, feature_key, join
 from pipelines.report.progress_display import ProgressDisplay
+from pipelines.training_run.run_fingerprint import weights_digest
 
-SEED_STRIDE, DRAW_STRIDE = 2**20, 2**15  # seeds of one evaluation seed and of one draw: no two videos share one
-IN_FLIGHT = 2  # chunks waiting for each that is being embedded
+SEED_STRIDE, DRAW_STRIDE = 2**20, 2**15  # between the first seeds of two evaluation seeds, and of two draws
+QUEUED = 2  # blocks in Ray's queue for each task that can run
 
-
-def seeds_of(seed: int, draw: int, start: int, count: int) -> range:
-    """The seeds of a draw's videos ``start`` to ``start + count - 1``, whatever the number of videos in all."""
-    first = seed * SEED_STRIDE + draw * DRAW_STRIDE + start
-    return range(first, first + count)
+# A block to embed, called with a detector. Its keywords may hold what ``Executor.share`` returned.
+EmbeddingTask = partial[FeatureBlock]
 
 
-@dataclass(frozen=True, kw_only=True)
-class EmbeddingTask:
-    """A chunk still to be embedded: its number, and what makes its features when called with a detector."""
-
-    number: int
-    make: Callable[[Detector], FeatureBlock]
+def seeds_of(seed: int, draw: int, positions: range) -> range:
+    """Seeds of the videos at these positions of a draw, independent of the number of videos in the draw."""
+    first = seed * SEED_STRIDE + draw * DRAW_STRIDE
+    return range(first + positions.start, first + positions.stop)
 
 
-class Executor(Protocol):
-    """Who embeds: yields the chunks of the works in their order, as they are ready."""
+def embed_clips(detector: Detector, *, videos: torch.Tensor, names: tuple[str, ...], batch_size: int) -> FeatureBlock:
+    """Features of clips in memory, uint8 [B, T, 3, H, W]."""
+    parts = [detector.features(part) for part in videos.split(batch_size)]
+    return FeatureBlock(features=np.concatenate(parts), names=names, videos=len(videos))
 
-    def run(self, works: Iterator[EmbeddingTask], detector: Detector) -> Iterator[tuple[EmbeddingTask, FeatureBlock]]:
-        """Take works as there is room for them."""
 
-    def share(self, value: Any) -> Any:
-        """``value``, or a reference to it, for works that go elsewhere."""
+def embed_generated(
+    detector: Detector,
+    *,
+    generator: VideoGenerator,
+    seeds: range,
+    times: torch.Tensor,
+    truncation: float,
+    batch_size: int,
+) -> FeatureBlock:
+    """Features of the generated videos of ``seeds`` at ``times``; only one batch of videos is in memory at a time."""
+    parts = []
+    for start in range(0, len(seeds), batch_size):
+        batch = seeds[start : start + batch_size]
+        videos = sampling.sample(generator, seeds=batch, times=times, truncation=truncation, batch=batch_size)
+        parts.append(detector.features(videos))
+    return FeatureBlock(features=np.concatenate(parts), names=(), videos=len(seeds))
 
 
 class LocalExecutor:
-    """This process, with all its cores."""
+    """Runs tasks in this process, one after the other, with all its cores."""
 
-    def run(self, works: Iterator[EmbeddingTask], detector: Detector) -> Iterator[tuple[EmbeddingTask, FeatureBlock]]:
-        """One chunk after the other."""
-        for work in works:
-            yield work, work.make(detector)
+    def run(self, tasks: Iterator[EmbeddingTask], detector: Detector) -> Iterator[FeatureBlock]:
+        """The tasks' blocks in their order."""
+        return (task(detector) for task in tasks)
 
     def share(self, value: Any) -> Any:
         """The value itself."""
@@ -65,39 +80,34 @@ class LocalExecutor:
 
 
 class RayExecutor:
-    """Ray tasks over whatever the cluster has; a lost task runs again elsewhere. The workers need no common disk."""
+    """Runs tasks on a Ray cluster; a lost task runs again on another machine. The workers need no common disk."""
 
     def __init__(self, resources: Mapping[str, float]) -> None:
         import ray
 
         self._ray = ray
         cpus, gpus = resources.get("CPU", 1.0), resources.get("GPU", 0.0)
-        have = ray.cluster_resources()
-        places = int(have.get("GPU", 0) / gpus) if gpus else int(have.get("CPU", 1) / cpus)
-        self._most = IN_FLIGHT * max(1, places)
-        self._task = ray.remote(_make).options(num_cpus=cpus, num_gpus=gpus, max_retries=3)
+        total = ray.cluster_resources()
+        parallel = int(total.get("GPU", 0) / gpus) if gpus else int(total.get("CPU", 1) / cpus)
+        self._most = QUEUED * max(1, parallel)
+        self._run_task = ray.remote(_run_task).options(num_cpus=cpus, num_gpus=gpus, max_retries=3)
         self._threads = max(1, int(cpus))
 
-    def run(self, works: Iterator[EmbeddingTask], detector: Detector) -> Iterator[tuple[EmbeddingTask, FeatureBlock]]:
-        """As many chunks at once as there are places, and as many waiting."""
+    def run(self, tasks: Iterator[EmbeddingTask], detector: Detector) -> Iterator[FeatureBlock]:
+        """The tasks' blocks in their order; tasks are taken as the cluster has room for them."""
         shared = self._ray.put(detector)
-        waiting: deque[tuple[EmbeddingTask, Any]] = deque()
-        for work in works:
-            waiting.append((work, self._task.remote(shared, work.make, self._threads)))
-            if len(waiting) >= self._most:
-                first, result = waiting.popleft()
-                yield first, self._get(result)
-        while waiting:
-            first, result = waiting.popleft()
-            yield first, self._get(result)
+        pending: deque[Any] = deque()
+        for task in tasks:
+            pending.append(self._run_task.remote(task.func, shared, self._threads, **task.keywords))
+            if len(pending) >= self._most:
+                yield self._get(pending.popleft())
+        yield from (self._get(result) for result in pending)
 
     def share(self, value: Any) -> Any:
-        """A reference to a copy in Ray's store."""
+        """A reference to a copy in Ray's object store; Ray replaces it by the value where a task runs."""
         return self._ray.put(value)
 
     def _get(self, result: Any) -> FeatureBlock:
-        from digan.errors import UserError
-
         try:
             return self._ray.get(result)
         except self._ray.exceptions.RayTaskError as error:
@@ -106,144 +116,114 @@ class RayExecutor:
             raise
 
 
-def _make(detector: Detector, make: Callable[[Detector], FeatureBlock], threads: int) -> FeatureBlock:
+def _run_task(
+    function: Callable[..., FeatureBlock], detector: Detector, threads: int, **arguments: Any
+) -> FeatureBlock:
     torch.set_num_threads(threads)
-    return make(detector)
+    return function(detector, **arguments)
+
+
+Executor = LocalExecutor | RayExecutor
 
 
 @contextmanager
-def open_executor(config: EvaluationConfig, cluster: Any) -> Iterator[Executor]:
-    """Who embeds under these settings; ``cluster`` is the section of that name, ``None`` for this process."""
-    import os
-
+def open_executor(config: EvaluationConfig, cluster: ClusterConfig | None) -> Iterator[Executor]:
+    """The executor for ``evaluation.runs_on``: ``auto`` means Ray if ``cluster`` or the environment names an address."""
     named = cluster is not None and bool(cluster.address or os.environ.get("RAY_ADDRESS"))
     if cluster is None or config.runs_on == "process" or (config.runs_on == "auto" and not named):
         yield LocalExecutor()
         return
-    from pipelines.cluster.ray_cluster import connect
-
     with connect(cluster):
         yield RayExecutor(cluster.resources_per_worker)
 
 
-Span = tuple[int, int, int]  # a chunk's number, its first clip, its number of clips
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A generator's ``folder`` after ``clips_seen`` clips, and the digest of its weights."""
 
+    folder: Path
+    clips_seen: int
+    digest: str
 
-def embed(
-    key: Mapping[str, Any],
-    videos: int,
-    works: Callable[[list[Span]], Iterator[EmbeddingTask]],
-    *,
-    cache: FeatureCache,
-    runner: Executor,
-    detector: Detector,
-    progress: ProgressDisplay | None = None,
-) -> FeatureBlock:
-    """Features of ``videos`` clips: chunks in the cache are read, the others are embedded and written to it."""
-    spans = list(chunks_of(videos))
-    done: dict[int, FeatureBlock] = {}
-    for number, _, count in spans:
-        found = cache.read(key, number, count)
-        if found is not None:
-            done[number] = found
-    missing = [span for span in spans if span[0] not in done]
-    if progress is not None and done:
-        progress.skip(sum(chunk.videos for chunk in done.values()))
-    if missing:
-        for work, chunk in runner.run(works(missing), detector):
-            cache.write(key, work.number, chunk)
-            done[work.number] = chunk
-            if progress is not None:
-                progress.advance(chunk.videos)
-    return join([done[number] for number, _, _ in spans])
-
-
-def chunks_of(videos: int) -> Iterator[Span]:
-    """Number, first clip and clips of each chunk."""
-    for number, start in enumerate(range(0, videos, CHUNK)):
-        yield number, start, min(CHUNK, videos - start)
+    @classmethod
+    def of(cls, folder: Path, clips_seen: int = 0) -> Snapshot:
+        """The generator in ``folder``."""
+        return cls(folder=folder, clips_seen=clips_seen, digest=weights_digest(folder))
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratedBlock:
-    """Makes and embeds generated videos; a value, so that it can go to another machine.
+class Embedder:
+    """Features under the settings of one evaluation: cached blocks are read, the others are made and cached."""
 
-    The videos have ``available`` frames over [0, 1], of which the first ``frames`` are made.
-    """
+    config: EvaluationConfig
+    executor: Executor
 
-    generator: Any  # a Generator, or Ray's reference to one
-    seeds: range
-    frames: int
-    available: int
-    truncation: float
-    batch_size: int
+    def clips(
+        self,
+        key: Mapping[str, Any],
+        count: int,
+        read: Callable[[list[range]], Iterator[Clip]],
+        detector: Detector,
+        progress: ProgressDisplay | None = None,
+    ) -> FeatureBlock:
+        """Features of ``count`` clips; ``read`` yields, one by one, the clips at the positions that are not cached."""
 
-    def __call__(self, detector: Detector) -> FeatureBlock:
-        generator: VideoGenerator = (
-            self.generator if isinstance(self.generator, VideoGenerator) else _fetch(self.generator)
-        )
-        return FeatureBlock(
-            features=embed_generated(
-                generator,
-                detector,
-                seeds=self.seeds,
-                times=torch.linspace(0, 1, self.available)[: self.frames],
-                truncation=self.truncation,
-                batch_size=self.batch_size,
-            ),
-            names=(),
-            videos=len(self.seeds),
-        )
+        def tasks(missing: list[range]) -> Iterator[EmbeddingTask]:
+            stream = read(missing)
+            for block in missing:
+                batch = list(islice(stream, len(block)))
+                videos, names = torch.stack([clip.frames for clip in batch]), tuple(clip.name for clip in batch)
+                yield partial(embed_clips, videos=videos, names=names, batch_size=self.config.batch_size)
 
+        return self._embed(key, count, tasks, detector, progress)
 
-@dataclass(frozen=True, kw_only=True)
-class RealBlock:
-    """Embeds clips that were read already, uint8 [B, T, 3, H, W]."""
+    def generated(
+        self,
+        snapshot: Snapshot,
+        detector: Detector,
+        *,
+        draw: int,
+        videos: int,
+        available: int,
+        progress: ProgressDisplay | None = None,
+    ) -> FeatureBlock:
+        """Features of a draw's first ``videos`` videos.
 
-    videos: torch.Tensor
-    names: tuple[str, ...]
-    batch_size: int
+        The videos have ``available`` frames over [0, 1]; those that the protocol measures are made.
+        """
+        config = self.config
+        frames = config.measured_by().frames_of(available)
+        times = torch.linspace(0, 1, available)[:frames]
 
-    def __call__(self, detector: Detector) -> FeatureBlock:
-        parts = [detector.features(part) for part in self.videos.split(self.batch_size)]
-        return FeatureBlock(features=np.concatenate(parts), names=self.names, videos=len(self.videos))
+        def tasks(missing: list[range]) -> Iterator[EmbeddingTask]:
+            generator = generator_io.load_generator(snapshot.folder)
+            shared = self.executor.share(generator.to("cuda") if torch.cuda.is_available() else generator)
+            make = partial(embed_generated, generator=shared, times=times, truncation=config.truncation)
+            for block in missing:
+                yield partial(make, seeds=seeds_of(config.seed, draw, block), batch_size=config.batch_size)
 
+        settings = {"draw": draw, "seed": config.seed, "truncation": config.truncation}
+        key = feature_key(detector, "fake", generator=snapshot.digest, frames=frames, available=available, **settings)
+        return self._embed(key, videos, tasks, detector, progress)
 
-def _fetch(reference: Any) -> VideoGenerator:
-    import ray
-
-    found: VideoGenerator = ray.get(reference)
-    return found
-
-
-def embed_generated(
-    generator: VideoGenerator,
-    detector: Detector,
-    *,
-    seeds: range,
-    times: torch.Tensor,
-    truncation: float,
-    batch_size: int,
-    each: Callable[[int], None] = lambda videos: None,
-) -> NDArray[np.float64]:
-    """Features [videos, D] of the seeds' videos; a video lives only from its making to its embedding."""
-    parts = []
-    for start in range(0, len(seeds), batch_size):
-        batch = seeds[start : start + batch_size]
-        videos = sampling.sample(generator, seeds=batch, times=times, truncation=truncation, batch=batch_size)
-        parts.append(detector.features(videos))
-        each(len(batch))
-    return np.concatenate(parts)
-
-
-def generator_digest(folder: Path) -> str:
-    """SHA-256 of a generator's folder: configuration and weights."""
-    from pipelines.training_run.run_fingerprint import weights_digest
-
-    return weights_digest(folder)
-
-
-def load_generator(folder: Path) -> VideoGenerator:
-    """The generator, on the device that embeds."""
-    generator = generator_io.load_generator(folder)
-    return generator.to("cuda") if torch.cuda.is_available() else generator
+    def _embed(
+        self,
+        key: Mapping[str, Any],
+        count: int,
+        tasks: Callable[[list[range]], Iterator[EmbeddingTask]],
+        detector: Detector,
+        progress: ProgressDisplay | None,
+    ) -> FeatureBlock:
+        cache = FeatureCache(self.config.cache)
+        blocks = [range(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
+        done = {block: cache.read(key, number, len(block)) for number, block in enumerate(blocks)}
+        missing = [block for block in blocks if done[block] is None]
+        if progress is not None and len(missing) < len(blocks):
+            progress.skip(sum(found.videos for found in done.values() if found is not None))
+        if missing:
+            for block, made in zip(missing, self.executor.run(tasks(missing), detector), strict=True):
+                cache.write(key, block.start // BLOCK, made)
+                done[block] = made
+                if progress is not None:
+                    progress.advance(made.videos)
+        return join([found for found in done.values() if found is not None])

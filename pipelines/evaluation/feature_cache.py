@@ -1,7 +1,7 @@
-"""Features of clips, kept in chunks under the digest of all that they depend on, on a path or on S3.
+"""Cache of features in blocks, each under the digest of all that it depends on, in a folder or on S3.
 
-A chunk appears whole or not at all, so an embedding that is killed goes on behind its last chunk, and a second evaluation
-of the same clips reads them. The number of clips is no part of the key: more clips of the same draw are more chunks.
+A block is written whole or not at all, so an interrupted embedding resumes after its last block, and a second evaluation
+of the same clips reads them. The key omits the number of clips: more clips of the same draw are further blocks.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from numpy.typing import NDArray
 from pipelines.detectors import Detector
 from pipelines.storage import file_io
 
-CHUNK = 64  # clips
+BLOCK = 64  # clips
 FORMAT = "features-1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureBlock:
-    """Features float64 [B, D] of clips and their names (empty for generated ones)."""
+    """Features float64 [rows, D] of ``videos`` clips (one row each, or one per frame) and their names (none if generated)."""
 
     features: NDArray[np.float64]
     names: tuple[str, ...]
     videos: int
 
     def first(self, videos: int) -> FeatureBlock:
-        """Those of the first clips alone."""
+        """The block of the first ``videos`` clips alone."""
         rows = len(self.features) // self.videos * videos
         return FeatureBlock(features=self.features[:rows], names=self.names[:videos], videos=videos)
 
 
-def join(chunks: Sequence[FeatureBlock]) -> FeatureBlock:
-    """All chunks, one after the other."""
+def join(blocks: Sequence[FeatureBlock]) -> FeatureBlock:
+    """All blocks as one, in their order."""
     return FeatureBlock(
-        features=np.concatenate([chunk.features for chunk in chunks]),
-        names=tuple(name for chunk in chunks for name in chunk.names),
-        videos=sum(chunk.videos for chunk in chunks),
+        features=np.concatenate([block.features for block in blocks]),
+        names=tuple(name for block in blocks for name in block.names),
+        videos=sum(block.videos for block in blocks),
     )
 
 
@@ -52,39 +52,32 @@ def feature_key(detector: Detector, kind: str, **clips: Any) -> dict[str, Any]:
     return {"kind": kind, **clips, "detector": detector.network, "detector_digest": detector.digest}
 
 
-def digest_of(key: Mapping[str, Any]) -> str:
-    """SHA-256 of a key; equal keys, equal digest."""
-    text = json.dumps({"format": FORMAT, **key}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 class FeatureCache:
-    """Chunks below ``address``, a folder or an s3:// address."""
+    """Blocks below ``address``, a folder or an s3:// address."""
 
     def __init__(self, address: str) -> None:
         self.address = address
 
     def read(self, key: Mapping[str, Any], number: int, videos: int) -> FeatureBlock | None:
-        """The first ``videos`` clips of chunk ``number``; ``None`` where they are not there or are damaged."""
+        """The first ``videos`` clips of block ``number``; ``None`` if it is missing, damaged or has fewer."""
         try:
-            data = file_io.read_bytes(self._place(key, number))
+            data = file_io.read_bytes(self._path(key, f"{number:06d}.npz"))
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                chunk = FeatureBlock(
-                    features=file["features"], names=tuple(file["names"].tolist()), videos=int(file["videos"])
-                )
+                names, features = tuple(file["names"].tolist()), file["features"]
+                block = FeatureBlock(features=features, names=names, videos=int(file["videos"]))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
-        return chunk.first(videos) if chunk.videos >= videos else None
+        return block.first(videos) if block.videos >= videos else None
 
-    def write(self, key: Mapping[str, Any], number: int, chunk: FeatureBlock) -> None:
-        """Keep a chunk; beside the first one lies the key, for people."""
+    def write(self, key: Mapping[str, Any], number: int, block: FeatureBlock) -> None:
+        """Store a block; with the first one also the key as JSON, for people."""
         memory = io.BytesIO()
-        names: Sequence[str] = chunk.names
-        np.savez(memory, features=chunk.features, names=np.array(names, dtype=np.str_), videos=chunk.videos)
+        np.savez(memory, features=block.features, names=np.array(block.names, dtype=np.str_), videos=block.videos)
         if number == 0:
             text = json.dumps(dict(key), indent=1, sort_keys=True) + "\n"
-            file_io.write_bytes(file_io.join(self.address, digest_of(key), "key.json"), text.encode())
-        file_io.write_bytes(self._place(key, number), memory.getvalue())
+            file_io.write_bytes(self._path(key, "key.json"), text.encode())
+        file_io.write_bytes(self._path(key, f"{number:06d}.npz"), memory.getvalue())
 
-    def _place(self, key: Mapping[str, Any], number: int) -> str:
-        return file_io.join(self.address, digest_of(key), f"{number:06d}.npz")
+    def _path(self, key: Mapping[str, Any], name: str) -> str:
+        text = json.dumps({"format": FORMAT, **key}, sort_keys=True, separators=(",", ":"))
+        return file_io.join(self.address, hashlib.sha256(text.encode()).hexdigest(), name)

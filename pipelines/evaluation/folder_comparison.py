@@ -1,106 +1,90 @@
-"""`digan evaluate --real DIR --fake DIR`: a protocol's figures of any two folders of videos or frames."""
+"""`digan evaluate --real DIR --fake DIR`: a protocol's metrics of any two folders of videos or frames."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from digan.errors import UserError
+from digan.types import Clip
 from pipelines import detectors
 from pipelines.cluster.ray_cluster import ClusterConfig
-from pipelines.evaluation import embedding
 from pipelines.evaluation.config import EvaluationConfig
-from pipelines.evaluation.embedding import Executor
-from pipelines.evaluation.feature_cache import FeatureCache, feature_key
-from pipelines.evaluation.figures import figures_of
+from pipelines.evaluation.embedding import Embedder, open_executor
+from pipelines.evaluation.feature_cache import feature_key
+from pipelines.evaluation.measurement import Array, conditions, metrics_of
 from pipelines.evaluation.reference_features import ReferenceFeatures
 from pipelines.evaluation.result import EvaluationResult
 from pipelines.evaluation.video_folder import FolderClip, VideoFolder
 from pipelines.report.progress_display import ProgressDisplay
 
 DEFAULT_FRAMES = 16
-PROTOCOL = "{protocol_text}, seed {seed}"  # what two results must have in common, beside data and detector
+PROTOCOL = "{protocol_text}, seed {seed}"  # what two results must have in common, with data and detector
 
 
 def evaluate_folders(
     real: Path, fake: Path, config: EvaluationConfig, *, frames: int = 0, cluster: ClusterConfig | None = None
 ) -> EvaluationResult:
-    """The figures of the videos in ``fake`` against those in ``real``, with protocol, counts, seed and digests.
+    """The metrics of the videos in ``fake`` against those in ``real``, with protocol, counts, seed and digests.
 
-    The floor is as many other clips of ``real`` where it has them. Draws are disjoint parts of ``fake``'s clips, as many
-    as there are, at most the protocol's. Features of both are cached. With ``cluster`` tasks on it embed.
+    Real vs. real is measured with other clips of ``real`` if it has as many again. Draws are disjoint parts of ``fake``'s
+    clips, at most the protocol's number. The features of both are cached; tasks on ``cluster`` make them if it is given.
     """
     protocol = config.measured_by()
-    frames = frames or protocol.frames or DEFAULT_FRAMES
+    videos, frames = protocol.videos, frames or protocol.frames or DEFAULT_FRAMES
     detector = detectors.load(config.detectors(), protocol.resize)
     if frames < detector.min_frames:
         raise UserError(f"--frames {frames}: {detector.network} needs {detector.min_frames} or more")
-    reference, fakes = VideoFolder(real, "--real", frames), VideoFolder(fake, "--fake", frames)
-    videos = protocol.videos
-    real_windows = reference.windows(choice=protocol.choice, count=2 * videos, seed=config.seed)
-    fake_windows = fakes.windows(choice=protocol.choice, count=protocol.draws * videos, seed=config.seed)
-    for folder, windows in ((reference, real_windows), (fakes, fake_windows)):
+    reals, fakes = VideoFolder(real, "--real", frames), VideoFolder(fake, "--fake", frames)
+    drawn: list[list[Sequence[FolderClip]]] = []
+    for folder, draws in ((reals, 2), (fakes, protocol.draws)):
+        windows = folder.windows(choice=protocol.choice, count=draws * videos, seed=config.seed)
         if len(windows) < videos:
             unit = "videos" if protocol.choice == "videos" else "clips"
             raise UserError(
                 f"{folder.option} {folder.root}: has {len(windows)} {unit} of {frames} frames, protocol {protocol.name}"
                 f" takes {videos}; add videos, or set --videos {len(windows)} (its figures compare with such alone)"
             )
-    draws = len(fake_windows) // videos
-    has_floor = len(real_windows) >= 2 * videos
-    progress = ProgressDisplay("evaluate", (1 + has_floor + draws) * videos, unit="clips")
-    cache = FeatureCache(config.cache)
+        drawn.append([windows[start : start + videos] for start in range(0, len(windows) - videos + 1, videos)])
+    progress = ProgressDisplay("evaluate", sum(map(len, drawn)) * videos, unit="clips")
+    digests = reals.digest(), fakes.digest()
 
-    def features(folder: VideoFolder, digest: str, windows: list[FolderClip], runner: Executor) -> Any:
-        names = [f"{window.video.name}@{window.start}" for window in windows]
-        key = feature_key(detector, "folder", data_digest=digest, windows=names, frames=frames)
-        found = embedding.embed(
-            key,
-            len(windows),
-            lambda spans: folder.works(windows, spans, config.batch_size),
-            cache=cache,
-            runner=runner,
-            detector=detector,
-            progress=progress,
+    with open_executor(config, cluster) as executor:
+        embedder = Embedder(config=config, executor=executor)
+
+        def features(folder: VideoFolder, digest: str, windows: Sequence[FolderClip]) -> Array:
+            def read(blocks: list[range]) -> Iterator[Clip]:
+                return folder.read(windows[position] for block in blocks for position in block)
+
+            names = [window.name for window in windows]
+            key = feature_key(detector, "folder", data_digest=digest, windows=names, frames=frames)
+            return embedder.clips(key, len(windows), read, detector, progress).features
+
+        real_features, generated = (
+            [features(folder, digest, windows) for windows in draws]
+            for folder, digest, draws in zip((reals, fakes), digests, drawn, strict=True)
         )
-        return found.features
-
-    data_digest, fake_digest = reference.digest(), fakes.digest()
-    with embedding.open_executor(config, cluster) as runner:
-        real_features = features(reference, data_digest, real_windows[:videos], runner)
-        real_vs_real = real_features[:0]
-        if has_floor:
-            real_vs_real = features(reference, data_digest, real_windows[videos : 2 * videos], runner)
-        parts = (fake_windows[draw * videos : (draw + 1) * videos] for draw in range(draws))
-        drawn = [features(fakes, fake_digest, windows, runner) for windows in parts]
     progress.finish()
-    real_reference = ReferenceFeatures(reference=real_features, real_vs_real=real_vs_real, index={})
+    reference, real_vs_real = (*real_features, real_features[0][:0])[:2]
+    compared = ReferenceFeatures(reference=reference, real_vs_real=real_vs_real)
+    measured = replace(protocol, draws=len(generated))
     return EvaluationResult(
-        metric=detector.metric_name,
-        metrics=figures_of(detector, real_reference, drawn, None, videos=videos, seed=config.seed),
-        protocol=protocol.name,
-        protocol_text=replace(protocol, draws=draws).text(frames),
-        videos=videos,
-        draws=draws,
-        frames=frames,
-        seed=config.seed,
-        is_stand_in=detector.is_stand_in,
-        **detector.described(data_digest),
-        fake_digest=fake_digest,
-        notes=[*reference.notes, *fakes.notes],
+        metrics=metrics_of(detector, compared, generated, videos=videos, seed=config.seed),
+        fake_digest=digests[1],
+        notes=[*reals.notes, *fakes.notes],
+        **conditions(detector, measured, frames=frames, seed=config.seed, data_digest=digests[0]),
     )
 
 
 def against(result: EvaluationResult, other: Path, margin: float) -> str:
-    """Whether the difference to the result in ``other`` is larger than the spread; ``UserError`` where the two cannot be
-    compared.
+    """Say whether the difference to the result in ``other`` exceeds its spread.
+
+    Errors: ``UserError`` if the two cannot be compared.
     """
-    place, remedy = f"--against {other}", "digan evaluate --out writes such a file"
-    before = EvaluationResult.read(other, place=place, remedy=remedy)
-    mine = result.figure(PROTOCOL, place="these figures", remedy=remedy)
-    theirs = before.figure(PROTOCOL, place=place, remedy=remedy)
-    comparison = mine.against(theirs, margin=margin)
+    source, remedy = f"--against {other}", "digan evaluate --out writes such a file"
+    earlier = EvaluationResult.read(other, source=source, remedy=remedy).value(PROTOCOL, source=source, remedy=remedy)
+    comparison = result.value(PROTOCOL, source="these figures", remedy=remedy).against(earlier, margin=margin)
     word = "lower" if comparison.difference < 0 else "higher"
     sure = "surely" if comparison.is_significant else "not surely"
-    return f"{sure} {word} than {other} ({theirs.value:.4g}): {comparison.text}"
+    return f"{sure} {word} than {other} ({earlier.value:.4g}): {comparison.text}"

@@ -2,99 +2,156 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from digan import generator_io
 from digan.errors import UserError
+from digan.metrics.feature_metrics import FRECHET, KERNEL, FeatureMetric
+from digan.metrics.inception_score import inception_score
+from digan.metrics.uncertainty import bootstrap, extrapolate
 from pipelines.dataset import loader
-from pipelines.evaluation import embedding, reference_features
+from pipelines.detectors import Detector
+from pipelines.evaluation import reference_features
 from pipelines.evaluation.config import EvaluationConfig
-from pipelines.evaluation.feature_cache import FeatureCache
-from pipelines.evaluation.figures import figures_of
+from pipelines.evaluation.embedding import Embedder, Executor, Snapshot
+from pipelines.evaluation.protocols import EvaluationProtocol
 from pipelines.evaluation.reference_features import ReferenceFeatures
 from pipelines.evaluation.result import EvaluationResult, MetricSummary
-from pipelines.evaluation.snapshot_curve import Embedder, Snapshot, curve, snapshots
+from pipelines.evaluation.snapshot_curve import curve, snapshots
 from pipelines.report.progress_display import ProgressDisplay
+
+Array = NDArray[np.float64]
+EXTRAPOLATED = 64  # clips that an extrapolation needs at least
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """The result, the curve's rows (clips_seen, value, low, high), the best snapshot, the features of the real clips, and
-    those of the best snapshot's first draw.
+    """What was measured of a training.
+
+    ``curve`` has rows of clips_seen, value, low and high; ``real`` are the features of the real clips, ``generated`` those of
+    the best snapshot's first draw.
     """
 
     result: EvaluationResult
     curve: list[dict[str, float]]
     best: Snapshot
     real: ReferenceFeatures
-    fakes: NDArray[np.float64]
+    generated: Array
 
 
 def measure(
-    config: EvaluationConfig, runner: embedding.Executor, *, train: Path, reference: Path, shards_folder: Path
+    config: EvaluationConfig, executor: Executor, *, train: Path, reference_folder: Path, shards_folder: Path
 ) -> Measurement:
-    """Measure the training in ``train`` against the features in ``reference`` of the clips in ``shards_folder``."""
+    """Measure the training in ``train`` against the features in ``reference_folder`` of the clips in ``shards_folder``."""
     index = loader.read_index(shards_folder)
     protocol, quick = config.measured_by(), config.curve()
     found = snapshots(train)
-    _check_resolution(found, index.resolution)
-    initial = train / "initial_generator"
-    untrained_snapshot = Snapshot(folder=initial, clips_seen=0, digest=embedding.generator_digest(initial))
+    _check_resolution(found[-1], index.resolution)
+    untrained = Snapshot.of(train / "initial_generator")
     frames = protocol.frames_of(index.frames)
-    embedder = Embedder(
-        config=config, frames=frames, available=index.frames, cache=FeatureCache(config.cache), runner=runner
-    )
-    all_detectors = reference_features.all_detectors(config)
-    detector, extra_detectors = all_detectors[0], all_detectors[1:]
-    real = reference_features.require(reference, shards_folder, config, detector)
-    rows = curve(found, embedder, detector, real.reference, min(quick.videos, len(real.reference)))
-    best = found[min(range(len(rows)), key=lambda number: rows[number]["value"])]
+    embedder = Embedder(config=config, executor=executor)
+    detector, *extra_detectors = detectors = reference_features.all_detectors(config)
+    real = reference_features.require(reference_folder, shards_folder, config, detector)
+    rows = curve(found, embedder, detector, real.reference[: quick.videos], index.frames)
+    best = min(zip(rows, found, strict=True), key=lambda measured: measured[0]["value"])[1]
 
     metrics: dict[str, MetricSummary] = {}
-    first_draw = real.reference[:0]
-    progress = ProgressDisplay("evaluate", len(all_detectors) * (protocol.draws + 1) * protocol.videos)
-    for one in all_detectors:
-        draws = [
-            embedder.features(best, one, draw=draw, videos=protocol.videos, progress=progress)
-            for draw in range(protocol.draws)
-        ]
-        untrained = embedder.features(untrained_snapshot, one, draw=0, videos=protocol.videos, progress=progress)
-        own = real
-        if one is detector:
-            first_draw = draws[0]
-        elif one.measure == "frechet":
-            own = reference_features.require(reference, shards_folder, config, one)
-        metrics |= figures_of(one, own, draws, untrained, videos=protocol.videos, seed=config.seed)
+    generated: dict[str, Array] = {}
+    progress = ProgressDisplay("evaluate", len(detectors) * (protocol.draws + 1) * protocol.videos)
+    for one in detectors:
+        *draws, initial = (
+            embedder.generated(
+                snapshot, one, draw=draw, videos=protocol.videos, available=index.frames, progress=progress
+            ).features
+            for snapshot, draw in [*((best, draw) for draw in range(protocol.draws)), (untrained, 0)]
+        )
+        compared = real
+        if one is not detector and one.measure == "frechet":
+            compared = reference_features.require(reference_folder, shards_folder, config, one)
+        metrics |= metrics_of(one, compared, draws, initial, videos=protocol.videos, seed=config.seed)
+        generated[one.network] = draws[0]
     progress.finish()
     result = EvaluationResult(
-        metric=detector.metric_name,
         metrics=metrics,
         clips_seen=best.clips_seen,
         generator=best.folder.as_posix(),
         weights_digest=best.digest,
-        protocol=protocol.name,
-        protocol_text=protocol.text(frames),
-        videos=protocol.videos,
-        draws=protocol.draws,
         curve_videos=quick.videos,
-        frames=frames,
         resolution=index.resolution,
-        seed=config.seed,
         truncation=config.truncation,
-        is_stand_in=detector.is_stand_in,
-        **detector.described(index.digest),
         extra_detectors={one.network: one.described(index.digest) for one in extra_detectors},
+        **conditions(detector, protocol, frames=frames, seed=config.seed, data_digest=index.digest),
     )
-    return Measurement(result=result, curve=rows, best=best, real=real, fakes=first_draw)
+    return Measurement(result=result, curve=rows, best=best, real=real, generated=generated[detector.network])
 
 
-def _check_resolution(found: list[Snapshot], resolution: int) -> None:
-    made = generator_io.load_generator(found[-1].folder).config.resolution
+def metrics_of(
+    detector: Detector,
+    real: ReferenceFeatures,
+    generated: Sequence[Array],
+    untrained: Array | None = None,
+    *,
+    videos: int,
+    seed: int,
+) -> dict[str, MetricSummary]:
+    """The detector's metrics by name: distances to ``real``, or the Inception Score.
+
+    ``generated`` has the features of each draw's ``videos`` videos, ``untrained`` those of the generator before training.
+    """
+    if detector.measure == "inception_score":
+        initial = math.nan if untrained is None else inception_score(untrained)[0]
+        return {detector.metric_name: MetricSummary.of([inception_score(x)[0] for x in generated], untrained=initial)}
+    first = generated[0]
+    rows = len(first) // videos * min(videos, len(real.reference))
+    reference, real_vs_real = real.reference[:rows], real.real_vs_real[:rows]
+
+    def summary(metric: FeatureMetric) -> MetricSummary:
+        statistics = metric.statistics(reference)
+
+        def distance(features: Array | None) -> float:
+            if features is None or not len(features):
+                return math.nan
+            return metric.value(statistics, metric.statistics(features))
+
+        extrapolated = metric.has_interval and min(len(reference), len(first)) >= EXTRAPOLATED
+        return MetricSummary.of(
+            [distance(features) for features in generated],
+            real_vs_real=distance(real_vs_real),
+            untrained=distance(untrained),
+            interval=bootstrap(metric, reference, first, seed=seed) if metric.has_interval else None,
+            infinite=extrapolate(metric, reference, first, seed=seed) if extrapolated else None,
+        )
+
+    return {detector.metric_name: summary(FRECHET), detector.kernel_name: summary(KERNEL)}
+
+
+def conditions(
+    detector: Detector, protocol: EvaluationProtocol, *, frames: int, seed: int, data_digest: str
+) -> dict[str, Any]:
+    """The fields of an ``EvaluationResult`` that say how and with what it was measured."""
+    return {
+        "metric": detector.metric_name,
+        "protocol": protocol.name,
+        "protocol_text": protocol.text(frames),
+        "videos": protocol.videos,
+        "draws": protocol.draws,
+        "frames": frames,
+        "seed": seed,
+        "is_stand_in": detector.is_stand_in,
+        **detector.described(data_digest),
+    }
+
+
+def _check_resolution(snapshot: Snapshot, resolution: int) -> None:
+    made = generator_io.load_generator(snapshot.folder).config.resolution
     if made != resolution:
         raise UserError(
-            f"{found[-1].folder}: makes {made} pixels, the shards hold {resolution}; train on these shards first"
+            f"{snapshot.folder}: makes {made} pixels, the shards hold {resolution}; train on these shards first"
         )

@@ -1,4 +1,4 @@
-"""An evaluation in the training's MLflow run: figures, the curve's points as steps, digests, pictures and the page."""
+"""An evaluation in the training's MLflow run: metrics, the curve's points as steps, digests, pictures and the page."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pipelines.evaluation.result import EvaluationResult
+from pipelines.evaluation.measurement import Measurement
 from pipelines.tracking import runs
 from pipelines.tracking.runs import TrackingConfig
 
@@ -17,16 +17,9 @@ TAGS = ("metric", "protocol_text", "detector", "detector_digest", "data_digest",
 logger = logging.getLogger(__name__)
 
 
-def log(
-    config: TrackingConfig,
-    result: EvaluationResult,
-    curve: Sequence[Mapping[str, float]],
-    train: Path,
-    *,
-    files: Iterable[Path],
-) -> None:
+def log(config: TrackingConfig, measured: Measurement, train: Path, *, files: Iterable[Path]) -> None:
     """Log to the run of the training in ``train``, if it has one; ``files`` become artifacts."""
-    run_file = train / "run.json"
+    run_file, result = train / "run.json", measured.result
     if not run_file.is_file():
         logger.warning("%s is missing, so nothing is logged to MLflow", run_file)
         return
@@ -41,11 +34,11 @@ def log(
     runs.log_evaluation(config, run_id, values, step=int(result.clips_seen or 0), tags=tags)
     for path in sorted(path for path in files if path.is_file()):
         runs.log_artifact(config, run_id, path, "evaluation")
-    points = {int(row["clips_seen"]): row["value"] for row in curve}
-    log_curve(config, run_id, f"evaluation/curve/{result.metric}", points)
+    points = {int(row["clips_seen"]): row["value"] for row in measured.curve}
+    _log_curve(config, run_id, f"evaluation/curve/{result.metric}", points)
 
 
-def log_curve(config: TrackingConfig, run_id: str, name: str, points: Mapping[int, float]) -> None:
+def _log_curve(config: TrackingConfig, run_id: str, name: str, points: Mapping[int, float]) -> None:
     """Log a point for each step, except those that the run has already."""
     from mlflow.entities import Metric
 

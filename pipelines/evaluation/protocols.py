@@ -1,12 +1,11 @@
-"""Protocols by name: which clips, how many, prepared how. A figure is comparable with those of equal protocol alone.
+"""Evaluation protocols by name: which clips, how many, how resized. Values compare only under equal protocols.
 
-docs/evaluation.md shows them side by side with their sources.
+docs/evaluation.md lists them with their sources.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from digan.errors import UserError
 from digan.types import Clip
@@ -14,37 +13,35 @@ from digan.types import Clip
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationProtocol:
-    """How a figure comes about.
+    """How a metric is measured.
 
-    ``videos`` real and as many generated clips a draw, ``draws`` times; ``frames`` a clip (0: those of the shards).
-    ``choice`` of reals: ``windows`` (uniform over all clips, none twice before all came once) or ``videos`` (one random
-    clip of each of so many videos). ``reals`` is the split they come from: train or test (what was held out).
-    ``resize`` to the detector's size: ``crop`` (short side, then the centre) or ``squash`` (both sides).
+    Each of ``draws`` draws compares ``videos`` generated clips of ``frames`` frames (0: as many as the shards have) with as
+    many real ones. ``choice`` of the real clips: ``windows`` (uniform over all clips, none twice before all came once) or
+    ``videos`` (one random clip of each video). ``reference`` is their split: train, or test (what was held out). ``resize``
+    to the detector's size: ``crop`` (short side, then the center) or ``squash`` (both sides).
     """
 
     name: str
-    videos: int
-    draws: int
-    frames: int
-    choice: str
-    reference: str
-    resize: str
+    videos: int = 2048
+    draws: int = 10
+    frames: int = 16
+    choice: str = "windows"
+    reference: str = "train"
+    resize: str = "crop"
 
     def with_counts(self, *, videos: int = 0, draws: int = 0) -> EvaluationProtocol:
-        """The same with other counts; 0 keeps the protocol's. The text says so."""
+        """This protocol with other counts; 0 keeps the protocol's."""
         return replace(self, videos=videos or self.videos, draws=draws or self.draws)
 
     def text(self, frames: int) -> str:
-        """All of it in a line for people and for the gate, with ``frames`` as measured."""
+        """The whole protocol in one line, for people and for comparisons; ``frames`` were measured."""
         chosen = "one clip a video" if self.choice == "videos" else "uniform over clips"
         scaled = "squashed" if self.resize == "squash" else "short side and centre crop"
-        return (
-            f"{self.name}: {self.videos} videos of {frames} frames, {self.draws} draws, reals {self.reference}, {chosen},"
-            f" {scaled}"
-        )
+        counts = f"{self.videos} videos of {frames} frames, {self.draws} draws"
+        return f"{self.name}: {counts}, reals {self.reference}, {chosen}, {scaled}"
 
     def frames_of(self, available: int) -> int:
-        """Frames that are measured of clips with ``available`` frames; too short clips are a ``UserError``."""
+        """Number of frames to measure of clips with ``available`` frames. Errors: ``UserError`` if there are too few."""
         wanted = self.frames or available
         if wanted > available:
             raise UserError(
@@ -58,33 +55,17 @@ class EvaluationProtocol:
         frames = self.frames_of(len(clip.frames))
         return clip if frames == len(clip.frames) else replace(clip, frames=clip.frames[:frames])
 
-    def as_dict(self) -> dict[str, Any]:
-        """Its fields, for JSON."""
-        return asdict(self)
-
-
-def _named(name: str, **changes: Any) -> EvaluationProtocol:
-    values: dict[str, Any] = {
-        "videos": 2048,
-        "draws": 10,
-        "frames": 16,
-        "choice": "windows",
-        "reference": "train",
-        "resize": "crop",
-    }
-    return EvaluationProtocol(name=name, **{**values, **changes})
-
 
 PROTOCOLS: dict[str, EvaluationProtocol] = {
     protocol.name: protocol
     for protocol in (
-        _named("digan"),
-        _named("digan-128", frames=128),
-        _named("digan-test", reference="test"),
-        _named("stylegan-v", choice="videos", draws=1),
-        _named("stylegan-v-128", choice="videos", draws=1, frames=128),
-        _named("tats", resize="squash"),
-        _named("tats-128", resize="squash", frames=128),
-        _named("quick", videos=256, draws=3, frames=0),
+        EvaluationProtocol(name="digan"),
+        EvaluationProtocol(name="digan-128", frames=128),
+        EvaluationProtocol(name="digan-test", reference="test"),
+        EvaluationProtocol(name="stylegan-v", choice="videos", draws=1),
+        EvaluationProtocol(name="stylegan-v-128", choice="videos", draws=1, frames=128),
+        EvaluationProtocol(name="tats", resize="squash"),
+        EvaluationProtocol(name="tats-128", resize="squash", frames=128),
+        EvaluationProtocol(name="quick", videos=256, draws=3, frames=0),
     )
 }

@@ -1,7 +1,7 @@
 """Features of a protocol's real clips, made once for each data set, protocol and detector.
 
-``reals`` are compared with generated clips. ``floor`` holds as many other real clips, of the other split or, where there is
-none, of the same draw: the distance between both shows how close to zero a figure can come.
+``reference`` is compared with generated clips. ``real_vs_real`` holds as many other real clips, of the other split or, if
+there is none, of the same one: the distance between the two shows how close to zero a metric can come.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,64 +26,65 @@ from digan.types import Clip
 from pipelines import detectors
 from pipelines.dataset import loader
 from pipelines.detectors import Detector
-from pipelines.evaluation import embedding
 from pipelines.evaluation.config import EvaluationConfig
-from pipelines.evaluation.embedding import EmbeddingTask, Executor, RealBlock, Span
-from pipelines.evaluation.feature_cache import FeatureBlock, FeatureCache, feature_key
+from pipelines.evaluation.embedding import Embedder, Executor
+from pipelines.evaluation.feature_cache import feature_key
 from pipelines.evaluation.protocols import EvaluationProtocol
 from pipelines.report.progress_display import ProgressDisplay
 
-SPLITS = {"train": "train", "test": "val"}  # a protocol's name for what the shards call train and val
+SPLITS = {"train": "train", "test": "val"}  # the shards' split by the protocol's name for it
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceFeatures:
-    """Features float64 [N, D] of real clips for comparison (``reals``) and for the floor, and what index.json says."""
+    """Features float64 [N, D] of real clips, ``reference`` and ``real_vs_real``, and the content of their JSON file."""
 
     reference: NDArray[np.float64]
     real_vs_real: NDArray[np.float64]
-    index: dict[str, Any]
+    index: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReferencePart:
-    """Which clips: ``count`` of ``split``, from number ``start`` of the protocol's order on."""
+    """``count`` clips of ``split``, from position ``start`` of the protocol's order on."""
 
     split: str
     start: int
     count: int
 
 
-def parts_of(folder: Path, protocol: EvaluationProtocol, videos: int) -> tuple[ReferencePart, ReferencePart]:
-    """The reals and the floor; fewer than ``videos`` where a protocol takes one clip a video and there are fewer."""
-    index = loader.read_index(folder)
+def parts_of(index: loader.ShardIndex, protocol: EvaluationProtocol, videos: int) -> dict[str, ReferencePart]:
+    """The clips of ``reference`` and ``real_vs_real``, ``videos`` each; fewer if one clip a video is taken of fewer videos."""
     split = SPLITS[protocol.reference]
     other = "train" if split == "val" else "val"
     unit = "videos" if protocol.choice == "videos" else "clips"
-    have = {name: sum(getattr(shard, unit) for shard in listed) for name, listed in index.splits.items()}
-    if not have.get(split):
+    available = {name: sum(getattr(shard, unit) for shard in shards) for name, shards in index.splits.items()}
+    if not available.get(split):
         raise UserError(
             f"evaluation.protocol={protocol.name}: takes its reals from what was held out, and nothing was; choose a"
             " protocol with train reals, or hold videos out (clips.validation_share)"
         )
-    limit = (lambda name: min(videos, have[name])) if unit == "videos" else (lambda name: videos)
-    if have.get(other):
-        return ReferencePart(split=split, start=0, count=limit(split)), ReferencePart(
-            split=other, start=0, count=limit(other)
-        )
-    count = min(videos, have[split] // 2) if unit == "videos" else videos
-    return ReferencePart(split=split, start=0, count=count), ReferencePart(split=split, start=count, count=count)
+
+    def size(name: str, parts: int = 1) -> int:
+        return videos if unit == "clips" else min(videos, available[name] // parts)
+
+    if available.get(other):
+        real_vs_real = ReferencePart(split=other, start=0, count=size(other))
+        return {"reference": ReferencePart(split=split, start=0, count=size(split)), "real_vs_real": real_vs_real}
+    half = size(split, parts=2)
+    real_vs_real = ReferencePart(split=split, start=half, count=half)
+    return {"reference": ReferencePart(split=split, start=0, count=half), "real_vs_real": real_vs_real}
 
 
 def all_detectors(config: EvaluationConfig) -> list[Detector]:
-    """The detector of ``config`` and its companions."""
+    """The main detector, then the extra ones."""
     main = detectors.load(config.detectors(), config.measured_by().resize)
     return [main, *detectors.load_extra_detectors(config.detectors())]
 
 
 def read(folder: Path, shards_folder: Path, config: EvaluationConfig, detector: Detector) -> ReferenceFeatures | None:
-    """The features in ``folder``; ``None`` where there are none, or those of other data, clips or detector."""
-    key = _reference_key(shards_folder, config, detector)
+    """The features in ``folder``; ``None`` if there are none, or those of other data, clips or another detector."""
+    key = _reference_key(loader.read_index(shards_folder), config, detector)
     try:
         index = json.loads((folder / f"{detector.network}.json").read_text())
         with np.load(folder / f"{detector.network}.npz", allow_pickle=False) as file:
@@ -95,7 +96,7 @@ def read(folder: Path, shards_folder: Path, config: EvaluationConfig, detector: 
 
 
 def require(folder: Path, shards_folder: Path, config: EvaluationConfig, detector: Detector) -> ReferenceFeatures:
-    """The features in ``folder``; a ``UserError`` where the stage has not made them."""
+    """The features in ``folder``. Errors: ``UserError`` if the stage `reference` has not made them."""
     found = read(folder, shards_folder, config, detector)
     if found is None:
         raise UserError(
@@ -105,76 +106,62 @@ def require(folder: Path, shards_folder: Path, config: EvaluationConfig, detecto
 
 
 def build(
-    folder: Path, shards_folder: Path, config: EvaluationConfig, detector: Detector, runner: Executor
+    folder: Path, shards_folder: Path, config: EvaluationConfig, detector: Detector, executor: Executor
 ) -> ReferenceFeatures:
-    """The features, embedded or read from the cache, and written to ``folder``; the JSON comes last and makes them valid."""
-    index = loader.read_index(shards_folder)
-    protocol = config.measured_by()
-    parts = _parts(shards_folder, config)
-    key = _reference_key(shards_folder, config, detector)
-    progress = ProgressDisplay("reference", sum(part.count for part in parts.values()), unit="clips")
-    blocks: dict[str, FeatureBlock] = {}
-    for name, part in parts.items():
+    """Embed the clips, or read them from the cache, and write the features to ``folder``: the JSON last, it validates them."""
+    index, protocol = loader.read_index(shards_folder), config.measured_by()
+    parts = _parts(index, config)
+    for part in parts.values():
         if part.count < 2:
             raise UserError(
                 f"{shards_folder}: {part.count} clips of split {part.split} for evaluation.protocol={protocol.name}; it"
                 " needs 2 or more: add videos"
             )
+    embedder = Embedder(config=config, executor=executor)
+    progress = ProgressDisplay("reference", sum(part.count for part in parts.values()), unit="clips")
 
-        def works(spans: list[Span], part: ReferencePart = part) -> Iterator[EmbeddingTask]:
-            stream = clips(shards_folder, protocol, part, spans, config.seed)
-            for number, _, count in spans:
-                batch = [protocol.cut(clip) for clip in islice(stream, count)]
-                stacked, names = torch.stack([clip.frames for clip in batch]), tuple(clip.name for clip in batch)
-                make = RealBlock(videos=stacked, names=names, batch_size=config.batch_size)
-                yield EmbeddingTask(number=number, make=make)
+    def read_part(part: ReferencePart, blocks: list[range]) -> Iterator[Clip]:
+        return map(protocol.cut, clips(shards_folder, protocol, part, config.seed, blocks))
 
-        blocks[name] = embedding.embed(
-            _clips_key(index, config, detector, part),
-            part.count,
-            works,
-            cache=FeatureCache(config.cache),
-            runner=runner,
-            detector=detector,
-            progress=progress,
+    blocks = {
+        name: embedder.clips(
+            _clips_key(index, config, detector, part), part.count, partial(read_part, part), detector, progress
         )
+        for name, part in parts.items()
+    }
     progress.finish()
-    available = {split: sum(shard.clips for shard in listed) for split, listed in index.splits.items()}
+    key = _reference_key(index, config, detector)
+    available = {split: sum(shard.clips for shard in shards) for split, shards in index.splits.items()}
     content = {
         "key": key,
-        "protocol": protocol.as_dict(),
+        "protocol": asdict(protocol),
         "frames": protocol.frames_of(index.frames),
         "data_digest": index.digest,
         "detector": detector.network,
         "detector_digest": detector.digest,
         "weights_sha256": detector.weights_sha256,
         "seed": config.seed,
-        **{name: _described(part.split, blocks[name].names, available[part.split]) for name, part in parts.items()},
+        **{name: _summary(part.split, blocks[name].names, available[part.split]) for name, part in parts.items()},
         "clips_available": available,
     }
     content["notes"] = _notes(content)
-    made = ReferenceFeatures(
-        reference=blocks["reference"].features, real_vs_real=blocks["real_vs_real"].features, index=content
-    )
+    made = ReferenceFeatures(**{name: block.features for name, block in blocks.items()}, index=content)
     memory = io.BytesIO()
     np.savez(memory, reference=made.reference, real_vs_real=made.real_vs_real, key=np.array(json.dumps(key)))
     (folder / f"{detector.network}.json").unlink(missing_ok=True)
     write_bytes(folder / f"{detector.network}.npz", memory.getvalue())
-    write_bytes(folder / f"{detector.network}.json", (json.dumps(made.index, indent=1) + "\n").encode())
+    write_bytes(folder / f"{detector.network}.json", (json.dumps(content, indent=1) + "\n").encode())
     return made
 
 
-def _parts(shards_folder: Path, config: EvaluationConfig) -> dict[str, ReferencePart]:
-    reference, real_vs_real = parts_of(
-        shards_folder, config.measured_by(), max(config.measured_by().videos, config.curve().videos)
-    )
-    return {"reference": reference, "real_vs_real": real_vs_real}
+def _parts(index: loader.ShardIndex, config: EvaluationConfig) -> dict[str, ReferencePart]:
+    return parts_of(index, config.measured_by(), max(config.measured_by().videos, config.curve().videos))
 
 
 def _clips_key(
     index: loader.ShardIndex, config: EvaluationConfig, detector: Detector, part: ReferencePart
 ) -> dict[str, Any]:
-    """All that the features of a part's clips depend on, whatever their number."""
+    """All that the features of a part's clips depend on, except their number."""
     protocol = config.measured_by()
     return feature_key(
         detector,
@@ -188,47 +175,49 @@ def _clips_key(
     )
 
 
-def _reference_key(shards_folder: Path, config: EvaluationConfig, detector: Detector) -> dict[str, Any]:
-    index = loader.read_index(shards_folder)
-    return {
-        name: {**_clips_key(index, config, detector, part), "clips": part.count}
-        for name, part in _parts(shards_folder, config).items()
-    }
+def _reference_key(index: loader.ShardIndex, config: EvaluationConfig, detector: Detector) -> dict[str, Any]:
+    parts = _parts(index, config)
+    return {name: {**_clips_key(index, config, detector, part), "clips": part.count} for name, part in parts.items()}
 
 
 def clips(
-    folder: Path, protocol: EvaluationProtocol, part: ReferencePart, spans: list[Span], seed: int
+    folder: Path, protocol: EvaluationProtocol, part: ReferencePart, seed: int, blocks: Iterable[range]
 ) -> Iterator[Clip]:
-    """The clips of these chunks, in their order."""
+    """The part's clips at these positions, in their order."""
     if protocol.choice == "videos":
-        index = loader.read_index(folder)
-        by_video = loader.windows_by_video(index, part.split)
-        names = sorted(by_video)
-        order = torch.randperm(len(names), generator=generator_for(seed, "videos")).tolist()
-        windows = []
-        for _, first, count in spans:
-            for place in range(part.start + first, part.start + first + count):
-                of_video = by_video[names[order[place]]]
-                draw = generator_for(seed, "window", names[order[place]])
-                windows.append(of_video[int(torch.randint(len(of_video), (1,), generator=draw))])
-        yield from loader.clips_at(index, windows)
+        yield from _clips_of_videos(folder, part, seed, blocks)
         return
-    start = count = 0
-    for _, first, more in spans:  # successive chunks are read in one go, so that each shard is opened once
-        if count and first != start + count:
-            yield from loader.read_clips(folder, split=part.split, count=count, seed=seed, start=part.start + start)
-            count = 0
-        start = start if count else first
-        count += more
-    yield from loader.read_clips(folder, split=part.split, count=count, seed=seed, start=part.start + start)
+    joined: list[range] = []
+    for block in blocks:  # successive blocks are read as one, so that each shard is opened once
+        if joined and joined[-1].stop == block.start:
+            joined[-1] = range(joined[-1].start, block.stop)
+        else:
+            joined.append(block)
+    for block in joined:
+        yield from loader.read_clips(
+            folder, split=part.split, count=len(block), seed=seed, start=part.start + block.start
+        )
+
+
+def _clips_of_videos(folder: Path, part: ReferencePart, seed: int, blocks: Iterable[range]) -> Iterator[Clip]:
+    """A random clip of each of the part's videos at these positions."""
+    index = loader.read_index(folder)
+    by_video = loader.windows_by_video(index, part.split)
+    names = sorted(by_video)
+    order = torch.randperm(len(names), generator=generator_for(seed, "videos")).tolist()
+    windows = []
+    for name in (names[order[part.start + position]] for block in blocks for position in block):
+        number = torch.randint(len(by_video[name]), (1,), generator=generator_for(seed, "window", name))
+        windows.append(by_video[name][int(number)])
+    yield from loader.clips_at(index, windows)
 
 
 def video_of(clip_name: str) -> str:
-    """The video that a clip comes from; clips are named VIDEO@FRAME."""
+    """The name of a clip's video; clips are named VIDEO@FRAME."""
     return clip_name.rsplit("@", 1)[0]
 
 
-def _described(split: str, names: Sequence[str], available: int) -> dict[str, Any]:
+def _summary(split: str, names: Sequence[str], available: int) -> dict[str, Any]:
     videos = {video_of(name) for name in names}
     counts = {"clips": len(names), "distinct_clips": len(set(names)), "videos": len(videos), "available": available}
     return {"split": split, **counts}
@@ -238,13 +227,13 @@ def _notes(content: dict[str, Any]) -> list[str]:
     notes = []
     for name in ("reference", "real_vs_real"):
         part = content[name]
-        where = f"{name}: {part['clips']} clips from {part['videos']} videos of the {part['split']} split"
+        what = f"{name}: {part['clips']} clips from {part['videos']} videos of the {part['split']} split"
         if part["distinct_clips"] < part["clips"]:
-            notes.append(f"{where}, only {part['distinct_clips']} of them distinct: too few clips for these counts")
+            notes.append(f"{what}, only {part['distinct_clips']} of them distinct: too few clips for these counts")
         elif part["videos"] < part["clips"]:
-            notes.append(f"{where}, so windows of one video count several times")
-    if content["real_vs_real"]["split"] == content["reference"]["split"]:
-        split = content["reference"]["split"]
+            notes.append(f"{what}, so windows of one video count several times")
+    split = content["reference"]["split"]
+    if content["real_vs_real"]["split"] == split:
         notes.append(
             f"floor: no other split; taken from the {split} split itself, so it is lower than that of unseen videos"
         )

@@ -1,4 +1,4 @@
-"""reports/evaluation.html: everything that an evaluation finds, on one page that needs nothing else."""
+"""reports/evaluation.html: all results of an evaluation on one page that needs no other file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.evaluation.gallery import GalleryItem
+from pipelines.evaluation.measurement import Measurement
 from pipelines.evaluation.result import EvaluationResult
 from pipelines.params_file import flatten
 from pipelines.report import plots
@@ -23,48 +24,39 @@ TRAINING_PLOTS = (  # title, prefix of the metrics, caption
 
 def videos(shown: Mapping[str, Sequence[GalleryItem]], folder: Path) -> dict[str, list[Figure]]:
     """The gallery's videos in ``folder`` by group."""
-    return {
-        group: [
-            Figure(
-                title=one.title,
-                caption=one.caption,
-                video=data_address("video/mp4", (folder / one.file).read_bytes()),
-            )
-            for one in items
-        ]
-        for group, items in shown.items()
-    }
+
+    def figure(item: GalleryItem) -> Figure:
+        address = data_address("video/mp4", (folder / item.file).read_bytes())
+        return Figure(title=item.title, caption=item.caption, video=address)
+
+    return {group: [figure(item) for item in items] for group, items in shown.items()}
 
 
-def write_page(
-    result: EvaluationResult,
-    curve: Sequence[Mapping[str, float]],
+def render_page(
+    measured: Measurement,
     groups: Mapping[str, Sequence[Figure]],
     *,
     copying: str,
-    notes: Sequence[str],
     params: Mapping[str, Any],
     training_curves: Path,
 ) -> str:
-    """The page's text; ``curve`` has the quick measure of each snapshot, ``groups`` the videos to show."""
+    """The page as HTML; ``groups`` has the videos to show, ``copying`` the verdict of the nearest clips."""
+    result = measured.result
     head, rows = result.table()
+    digests = Table(head=("digest", "SHA-256"), rows=[(key, getattr(result, key) or "-") for key in DIGESTS])
+    settings = Table(
+        head=("params.yaml", "value"), rows=[(name, str(value)) for name, value in flatten(params).items()]
+    )
+    over_training = [_curve(result, measured.curve), *_training(training_curves)]
     sections = [
         Section(title="Real and generated", figures=groups["side"]),
-        Section(title="Over the training", figures=[_snapshots(result, curve), *_training(training_curves)]),
+        Section(title="Over the training", figures=over_training),
         *([Section(title="Classes", figures=groups["classes"])] if groups.get("classes") else []),
         Section(title="Content and motion", figures=groups["codes"]),
         Section(title="A video at any time", figures=groups["time"]),
         Section(title="Is it copying?", paragraphs=[copying], figures=groups["nearest"]),
-        Section(title="Metrics", tables=[Table(head=head, rows=rows)], paragraphs=notes),
-        Section(
-            title="What it was measured with",
-            tables=[
-                Table(head=("digest", "SHA-256"), rows=[(key, getattr(result, key) or "-") for key in DIGESTS]),
-                Table(
-                    head=("params.yaml", "value"), rows=[(name, str(value)) for name, value in flatten(params).items()]
-                ),
-            ],
-        ),
+        Section(title="Metrics", tables=[Table(head=head, rows=rows)], paragraphs=measured.real.index["notes"]),
+        Section(title="What it was measured with", tables=[digests, settings]),
     ]
     return page(f"Evaluation: {result.metric} {result.main.mean:.4g}", _lead(result), sections)
 
@@ -81,7 +73,7 @@ def _lead(result: EvaluationResult) -> list[Paragraph]:
     return [*lead, Paragraph(style="note", text=result.stand_in_note)] if result.stand_in_note else lead
 
 
-def _snapshots(result: EvaluationResult, curve: Sequence[Mapping[str, float]]) -> Figure:
+def _curve(result: EvaluationResult, curve: Sequence[Mapping[str, float]]) -> Figure:
     return Figure(
         title="Quick measure of each snapshot",
         caption=f"{result.curve_videos} videos each, one draw; bootstrap interval.",
@@ -96,7 +88,7 @@ def _snapshots(result: EvaluationResult, curve: Sequence[Mapping[str, float]]) -
 
 
 def _training(path: Path) -> list[Figure]:
-    """Plots of the training's table of metrics; none where it left no table."""
+    """Plots of the training's table of metrics; none if there is no table."""
     if not path.is_file():
         return []
     with path.open(newline="") as stream:

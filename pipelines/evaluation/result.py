@@ -1,4 +1,4 @@
-"""What an evaluation finds, as one value: written to and read from JSON, and rendered for terminals, pages and MLflow."""
+"""The result of an evaluation as one value: written to and read from JSON, and rendered for terminals, pages and MLflow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ from digan.metrics.uncertainty import Extrapolation, Interval, mean_and_std
 from pipelines.registry.alias_decision import MetricValue
 
 NAN = math.nan
-MISSING = "-"
+MEAN, STD = "mean over draws", "standard deviation over draws"
+# Label, attribute without which the row is left out, and format of a row; the mean is never left out.
+ROWS = (
+    (STD, "std", "{std:.2g}"),
+    ("95 % interval (bootstrap)", "low", "{low:.4g} to {high:.4g}"),
+    ("real against real (the floor)", "real_vs_real", "{real_vs_real:.4g}"),
+    ("untrained generator", "untrained", "{untrained:.4g}"),
+    ("ratio to the untrained generator", "ratio_to_untrained", "{ratio_to_untrained:.3f}"),
+    ("infinitely many videos", "infinite", "{infinite:.4g} +- {infinite_error:.2g}{trust}"),
+    ("variance explained by its fit", "infinite_r2", "{infinite_r2:.4g}"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +32,7 @@ class MetricSummary:
     """One metric over all draws; nan is unknown.
 
     ``std`` is over the draws (n - 1; 0 for one draw), ``spread`` that or the bootstrap's, whichever is larger. ``low`` and
-    ``high`` bound the mean with 95 % (bootstrap of the first draw). ``floor`` compares real clips with real ones,
+    ``high`` bound the mean with 95 % (bootstrap of the first draw). ``real_vs_real`` compares real clips with real ones,
     ``untrained`` is of the generator before training, ``infinite`` is the value at infinitely many videos with the standard
     error and the explained variance of its fit. ``draws`` has the value of each draw and is not part of the JSON.
     """
@@ -54,65 +64,50 @@ class MetricSummary:
     ) -> MetricSummary:
         """Summary of the values of all draws."""
         mean, std = mean_and_std(draws)
-        known = [value for value in (std, interval.std if interval else NAN) if not math.isnan(value)]
-        shift = mean - draws[0]
+        values: dict[str, float] = {}
+        if interval is not None:
+            shift = mean - draws[0]
+            values |= {"low": interval.low + shift, "high": interval.high + shift, "bootstrap_std": interval.std}
+        if infinite is not None:
+            values |= {"infinite": infinite.infinite, "infinite_error": infinite.error, "infinite_r2": infinite.r2}
+            values["infinite_trusted"] = float(infinite.trusted)
+        known = [value for value in (std, values.get("bootstrap_std", NAN)) if not math.isnan(value)]
         return cls(
             mean=mean,
             std=std if len(draws) > 1 else 0.0,
             spread=max(known, default=NAN),
-            low=interval.low + shift if interval else NAN,
-            high=interval.high + shift if interval else NAN,
-            bootstrap_std=interval.std if interval else NAN,
             real_vs_real=real_vs_real,
             untrained=untrained,
             ratio_to_untrained=mean / untrained if untrained else NAN,
-            infinite=infinite.infinite if infinite else NAN,
-            infinite_error=infinite.error if infinite else NAN,
-            infinite_r2=infinite.r2 if infinite else NAN,
-            infinite_trusted=float(infinite.trusted) if infinite else NAN,
             draws=tuple(draws),
+            **values,
         )
 
     def to_json(self) -> dict[str, float]:
         """The known values by name."""
-        values = {key: value for key, value in vars(self).items() if key != "draws"}
-        return {key: value for key, value in values.items() if not math.isnan(value)}
+        return {key: value for key, value in vars(self).items() if key != "draws" and not math.isnan(value)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> MetricSummary:
         """The summary that ``to_json`` wrote; ``floor`` is the former name of ``real_vs_real``, unknown keys are ignored."""
-        values = {"real_vs_real" if key == "floor" else key: value for key, value in values.items()}
         names = {field.name for field in fields(cls)} - {"draws"}
-        known: dict[str, Any] = {key: float(value) for key, value in values.items() if key in names}
+        renamed = {"real_vs_real" if key == "floor" else key: value for key, value in values.items()}
+        known: dict[str, Any] = {key: float(value) for key, value in renamed.items() if key in names}
         return cls(**known)
 
     def rows(self) -> dict[str, str]:
-        """The values for people, by label; what is unknown is left out."""
-        found = {"mean over draws": f"{self.mean:.4g}"}
-        if not math.isnan(self.std):
-            found["standard deviation over draws"] = f"{self.std:.2g}"
-        if not math.isnan(self.low):
-            found["95 % interval (bootstrap)"] = f"{self.low:.4g} to {self.high:.4g}"
-        if not math.isnan(self.real_vs_real):
-            found["real against real (the floor)"] = f"{self.real_vs_real:.4g}"
-        if not math.isnan(self.untrained):
-            found["untrained generator"] = f"{self.untrained:.4g}"
-        if not math.isnan(self.ratio_to_untrained):
-            found["ratio to the untrained generator"] = f"{self.ratio_to_untrained:.3f}"
-        if not math.isnan(self.infinite):
-            trust = "" if self.infinite_trusted else "; too few clips to trust it"
-            found["infinitely many videos"] = f"{self.infinite:.4g} +- {self.infinite_error:.2g}{trust}"
-        if not math.isnan(self.infinite_r2):
-            found["variance explained by its fit"] = f"{self.infinite_r2:.4g}"
-        return found
+        """The known values for people, by label."""
+        values = {**vars(self), "trust": "" if self.infinite_trusted else "; too few clips to trust it"}
+        known = {label: text.format_map(values) for label, key, text in ROWS if not math.isnan(values[key])}
+        return {MEAN: f"{self.mean:.4g}", **known}
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
     """``metrics`` by name, ``metric`` the main one's, and everything that they depend on; ``None`` is left out of the JSON.
 
-    Results compare where protocol, seed, data and detector agree. ``fake_digest`` and ``notes`` are set by `digan evaluate`,
-    the keys from ``clips_seen`` to ``weights_digest`` and ``companions`` by the stage `evaluate`.
+    Results compare if protocol, seed, data and detector agree. ``fake_digest`` and ``notes`` are set by `digan evaluate`,
+    the keys from ``clips_seen`` to ``weights_digest`` and ``extra_detectors`` by the stage `evaluate`.
     """
 
     metric: str
@@ -144,42 +139,38 @@ class EvaluationResult:
         return self.metrics[self.metric]
 
     def to_json(self) -> dict[str, Any]:
-        """The content of metrics/evaluation.json: the metrics stand beside the other keys under their names."""
+        """The content of metrics/evaluation.json: each metric under its name, with the other keys."""
         rest = {
             key: value for key, value in vars(self).items() if key not in ("metric", "metrics") and value is not None
         }
         return {"metric": self.metric, **{name: one.to_json() for name, one in self.metrics.items()}, **rest}
 
     @classmethod
-    def from_json(cls, content: Any, *, place: str, remedy: str) -> EvaluationResult:
-        """The result that ``to_json`` wrote; a ``UserError`` with ``place`` and ``remedy`` where there is none."""
+    def from_json(cls, content: Any, *, source: str, remedy: str) -> EvaluationResult:
+        """The result that ``to_json`` wrote. Errors: ``UserError`` that names ``source`` and ``remedy`` if there is none."""
         try:
             names = {field.name for field in fields(cls)} - {"metrics"}
             known = {key: value for key, value in content.items() if key in names}
-            metrics = {
-                key: MetricSummary.from_json(value)
-                for key, value in content.items()
-                if isinstance(value, Mapping) and "mean" in value
-            }
-            result = cls(metrics=metrics, **known)
-            result.main  # noqa: B018 raises KeyError where the main metric is missing
+            summaries = {key: one for key, one in content.items() if isinstance(one, Mapping) and "mean" in one}
+            result = cls(metrics={key: MetricSummary.from_json(one) for key, one in summaries.items()}, **known)
+            result.main  # noqa: B018 raises KeyError if the main metric is missing
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{place}: holds no figure ({type(error).__name__}: {error}); {remedy}") from None
+            raise UserError(f"{source}: holds no metric ({type(error).__name__}: {error}); {remedy}") from None
         return result
 
     @classmethod
-    def read(cls, path: Path, *, place: str, remedy: str) -> EvaluationResult:
-        """The result in a JSON file; a ``UserError`` with ``place`` and ``remedy`` where there is none."""
+    def read(cls, path: Path, *, source: str, remedy: str) -> EvaluationResult:
+        """The result in a JSON file. Errors: as in ``from_json``."""
         try:
             content = json.loads(path.read_text())
         except FileNotFoundError:
-            raise UserError(f"{place}: no such file; {remedy}") from None
+            raise UserError(f"{source}: no such file; {remedy}") from None
         except json.JSONDecodeError as error:
-            raise UserError(f"{place}: is not JSON ({error.msg}, line {error.lineno}); {remedy}") from None
-        return cls.from_json(content, place=place, remedy=remedy)
+            raise UserError(f"{source}: is not JSON ({error.msg}, line {error.lineno}); {remedy}") from None
+        return cls.from_json(content, source=source, remedy=remedy)
 
-    def figure(self, protocol: str, *, place: str, remedy: str) -> MetricValue:
-        """What the gate compares; ``protocol`` is a template over the JSON's keys. Errors as in ``from_json``."""
+    def value(self, protocol: str, *, source: str, remedy: str) -> MetricValue:
+        """The main metric for comparisons; ``protocol`` is a template over the JSON's keys. Errors: as in ``from_json``."""
         content = self.to_json()
         try:
             return MetricValue(
@@ -191,50 +182,19 @@ class EvaluationResult:
                 protocol=protocol.format_map(content),
             )
         except KeyError as error:
-            raise UserError(f"{place}: holds no figure (no {error}); {remedy}") from None
-
-    @property
-    def headline(self) -> str:
-        """The main metric in a line."""
-        return f"{self.metric}: {self._value(self.main)}, lower is better"
+            raise UserError(f"{source}: holds no metric (no {error}); {remedy}") from None
 
     @property
     def stand_in_note(self) -> str:
-        """What to say of a stand-in detector; empty for FVD."""
-        if not self.is_stand_in:
-            return ""
-        return f"{self.metric} is a stand-in and no FVD: detector i3d with its Kinetics-400 weights gives that."
+        """A warning if the detector is a stand-in; empty for FVD."""
+        note = f"{self.metric} is a stand-in and no FVD: detector i3d with its Kinetics-400 weights gives that."
+        return note if self.is_stand_in else ""
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Head and rows of a table with a column for each metric."""
         columns = {name: one.rows() for name, one in self.metrics.items()}
         labels = dict.fromkeys(label for column in columns.values() for label in column)
-        rows = [(label, *(column.get(label, MISSING) for column in columns.values())) for label in labels]
-        return ("", *columns), rows
-
-    def facts(self) -> list[tuple[str, str]]:
-        """What was measured and with what, by label."""
-        counts = f"{self.draws} draws of {self.videos} videos" if self.draws else ""
-        snapshot = f"{self.clips_seen} clips seen ({self.generator})" if self.clips_seen is not None else ""
-        listed = [
-            ("counts", counts),
-            ("protocol", self.protocol_text or ""),
-            ("seed", "" if self.seed is None else str(self.seed)),
-            ("best snapshot", snapshot),
-            ("detector", f"{self.detector} {(self.detector_digest or '')[:12]}" if self.detector else ""),
-            ("real data", (self.data_digest or "")[:12]),
-        ]
-        return [(label, text) for label, text in listed if text]
-
-    def text(self) -> str:
-        """Everything for a terminal."""
-        lines = [self.headline]
-        for name, one in self.metrics.items():
-            shown = list(one.rows().items())[2:] if name == self.metric else [(name, self._value(one))]
-            lines += [f"  {label:<33} {value}" for label, value in shown]
-        lines += [f"  {label:<33} {value}" for label, value in self.facts()]
-        lines += [f"  note: {note}" for note in self.notes or ()]
-        return "\n".join([*lines, *filter(None, [self.stand_in_note])])
+        return ("", *columns), [(label, *(column.get(label, "-") for column in columns.values())) for label in labels]
 
     def markdown(self) -> str:
         """The table of all metrics in Markdown."""
@@ -242,6 +202,24 @@ class EvaluationResult:
         lines = [head, tuple("---" for _ in head), *rows]
         return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
-    def _value(self, one: MetricSummary) -> str:
+    def text(self) -> str:
+        """The result for a terminal: the main metric first, then its values, the other metrics and what was measured."""
+        snapshot = f"{self.clips_seen} clips seen ({self.generator})" if self.clips_seen is not None else ""
+        shown = {
+            **{label: value for label, value in self.main.rows().items() if label not in (MEAN, STD)},
+            **{name: self._mean_and_std(one) for name, one in self.metrics.items() if name != self.metric},
+            "counts": f"{self.draws} draws of {self.videos} videos" if self.draws else "",
+            "protocol": self.protocol_text,
+            "seed": "" if self.seed is None else str(self.seed),
+            "best snapshot": snapshot,
+            "detector": f"{self.detector} {(self.detector_digest or '')[:12]}" if self.detector else "",
+            "real data": (self.data_digest or "")[:12],
+        }
+        lines = [f"{self.metric}: {self._mean_and_std(self.main)}, lower is better"]
+        lines += [f"  {label:<33} {value}" for label, value in shown.items() if value]
+        lines += [f"  note: {note}" for note in self.notes or ()]
+        return "\n".join([*lines, *filter(None, [self.stand_in_note])])
+
+    def _mean_and_std(self, one: MetricSummary) -> str:
         spread = "" if self.draws == 1 or math.isnan(one.std) else f" +- {one.std:.2g}"
         return f"{one.mean:.4g}{spread}"

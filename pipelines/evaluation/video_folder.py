@@ -1,4 +1,4 @@
-"""Videos of any two folders as a protocol's clips, for `digan evaluate --real DIR --fake DIR`: any model's videos.
+"""The clips of any folder of videos, chosen by a protocol, for `digan evaluate --real DIR --fake DIR`.
 
 A folder holds video files, or folders of pictures that are a video each, at any depth. Legend: T times, H, W pixels.
 """
@@ -6,7 +6,7 @@ A folder holds video files, or folders of pictures that are a video each, at any
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,25 +16,30 @@ import torch
 
 from digan.errors import UserError
 from digan.seeding import generator_for
-from pipelines.evaluation.embedding import EmbeddingTask, RealBlock, Span
+from digan.types import Clip
 from pipelines.video import decoder
 from pipelines.video import frame_folder as frame_folders
 
-VIDEOS = frozenset(
+SUFFIXES = frozenset(
     (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".ogv", ".3gp")
 )
-LISTED = 3  # refused videos that are named
+LISTED = 3  # rejected videos that a note names
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFile:
-    """A video of a folder: its ``name``, its ``frames``, its size."""
+    """A video of a folder, its name there, and its number of frames."""
 
     path: Path
     name: str
     frames: int
-    width: int
-    height: int
+    size: str
+
+    def decode(self, without_decord: str = "") -> decoder.Decoded:
+        """Its frames; with a reason ``without_decord`` they are decoded by PyAV."""
+        if self.path.is_dir():
+            return frame_folders.decode_folder(self.path)
+        return decoder.decode(self.path, without_decord=without_decord)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +49,17 @@ class FolderClip:
     video: VideoFile
     start: int
 
+    @property
+    def name(self) -> str:
+        """Its name, VIDEO@FRAME."""
+        return f"{self.video.name}@{self.start}"
+
 
 class VideoFolder:
-    """The videos below ``root``; ``option`` is what named it. What cannot be used is counted and named in ``notes``."""
+    """The videos of at least ``frames`` frames below ``root``, which the command line's ``option`` names.
+
+    ``notes`` counts and names the videos that cannot be used.
+    """
 
     def __init__(self, root: Path, option: str, frames: int) -> None:
         self.root, self.option, self.frames = root, option, frames
@@ -67,97 +80,82 @@ class VideoFolder:
             if container.packets < frames:
                 short.append(f"{name} has {container.packets}")
                 continue
-            found = VideoFile(
-                path=path, name=name, frames=container.packets, width=container.width, height=container.height
-            )
-            self.videos.append(found)
-        if not self.videos:
-            why = (
-                _named("are too short", short) + _named("cannot be read", rejected) or "it holds no videos or pictures"
-            )
-            raise UserError(f"{option} {root}: no clip of {frames} frames in it; {why.strip('; ')}")
-        self._check_sizes()
-        self.notes = [
-            f"{option}: {len(what)} videos {said} ({', '.join(what[:LISTED])}{', ...' if len(what) > LISTED else ''})"
-            for said, what in ((f"have fewer than {frames} frames", short), ("cannot be read", rejected))
-            if what
+            size = f"{container.width}x{container.height}"
+            self.videos.append(VideoFile(path=path, name=name, frames=container.packets, size=size))
+        unusable = [
+            ("are too short", f"have fewer than {frames} frames", short),
+            ("cannot be read", "cannot be read", rejected),
         ]
-
-    def _check_sizes(self) -> None:
+        if not self.videos:
+            reasons = [f"{len(names)} {what} (first: {names[0]})" for what, _, names in unusable if names]
+            why = "; ".join(reasons) or "it holds no videos or pictures"
+            raise UserError(f"{option} {root}: no clip of {frames} frames in it; {why}")
         first = self.videos[0]
         for other in self.videos:
-            if (other.width, other.height) != (first.width, first.height):
+            if other.size != first.size:
                 raise UserError(
-                    f"{self.option} {self.root}: videos of two sizes: {first.name} is {first.width}x{first.height},"
-                    f" {other.name} {other.width}x{other.height}; bring all to one size, since scaling shows in the figure"
+                    f"{option} {root}: videos of two sizes: {first.name} is {first.size}, {other.name} {other.size};"
+                    " bring all to one size, since scaling changes the metric"
                 )
+        self.notes = [
+            f"{option}: {len(names)} videos {what} ({', '.join(names[:LISTED] + ['...'] * (len(names) > LISTED))})"
+            for _, what, names in unusable
+            if names
+        ]
 
     def windows(self, *, choice: str, count: int, seed: int) -> list[FolderClip]:
         """``count`` clips in the protocol's order: one random clip a video, or uniform over all windows, none twice."""
         if choice == "videos":
             order = torch.randperm(len(self.videos), generator=generator_for(seed, "videos")).tolist()
-            return [self._random_window(self.videos[place], seed) for place in order[:count]]
-        ends = np.cumsum([one.frames - self.frames + 1 for one in self.videos])
+            return [self._random_window(self.videos[index], seed) for index in order[:count]]
+        ends = np.cumsum([video.frames - self.frames + 1 for video in self.videos])
         order = torch.randperm(int(ends[-1]), generator=generator_for(seed, "windows"))[:count].tolist()
-        found = []
-        for place in order:
-            number = int(np.searchsorted(ends, place, side="right"))
-            found.append(FolderClip(video=self.videos[number], start=int(place - (ends[number - 1] if number else 0))))
-        return found
+        numbers = np.searchsorted(ends, order, side="right").tolist()
+        starts = [0, *ends.tolist()]
+        return [
+            FolderClip(video=self.videos[number], start=position - starts[number])
+            for position, number in zip(order, numbers, strict=True)
+        ]
 
-    def _random_window(self, one: VideoFile, seed: int) -> FolderClip:
-        draw = generator_for(seed, "window", one.name)
-        return FolderClip(video=one, start=int(torch.randint(one.frames - self.frames + 1, (1,), generator=draw)))
+    def _random_window(self, video: VideoFile, seed: int) -> FolderClip:
+        random = generator_for(seed, "window", video.name)
+        return FolderClip(video=video, start=int(torch.randint(video.frames - self.frames + 1, (1,), generator=random)))
 
     def digest(self) -> str:
-        """SHA-256 over the names and bytes of all videos that are used."""
+        """SHA-256 over the names and bytes of all usable videos."""
         total = hashlib.sha256()
-        for one in sorted(self.videos, key=lambda one: one.name):
-            total.update(f"{one.name}\n".encode())
-            files = (
-                [Path(entry.path) for entry in frame_folders.pictures_in(one.path)] if one.path.is_dir() else [one.path]
-            )
-            for file in files:
-                with file.open("rb") as stream:
+        for video in sorted(self.videos, key=lambda video: video.name):
+            total.update(f"{video.name}\n".encode())
+            pictures = frame_folders.pictures_in(video.path) if video.path.is_dir() else [video.path]
+            for file in pictures:
+                with Path(file).open("rb") as stream:
                     total.update(hashlib.file_digest(stream, "sha256").digest())
         return total.hexdigest()
 
-    def works(self, windows: list[FolderClip], spans: list[Span], batch_size: int) -> Iterator[EmbeddingTask]:
-        """The works of these chunks; a chunk's clips are read when it is its turn."""
-        for number, start, count in spans:
-            chosen = windows[start : start + count]
-            stacked = torch.stack([read_window(window, self.frames, f"{self.option} {self.root}") for window in chosen])
-            names = tuple(f"{window.video.name}@{window.start}" for window in chosen)
-            yield EmbeddingTask(number=number, make=RealBlock(videos=stacked, names=names, batch_size=batch_size))
-
-
-def read_window(window: FolderClip, frames: int, place: str) -> torch.Tensor:
-    """The clip, uint8 [T, 3, H, W]."""
-    path = window.video.path
-    try:
-        if path.is_dir():
-            found = list(islice(frame_folders.decode_folder(path).frames, window.start, window.start + frames))
-        else:
+    def read(self, windows: Iterable[FolderClip]) -> Iterator[Clip]:
+        """The clips, uint8 [T, 3, H, W], each decoded when its turn comes. Errors: ``UserError`` if one cannot be read."""
+        for window in windows:
             try:
-                found = list(islice(decoder.decode(path).frames, window.start, window.start + frames))
-            except decoder.DecordFailedError as error:
-                again = decoder.decode(path, without_decord=str(error))
-                found = list(islice(again.frames, window.start, window.start + frames))
-    except decoder.VideoRejectedError as error:
-        raise UserError(f"{place}: {window.video.name} {error}; take it out of the folder") from error
-    return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).contiguous()
+                try:
+                    frames = self._frames(window, window.video.decode())
+                except decoder.DecordFailedError as error:
+                    frames = self._frames(window, window.video.decode(without_decord=str(error)))
+            except decoder.VideoRejectedError as error:
+                name = window.video.name
+                raise UserError(f"{self.option} {self.root}: {name} {error}; take it out of the folder") from error
+            yield Clip(frames=frames, label=None, name=window.name)
+
+    def _frames(self, window: FolderClip, video: decoder.Decoded) -> torch.Tensor:
+        frames = np.stack(list(islice(video.frames, window.start, window.start + self.frames)))
+        return torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
 
 
 def _candidates(root: Path) -> Iterator[Path]:
-    """Video files, and folders with pictures, in the order of their names; hidden ones are passed over."""
+    """Video files and folders with pictures, in the order of their names; hidden ones are skipped."""
     for path in sorted(root.rglob("*")):
         if any(part.startswith(".") for part in path.relative_to(root).parts):
             continue
-        if (path.is_file() and path.suffix.lower() in VIDEOS) or (
+        if (path.is_file() and path.suffix.lower() in SUFFIXES) or (
             path.is_dir() and any(frame_folders.is_picture(child.name) for child in path.iterdir())
         ):
             yield path
-
-
-def _named(what: str, names: list[str]) -> str:
-    return f"{len(names)} {what} (first: {names[0]}); " if names else ""

@@ -18,7 +18,7 @@ from pipelines.dataset.loader import read_index
 from pipelines.detectors import Detector
 from pipelines.evaluation import embedding, reference_features
 from pipelines.evaluation.config import EvaluationConfig
-from pipelines.evaluation.quick import quick_measure
+from pipelines.evaluation.snapshot_curve import quick_measure
 
 MEASURES = "measures"  # folder of a trial's measurements
 

@@ -1,8 +1,9 @@
-"""Features in chunks: resumed, cached, shared between counts, and the same on Ray."""
+"""Features in blocks: resumed, cached, shared between counts, and the same on Ray."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 import torch
 
 from digan.errors import UserError
+from digan.types import Clip
 from pipelines.detectors import Detector
 from pipelines.evaluation import embedding
-from pipelines.evaluation.embedding import EmbeddingTask, LocalExecutor, RealBlock, Span
-from pipelines.evaluation.feature_cache import CHUNK, FeatureBlock, FeatureCache
+from pipelines.evaluation.embedding import Embedder, LocalExecutor, Snapshot
+from pipelines.evaluation.feature_cache import BLOCK, FeatureBlock
+from tests.conftest import evaluation_config
 
 KEY = {"kind": "test"}
 
@@ -29,68 +32,70 @@ DETECTOR = Detector(
 
 
 class Source:
-    """Invented clips; counts those that were asked for, and dies after ``fuse`` chunks."""
+    """Invented clips; counts those that were asked for, and is interrupted at block ``fuse``."""
 
     def __init__(self, fuse: int = 10**9) -> None:
         self.made = 0
         self.fuse = fuse
 
-    def works(self, spans: list[Span]) -> Iterator[EmbeddingTask]:
-        for number, start, count in spans:
-            if number == self.fuse:
+    def read(self, blocks: list[range]) -> Iterator[Clip]:
+        for position in (position for block in blocks for position in block):
+            if position == self.fuse * BLOCK:
                 raise KeyboardInterrupt
-            self.made += count
-            videos = torch.stack([torch.full((2, 3, 4, 4), (start + i) % 251, dtype=torch.uint8) for i in range(count)])
-            names = tuple(f"v{start + i}@0" for i in range(count))
-            yield EmbeddingTask(number=number, make=RealBlock(videos=videos, names=names, batch_size=10))
+            self.made += 1
+            frames = torch.full((2, 3, 4, 4), position % 251, dtype=torch.uint8)
+            yield Clip(frames=frames, label=None, name=f"v{position}@0")
 
 
-def run(source: Source, videos: int, folder: Path | str, runner: embedding.Executor | None = None) -> FeatureBlock:
-    cache = FeatureCache(str(folder))
-    return embedding.embed(KEY, videos, source.works, cache=cache, runner=runner or LocalExecutor(), detector=DETECTOR)
+def embedder(folder: Path | str, executor: embedding.Executor | None = None) -> Embedder:
+    return Embedder(config=evaluation_config(cache=str(folder), batch_size=10), executor=executor or LocalExecutor())
 
 
-def test_a_second_pass_costs_nothing(tmp_path: Path) -> None:
+def run(source: Source, count: int, folder: Path | str, executor: embedding.Executor | None = None) -> FeatureBlock:
+    return embedder(folder, executor).clips(KEY, count, source.read, DETECTOR)
+
+
+def test_second_pass_reads_the_cache(tmp_path: Path) -> None:
     first, second = Source(), Source()
-    made = run(first, 3 * CHUNK - 5, tmp_path).features
-    assert first.made == 3 * CHUNK - 5 and made.shape == (3 * CHUNK - 5, 3)
-    np.testing.assert_array_equal(made[:, 0], np.arange(3 * CHUNK - 5) % 251)
-    chunks = run(second, 3 * CHUNK - 5, tmp_path)
+    made = run(first, 3 * BLOCK - 5, tmp_path).features
+    assert first.made == 3 * BLOCK - 5 and made.shape == (3 * BLOCK - 5, 3)
+    np.testing.assert_array_equal(made[:, 0], np.arange(3 * BLOCK - 5) % 251)
+    blocks = run(second, 3 * BLOCK - 5, tmp_path)
     assert second.made == 0
-    np.testing.assert_array_equal(chunks.features, made)
-    assert chunks.names[CHUNK] == f"v{CHUNK}@0"
+    np.testing.assert_array_equal(blocks.features, made)
+    assert blocks.names[BLOCK] == f"v{BLOCK}@0"
 
 
-def test_fewer_and_more_clips_share_chunks(tmp_path: Path) -> None:
-    run(Source(), 2 * CHUNK, tmp_path)
+def test_fewer_and_more_clips_share_blocks(tmp_path: Path) -> None:
+    run(Source(), 2 * BLOCK, tmp_path)
     fewer, more = Source(), Source()
-    assert len(run(fewer, CHUNK + 7, tmp_path).features) == CHUNK + 7
-    run(more, 3 * CHUNK, tmp_path)
-    assert (fewer.made, more.made) == (0, CHUNK)
+    assert len(run(fewer, BLOCK + 7, tmp_path).features) == BLOCK + 7
+    run(more, 3 * BLOCK, tmp_path)
+    assert (fewer.made, more.made) == (0, BLOCK)
 
 
-def test_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+def test_resumes_after_an_interruption(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(Source(fuse=2), 4 * CHUNK, tmp_path)
+        run(Source(fuse=2), 4 * BLOCK, tmp_path)
     rest = Source()
-    found = run(rest, 4 * CHUNK, tmp_path).features
-    assert rest.made == 2 * CHUNK
-    np.testing.assert_array_equal(found, run(Source(), 4 * CHUNK, tmp_path / "other").features)
+    found = run(rest, 4 * BLOCK, tmp_path).features
+    assert rest.made == 2 * BLOCK
+    np.testing.assert_array_equal(found, run(Source(), 4 * BLOCK, tmp_path / "other").features)
 
 
 @pytest.mark.parametrize("damage", [b"", b"half", None])
-def test_damaged_chunks_are_made_again(tmp_path: Path, damage: bytes | None) -> None:
-    whole = run(Source(), 2 * CHUNK, tmp_path).features
+def test_damaged_blocks_are_made_again(tmp_path: Path, damage: bytes | None) -> None:
+    whole = run(Source(), 2 * BLOCK, tmp_path).features
     path = next(iter(tmp_path.rglob("000001.npz")))
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(bytes(data) if damage is None else damage)
     again = Source()
-    np.testing.assert_array_equal(run(again, 2 * CHUNK, tmp_path).features, whole)
-    assert again.made == CHUNK
+    np.testing.assert_array_equal(run(again, 2 * BLOCK, tmp_path).features, whole)
+    assert again.made == BLOCK
 
 
-def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+def test_features_that_are_not_finite_are_rejected(tmp_path: Path) -> None:
     broken = Detector(
         network="nans",
         metric_name="x",
@@ -100,47 +105,39 @@ def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         embed=lambda videos: torch.full((len(videos), 3), float("nan")),
     )
     with pytest.raises(UserError, match="nans: features of 10 of 10 clips are not finite"):
-        embedding.embed(
-            KEY, 20, Source().works, cache=FeatureCache(str(tmp_path)), runner=LocalExecutor(), detector=broken
-        )
+        embedder(tmp_path).clips(KEY, 20, Source().read, broken)
     assert not list(tmp_path.rglob("*.npz"))
 
 
 def test_on_s3(s3_bucket: str) -> None:
     address = f"{s3_bucket}/features"
-    first = run(Source(), CHUNK + 3, address).features
+    first = run(Source(), BLOCK + 3, address).features
     again = Source()
-    np.testing.assert_array_equal(run(again, CHUNK + 3, address).features, first)
+    np.testing.assert_array_equal(run(again, BLOCK + 3, address).features, first)
     assert again.made == 0
 
 
 @pytest.mark.slow
 def test_on_ray(tmp_path: Path, tiny_generator: Path) -> None:
-    """Ray's workers make the features that this process makes, of real and of generated clips, and pass mistakes on."""
+    """Ray's workers make the features that this process makes, of real and of generated clips, and pass errors on."""
     from pipelines.cluster.ray_cluster import ClusterConfig
-    from pipelines.evaluation.snapshot_curve import Embedder, Snapshot
-    from tests.conftest import evaluation_config
 
     cluster = ClusterConfig(**{**cluster_values(), "address": "", "workers": 2})
     config = evaluation_config(runs_on="ray", batch_size=16)
-    snapshot = Snapshot(folder=tiny_generator, clips_seen=0, digest=embedding.generator_digest(tiny_generator))
-    here = run(Source(), 3 * CHUNK, tmp_path / "here").features
-    with embedding.open_executor(config, cluster) as runner:
-        assert isinstance(runner, embedding.RayExecutor)
-        found = run(Source(), 3 * CHUNK, tmp_path / "ray", runner).features
+    snapshot = Snapshot.of(tiny_generator)
+    here = run(Source(), 3 * BLOCK, tmp_path / "here").features
+    with embedding.open_executor(config, cluster) as executor:
+        assert isinstance(executor, embedding.RayExecutor)
+        found = run(Source(), 3 * BLOCK, tmp_path / "ray", executor).features
         np.testing.assert_array_equal(found, here)
         made = []
-        for name, one in (("there", runner), ("here", LocalExecutor())):
-            maker = Embedder(
-                config=config, frames=4, available=4, cache=FeatureCache(str(tmp_path / f"fake-{name}")), runner=one
-            )
-            made.append(maker.features(snapshot, DETECTOR, draw=1, videos=CHUNK + 9, progress=None))
-        np.testing.assert_allclose(made[0], made[1], atol=1.0)  # grey levels; pixels round by the number of threads
+        for name, one in (("there", executor), ("here", LocalExecutor())):
+            maker = Embedder(config=replace(config, cache=str(tmp_path / f"fake-{name}")), executor=one)
+            made.append(maker.generated(snapshot, DETECTOR, draw=1, videos=BLOCK + 9, available=4).features)
+        np.testing.assert_allclose(made[0], made[1], atol=1.0)  # gray levels; pixels round by the number of threads
         short = Detector(**{**vars(DETECTOR), "min_frames": 99})
         with pytest.raises(UserError, match=r"clips\.frames=2: means needs 99 or more"):
-            embedding.embed(
-                {"kind": "other"}, 5, Source().works, cache=FeatureCache(str(tmp_path)), runner=runner, detector=short
-            )
+            embedder(tmp_path, executor).clips({"kind": "other"}, 5, Source().read, short)
 
 
 def cluster_values() -> dict[str, object]:

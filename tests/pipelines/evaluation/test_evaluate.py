@@ -29,7 +29,7 @@ from pipelines.dataset import loader
 from pipelines.detectors import Detector
 from pipelines.evaluation import reference_features
 from pipelines.evaluation.embedding import seeds_of
-from pipelines.evaluation.quick import quick_measure
+from pipelines.evaluation.snapshot_curve import quick_measure
 from pipelines.tracking import runs
 from pipelines.tracking.runs import TrackingConfig
 from tests.conftest import evaluation_config
@@ -103,7 +103,7 @@ def test_from_real_clips_to_figures(workplace: SimpleNamespace, capsys: pytest.C
     real_features = torch.stack([clip.frames for clip in invented_clips("", split="train", count=6, seed=0)])
     real_vs_real = torch.stack([clip.frames for clip in invented_clips("", split="val", count=6, seed=0)])
     features = workplace.counting.detector().features
-    draws = [features(sample(generator, seeds=seeds_of(0, d, 0, 6), times=times)) for d in range(2)]
+    draws = [features(sample(generator, seeds=seeds_of(0, d, range(6)), times=times)) for d in range(2)]
     for name, distance in (("frechet_means", frechet_from_features), ("kernel_means", kernel_distance)):
         found = content[name]
         values = [distance(features(real_features), draw) for draw in draws]

@@ -63,16 +63,15 @@ def test_one_clip_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(loader, "clips_at", clips_at)
     protocol = replace(PROTOCOLS["stylegan-v"], videos=4)
-    part, real_vs_real = reference_features.parts_of(tmp_path, protocol, 4)
+    part, real_vs_real = reference_features.parts_of(index, protocol, 4).values()
     assert (part.start, part.count, real_vs_real.start, real_vs_real.count) == (0, 4, 4, 4)
-    spans = [(0, 0, 3), (1, 3, 1)]
-    names = [clip.name for clip in reference_features.clips(tmp_path, protocol, part, spans, 0)]
-    others = [clip.name for clip in reference_features.clips(tmp_path, protocol, real_vs_real, spans, 0)]
+    blocks = [range(3), range(3, 4)]
+    names = [clip.name for clip in reference_features.clips(tmp_path, protocol, part, 0, blocks)]
+    others = [clip.name for clip in reference_features.clips(tmp_path, protocol, real_vs_real, 0, blocks)]
     videos = {name.split("@")[0] for name in names + others}
     assert len(names) == 4 and len(videos) == 8  # no video twice, however many clips it has
-    assert names == [clip.name for clip in reference_features.clips(tmp_path, protocol, part, spans, 0)]
-    assert (
-        reference_features.parts_of(tmp_path, replace(protocol, videos=2048), 2048)[0].count == 6
-    )  # all there are, in halves
+    assert names == [clip.name for clip in reference_features.clips(tmp_path, protocol, part, 0, blocks)]
+    many = reference_features.parts_of(index, replace(protocol, videos=2048), 2048)
+    assert many["reference"].count == many["real_vs_real"].count == 6  # half of all videos
     with pytest.raises(UserError, match="takes its reals from what was held out, and nothing was"):
-        reference_features.parts_of(tmp_path, PROTOCOLS["digan-test"], 8)
+        reference_features.parts_of(index, PROTOCOLS["digan-test"], 8)

@@ -16,15 +16,19 @@ from digan.models.config import NetworkConfig
 from digan.models.generator import VideoGenerator
 from digan.sampling import sample
 from pipelines.evaluation import gallery, report_page
+from pipelines.evaluation.embedding import Snapshot
 from pipelines.evaluation.gallery import Gallery
+from pipelines.evaluation.measurement import Measurement
+from pipelines.evaluation.reference_features import ReferenceFeatures
 from pipelines.evaluation.result import EvaluationResult
 from tests.browser import browser
 from tests.conftest import evaluation_config
 
-FIGURES = {"mean": 5.5, "std": 0.2, "low": 5.1, "high": 6.0, "real_vs_real": 1.2, "untrained": 300.0, "infinite": 4.0}
+NONE = np.empty((0, 1))
+VALUES = {"mean": 5.5, "std": 0.2, "low": 5.1, "high": 6.0, "real_vs_real": 1.2, "untrained": 300.0, "infinite": 4.0}
 CONTENT: dict[str, Any] = {
     "metric": "frechet_transnetv2",
-    "frechet_transnetv2": FIGURES,
+    "frechet_transnetv2": VALUES,
     "kernel_transnetv2": {"mean": 0.01, "std": 0.001, "real_vs_real": 0.0, "untrained": 1.0},
     "protocol_text": "quick: 256 videos of 16 frames, 3 draws, reals train, uniform over clips, short side and centre crop",
     "clips_seen": 120000,
@@ -41,21 +45,28 @@ CONTENT: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def page(tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    rooms = Gallery(load_generator(tiny_generator), evaluation_config(), 16, folder)
+    writer = Gallery(load_generator(tiny_generator), evaluation_config(), 16, folder)
     reference = torch.randint(
         0, 256, (12, 16, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
-    _, groups = gallery.write_pictures(rooms, reference, [])
-    groups["nearest"] = [rooms.compared(reference[:6])]
+    _, groups = gallery.write_pictures(writer, reference, [])
+    groups["nearest"] = [writer.compared(reference[:6])]
     (folder / "curves.csv").write_text(
         "clips_seen,loss/generator,loss/discriminator,logits/real,logits/fake\n1000,1,2,0.5,-0.5\n2000,1.5,1,1,-1\n"
     )
-    text = report_page.write_page(
-        EvaluationResult.from_json(CONTENT, place="test", remedy=""),
-        [{"clips_seen": 1000 * i, "value": 50 / i, "low": 45 / i, "high": 55 / i} for i in (1, 2, 3)],
+    measured = Measurement(
+        result=EvaluationResult.from_json(CONTENT, source="test", remedy=""),
+        curve=[{"clips_seen": 1000 * i, "value": 50 / i, "low": 45 / i, "high": 55 / i} for i in (1, 2, 3)],
+        best=Snapshot(folder=folder, clips_seen=120000, digest=""),
+        real=ReferenceFeatures(
+            reference=NONE, real_vs_real=NONE, index={"notes": ["reference: 256 clips from 200 videos"]}
+        ),
+        generated=NONE,
+    )
+    text = report_page.render_page(
+        measured,
         report_page.videos(groups, folder),
         copying="The median distance <is> fine.",
-        notes=["reals: 256 clips from 200 videos"],
         params={"evaluation": {"protocol": "quick"}, "training": {"clips": 120000}},
         training_curves=folder / "curves.csv",
     )
@@ -108,13 +119,13 @@ def test_of_a_class_conditional_generator_each_class_is_shown_under_its_name(tmp
         resolution=32, channel_base=256, channel_max=8, mapping_layers=1, modulation_rank=2, classes=3
     )
     generator = VideoGenerator(config).reset(generator=torch.Generator().manual_seed(0)).eval()
-    rooms = Gallery(generator, evaluation_config(), 4, tmp_path)
-    (shown,) = rooms.each_class(["disc_left", "ring_up", "bar"])
+    writer = Gallery(generator, evaluation_config(), 4, tmp_path)
+    (shown,) = writer.each_class(["disc_left", "ring_up", "bar"])
     assert "all classes: disc_left, ring_up, bar." in shown.caption and (tmp_path / shown.file).is_file()
     with Image.open(tmp_path / gallery.CLASSES) as picture:
         pixels = np.asarray(picture)
     videos = [
-        sample(generator, seeds=[rooms.codes[number]], times=rooms.times, labels=[number])[0] for number in range(3)
+        sample(generator, seeds=[writer.seeds[number]], times=writer.times, labels=[number])[0] for number in range(3)
     ]
     side = 2 * 32  # pixels of a frame on the picture
     rows, columns = (0, 1, 0), (0, 0, 1)  # two blocks side by side
@@ -124,7 +135,7 @@ def test_of_a_class_conditional_generator_each_class_is_shown_under_its_name(tmp
         top = 10 + row * (side + 2)
         found = pixels[top : top + side : 2, right - side : right : 2]
         assert (found == video[-1].permute(1, 2, 0).numpy()).all()
-    assert rooms.each_class([]) == []
+    assert writer.each_class([]) == []
     assert list(tmp_path.iterdir()) == []  # nothing stays of an earlier model with classes
 
 
@@ -133,7 +144,7 @@ def test_of_many_classes_the_first_are_shown_and_the_page_says_so(tmp_path: Path
         resolution=32, channel_base=256, channel_max=8, mapping_layers=1, modulation_rank=2, classes=20
     )
     generator = VideoGenerator(config).reset(generator=torch.Generator().manual_seed(0)).eval()
-    rooms = Gallery(generator, evaluation_config(), 2, tmp_path)
-    (shown,) = rooms.each_class([f"kind_{number}" for number in range(20)])
+    writer = Gallery(generator, evaluation_config(), 2, tmp_path)
+    (shown,) = writer.each_class([f"kind_{number}" for number in range(20)])
     assert "the first 16 of 20 classes: kind_0, kind_1" in shown.caption
     assert "kind_15." in shown.caption and "kind_16" not in shown.caption

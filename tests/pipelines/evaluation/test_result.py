@@ -1,4 +1,4 @@
-"""An evaluation's result: JSON in and out, and one rendering for all who show it."""
+"""An evaluation's result: JSON in and out, and its renderings."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_json_has_the_known_values_in_order() -> None:
 
 def test_json_round_trip(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(json.dumps({**RESULT.to_json(), "key_of_a_later_version": 1}))
-    again = EvaluationResult.read(tmp_path / "result.json", place="p", remedy="r")
+    again = EvaluationResult.read(tmp_path / "result.json", source="p", remedy="r")
     assert again.to_json() == RESULT.to_json()
     assert again.text() == RESULT.text() and again.markdown() == RESULT.markdown()
 
@@ -81,19 +81,19 @@ def test_text_table_and_markdown_show_the_same_values() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1], r"here: holds no figure \(.*\); remedy"),
-        ({}, r"here: holds no figure \(TypeError"),
-        ({"metric": "fvd"}, r"here: holds no figure \(KeyError: 'fvd'\); remedy"),
-        ({"metric": "fvd", "fvd": {"mean": "x"}}, r"here: holds no figure \(ValueError"),
+        ([1], r"here: holds no metric \(.*\); remedy"),
+        ({}, r"here: holds no metric \(TypeError"),
+        ({"metric": "fvd"}, r"here: holds no metric \(KeyError: 'fvd'\); remedy"),
+        ({"metric": "fvd", "fvd": {"mean": "x"}}, r"here: holds no metric \(ValueError"),
     ],
 )
-def test_other_json_is_refused_in_one_line(content: Any, message: str) -> None:
+def test_other_json_is_rejected_in_one_line(content: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        EvaluationResult.from_json(content, place="here", remedy="remedy")
+        EvaluationResult.from_json(content, source="here", remedy="remedy")
 
 
-def test_figure_for_comparison_needs_digests_and_protocol() -> None:
-    figure = RESULT.figure("{protocol_text}, seed {seed}", place="here", remedy="remedy")
-    assert (figure.value, figure.spread, figure.protocol) == (10.5, math.sqrt(0.5), "quick: 8 videos, seed 3")
-    with pytest.raises(UserError, match="here: holds no figure \\(no 'truncation'\\); remedy"):
-        RESULT.figure("{truncation}", place="here", remedy="remedy")
+def test_value_for_comparison_needs_digests_and_protocol() -> None:
+    value = RESULT.value("{protocol_text}, seed {seed}", source="here", remedy="remedy")
+    assert (value.value, value.spread, value.protocol) == (10.5, math.sqrt(0.5), "quick: 8 videos, seed 3")
+    with pytest.raises(UserError, match="here: holds no metric \\(no 'truncation'\\); remedy"):
+        RESULT.value("{truncation}", source="here", remedy="remedy")
