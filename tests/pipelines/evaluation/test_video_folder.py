@@ -59,7 +59,7 @@ def test_figures_of_two_folders(folders: tuple[Path, Path], tmp_path: Path, caps
     assert run(tmp_path, "--real", real, "--fake", real, "--videos", "6", "--draws", "1", "--out", out) == 0
     assert json.loads(out.read_text())["frechet_transnetv2"]["mean"] < 1e-8  # the same clips
     assert run(tmp_path, *options[:-2], "--against", out) == 2
-    assert "cannot be compared: protocol" in capsys.readouterr().err
+    assert "not comparable: protocol" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -111,7 +111,7 @@ def test_frames_are_as_good_as_videos(folders: tuple[Path, Path], tmp_path: Path
         ("few", "has 2 videos of 10 frames, protocol stylegan-v takes 2048; add videos, or set --videos 2"),
         ("weights", "evaluation.weights is empty: FVD is defined by I3D's trained weights"),
         ("nine", "--frames 9: i3d_untrained needs 10 or more"),
-        ("nowhere", "--ray nowhere: is no address of a Ray cluster; start one with `ray start --head`, or leave --ray"),
+        ("nowhere", "--ray nowhere: is no address of a Ray cluster; start a cluster with `ray start --head`, or omit --ray"),
         ("127.0.0.1:1", "--ray 127.0.0.1:1: no Ray cluster answers there ("),
     ],
 )
