@@ -12,9 +12,8 @@ from pathlib import Path
 from digan.data.clips import ClipsConfig
 from pipelines.cluster import ray_tasks
 from pipelines.dataset import ingest_tasks
-from pipelines.dataset.ingest_records import IngestResult
 from pipelines.dataset.ingest_run import IngestRequest, Run, make_shards
-from pipelines.dataset.ingest_tasks import IngestRunner, IngestTask
+from pipelines.dataset.ingest_tasks import IngestResult, IngestRunner, IngestTask
 from pipelines.dataset.shard_writer import ShardsConfig
 from pipelines.report.progress_display import ProgressDisplay
 from pipelines.sources import SourceConfig, open_source

@@ -12,7 +12,7 @@ import logging
 from pathlib import Path
 
 from digan.errors import UserError
-from pipelines.dataset.ingest_plan import with_tag
+from pipelines.dataset.ingest_plan import with_content_tag
 from pipelines.sources import SourceConfig, open_source
 from pipelines.storage import file_io
 
@@ -27,7 +27,7 @@ def describe(source: SourceConfig) -> str:
     videos = open_source(source)
     digest = hashlib.sha256()
     total = 0
-    for video in map(with_tag, videos):
+    for video in map(with_content_tag, videos):
         digest.update(json.dumps([video.name, video.class_name, video.split, video.kind, video.bytes]).encode())
         total += max(video.bytes, 0)
     found = {"source": source.name, "videos": len(videos), "bytes": total, "digest": digest.hexdigest()}

@@ -18,7 +18,7 @@ from digan.errors import UserError
 from digan.models.config import NetworkConfig
 from digan.training.config import MOTION_GROUP, TrainingConfig
 from pipelines.cluster.ray_cluster import ClusterConfig
-from pipelines.dataset.loader import ShardsConfig
+from pipelines.dataset.shard_writer import ShardsConfig
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.params_file import read, shown
 from pipelines.registry.config import RegistryConfig

@@ -1,6 +1,6 @@
-"""Which videos go into which split and chunk, decided from names, sizes and headers before anything is decoded.
+"""Which videos form which split and task, decided from names, sizes and headers before anything is decoded.
 
-The plan, and so the set, depends on the input alone, not on the number of processes.
+The plan, and with it the set, depends on the input alone, not on the number of processes.
 """
 
 from __future__ import annotations
@@ -17,53 +17,53 @@ from pipelines.storage import file_io
 from pipelines.video import frame_folder, isolation
 from pipelines.video.raw_video import RawVideo
 
-CHUNKS_AT_LEAST = 8  # of a split with enough videos, so that every core and every reader has one
-MOST_VIDEOS = 500  # of a chunk: what is done again after a kill
-PROBED = 9  # videos whose headers are read to estimate the size of shards
+TASKS_AT_LEAST = 8  # of a split with enough videos, so that every core and every reader has one
+VIDEOS_PER_TASK = 500  # at most: what is repeated after a kill
+PROBED_VIDEOS = 9  # headers read to estimate the size of shards
 BYTES_PER_PIXEL = {"png": 1.6, "webp": 1.1, "jpeg": 0.6}  # of a stored picture, estimated
-UNKNOWN_FRAMES = 100  # of a video on S3 or a damaged one
+UNKNOWN_FRAMES = 100  # assumed for a video on S3 or a damaged one
 
 
-def by_split(videos: Sequence[RawVideo], clips: ClipsConfig) -> dict[str, list[RawVideo]]:
+def videos_by_split(videos: Sequence[RawVideo], clips: ClipsConfig) -> dict[str, list[RawVideo]]:
     """The videos of each split in an order that mixes folders and classes; a data set's own split precedes the hash.
 
-    ``val`` is empty only where the source decides the split of every video.
+    ``UserError`` if a split is empty; ``val`` may be where the source decides the split of every video.
     """
     by_name = {video.name: video for video in videos}
     found: dict[str, list[RawVideo]] = {TRAIN: [], VALIDATION: []}
     for name in shuffled(list(by_name)):
         found[by_name[name].split or split_of(name, clips.validation_share)].append(by_name[name])
-    decided = all(video.split for video in videos)
-    if decided and not found[TRAIN]:
-        raise UserError(f"none of the {len(videos)} videos is in the train split; check the list that splits them")
-    for split, chosen in found.items():
-        if not chosen and not decided:
-            raise UserError(
-                f"clips.validation_share={clips.validation_share}: none of the {len(videos)} videos falls into the"
-                f" {split} split; use more videos or another share, such as 0.5"
-            )
+    if all(video.split for video in videos):
+        if not found[TRAIN]:
+            raise UserError(f"none of the {len(videos)} videos is in the train split; check the list that splits them")
+        return found
+    for split in (split for split, chosen in found.items() if not chosen):
+        raise UserError(
+            f"clips.validation_share={clips.validation_share}: none of the {len(videos)} videos falls into the"
+            f" {split} split; use more videos or another share, such as 0.5"
+        )
     return found
 
 
-def planned(videos: Sequence[RawVideo], clips: ClipsConfig, shards: ShardsConfig) -> list[tuple[RawVideo, ...]]:
-    """The chunks of a split: successive videos that fill about one shard, and at most an eighth of all videos."""
-    known = [with_tag(video) for video in videos]
-    per_byte = _stored_bytes_per_byte(known, clips, shards)
-    most = min(MOST_VIDEOS, max(1, len(known) // CHUNKS_AT_LEAST))
+def videos_by_task(videos: Sequence[RawVideo], clips: ClipsConfig, shards: ShardsConfig) -> list[tuple[RawVideo, ...]]:
+    """The tasks of a split: successive videos that fill about one shard, and at most an eighth of all videos."""
+    tagged = [with_content_tag(video) for video in videos]
+    stored_share = _stored_bytes_per_byte(tagged, clips, shards)
+    most = min(VIDEOS_PER_TASK, max(1, len(tagged) // TASKS_AT_LEAST))
     found: list[list[RawVideo]] = []
-    filled = 0.0
-    for video in known:
-        stored = max(video.bytes, 0) * per_byte
-        if not found or len(found[-1]) == most or filled + stored > shards.megabytes * 1e6:
+    task_bytes = 0.0
+    for video in tagged:
+        stored = max(video.bytes, 0) * stored_share
+        if not found or len(found[-1]) == most or task_bytes + stored > shards.megabytes * 1e6:
             found.append([])
-            filled = 0.0
+            task_bytes = 0.0
         found[-1].append(video)
-        filled += stored
-    return [tuple(chunk) for chunk in found]
+        task_bytes += stored
+    return [tuple(task) for task in found]
 
 
-def with_tag(video: RawVideo) -> RawVideo:
-    """The video with size and content tag, of all its frames together where it is a folder; size -1 where it is gone."""
+def with_content_tag(video: RawVideo) -> RawVideo:
+    """The video with its size and content tag, of all frames together if it is a folder; size -1 if it is missing."""
     if video.content_tag:
         return video
     try:
@@ -77,27 +77,23 @@ def with_tag(video: RawVideo) -> RawVideo:
 
 
 def _stored_bytes_per_byte(videos: Sequence[RawVideo], clips: ClipsConfig, shards: ShardsConfig) -> float:
-    """Bytes of shards per byte of these videos, estimated from the headers of some of them."""
-    picture = BYTES_PER_PIXEL[shards.encoding] * clips.resolution**2
-    here = [video for video in videos if video.bytes > 0]
-    some = here[:: max(1, len(here) // PROBED)][:PROBED]
-    counted = dict(zip(some, _counted(some), strict=True)) if some else {}
-    total = sum(video.bytes for video in some)
-    pictures = sum(counted.values()) / clips.frame_stride
-    return picture * pictures / total if total else 1.0
+    """Bytes of shards per byte of raw video, estimated from some headers."""
+    present = [video for video in videos if video.bytes > 0]
+    probed = present[:: max(1, len(present) // PROBED_VIDEOS)][:PROBED_VIDEOS]
+    if not probed:
+        return 1.0
+    pictures = sum(_frame_counts(probed)) / clips.frame_stride
+    return BYTES_PER_PIXEL[shards.encoding] * clips.resolution**2 * pictures / sum(video.bytes for video in probed)
 
 
-def _counted(videos: Sequence[RawVideo]) -> list[int]:
-    """The number of frames of these videos, read in a child process, which a damaged video may crash."""
+def _frame_counts(videos: Sequence[RawVideo]) -> list[int]:
+    """The number of frames of each video, read in a child process, which a damaged video may crash."""
+    counts = dict.fromkeys(videos, UNKNOWN_FRAMES)
+    folders = [video for video in videos if video.kind == "frames"]
+    counts |= {video: int(n) for video in folders if (n := video.content_tag.split()[0]).isdigit()}
     local = [video for video in videos if video.kind == "video" and not file_io.is_remote(video.path)]
-    counts: dict[RawVideo, int] = {}
     if local:
         with isolation.IsolatedPool("pipelines.video.decoder:count_frames", processes=1) as pool:
             found = pool.map([str(video.path) for video in local], lambda _: 60.0)
-            counts = {v: n for v, n in zip(local, found, strict=True) if isinstance(n, int) and n > 0}
-    return [counts.get(video) or _pictures(video) for video in videos]
-
-
-def _pictures(video: RawVideo) -> int:
-    first = video.content_tag.split()[0]
-    return int(first) if video.kind == "frames" and first.isdigit() else UNKNOWN_FRAMES
+            counts |= {v: n for v, n in zip(local, found, strict=True) if isinstance(n, int) and n > 0}
+    return [counts[video] for video in videos]

@@ -1,17 +1,22 @@
 """Raw videos -> train and val shards and an index: plan the tasks, run them, publish the set.
 
-The set depends on the videos and the configuration alone, not on where and in which order the tasks run.
+The set depends only on the videos and the configuration, not on where and in which order the tasks run. Shards are
+written once, under their final names, beside an older set if there is one. The index replaces the older one in a single
+write, which makes the set visible; only then the older shards are deleted.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import reduce
 from importlib.metadata import version
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +24,16 @@ from digan import atomic
 from digan.data.clips import ClipsConfig
 from digan.data.splits import TRAIN, VALIDATION
 from digan.errors import UserError
-from pipelines.dataset import ingest_records
-from pipelines.dataset.ingest_plan import by_split, planned
-from pipelines.dataset.ingest_records import IngestResult
-from pipelines.dataset.ingest_tasks import IngestTask
-from pipelines.dataset.shard_index import INDEX, Shard, ShardIndex, digest_of, index_to_json
-from pipelines.dataset.shard_writer import REPORT, ShardsConfig, chunk_of
+from pipelines.dataset.ingest_plan import videos_by_split, videos_by_task
+from pipelines.dataset.ingest_tasks import RECORDS, IngestResult, IngestTask
+from pipelines.dataset.shard_index import INDEX, Shard, ShardIndex, digest_of, index_to_json, read_index
+from pipelines.dataset.shard_writer import REPORT, ShardsConfig, task_of
+from pipelines.storage import file_io
 from pipelines.video.raw_video import RawVideo
 from pipelines.video.transcode import ChannelStatistics
 
-NAMED = 5  # refused files in the last line
-REFUSED = ".refused.json"  # all of them, where they are too many
+NAMED = 5  # rejected videos in a line
+REJECTED = ".refused.json"  # all of them, if they are too many
 LIBRARIES = ("numpy", "torch", "pillow", "decord", "av", "webdataset", "simplejpeg")  # torch resizes
 
 Run = Callable[[Sequence[IngestTask]], Iterator[tuple[int, IngestResult] | None]]
@@ -37,10 +41,10 @@ Run = Callable[[Sequence[IngestTask]], Iterator[tuple[int, IngestResult] | None]
 
 @dataclass(frozen=True, kw_only=True)
 class IngestRequest:
-    """What to make of the videos. The set goes to ``shards.address``, or to ``out``; its index is in ``out``.
+    """What to make of the videos. The set is written to ``shards.address`` or ``out``; its index is in ``out``.
 
-    ``source`` is what the index says of the source. ``classes``: whether the videos' classes become labels.
-    ``max_rejected``: the largest share of unusable videos.
+    ``source`` is copied to the index. ``classes``: whether the videos' classes become labels. ``max_rejected``: the
+    largest share of unusable videos.
     """
 
     source: dict[str, Any]
@@ -52,31 +56,47 @@ class IngestRequest:
 
     @property
     def address(self) -> str:
-        """Where the shards go."""
+        """The address of the shards."""
         return self.shards.address or str(self.out)
 
 
 def make_shards(videos: Sequence[RawVideo], request: IngestRequest, run: Run) -> str:
-    """Make the set and return a summary in one line. ``run`` runs tasks and yields the number and result of
-    each as it ends, and ``None`` now and then.
+    """Make the set and return a summary in one line; resumes an interrupted ingest of the same input.
 
-    Continues an interrupted ingest of the same input. ``UserError`` where nothing is usable, too much is refused or
-    ``out`` cannot be written; an older set then stays.
+    ``run`` runs tasks and yields the number and result of each as it completes, and ``None`` now and then. ``UserError``
+    if nothing is usable, too many videos are rejected or ``out`` is not writable; an older set is then kept.
     """
-    out, address = request.out, request.address
+    out = request.out
     _check_writable(out)
     classes = tuple(sorted({video.class_name or "" for video in videos})) if request.classes else ()
-    wanted = _tasks(videos, classes, request)
-    done = _results(wanted, run)
-    _check_usable(wanted, done, request)
-    index = _index(wanted, done, classes, request)
-    records = [record for each in done for record in each.records]
+    tasks = _tasks(videos, classes, request)
+    results = _results(tasks, run)
+    splits: dict[str, tuple[Shard, ...]] = {TRAIN: (), VALIDATION: ()}
+    for task, result in zip(tasks, results, strict=True):
+        splits[task.split] += result.shards
+    records = [record for result in results for record in result.records]
+    _check_usable({split: splits[split] for split in dict.fromkeys(task.split for task in tasks)}, records, request)
+    levels = reduce(add, (result.levels for result in results), ChannelStatistics())
+    index = ShardIndex(
+        address=request.address,
+        resolution=request.clips.resolution,
+        frames=request.clips.frames,
+        frame_stride=request.clips.frame_stride,
+        encoding=request.shards.encoding,
+        classes=classes,
+        splits=splits,
+        source={**request.source, "videos": len(_used(records)), "rejected": len(records) - len(_used(records))},
+        software=tasks[0].software,
+        counts={split: _counts(listed) for split, listed in splits.items()},
+        statistics={"frames_sampled": levels.values // request.clips.resolution**2, **levels.described()},
+        digest=digest_of(splits),
+    )
     report = json.dumps(_report(records, index), indent=1) + "\n"
-    ingest_records.publish(address, index, report)
+    _publish(index, report)
     if request.shards.address:
         atomic.write_text(out / REPORT, report)
         atomic.write_text(out / INDEX, index_to_json(index, beside=False))
-    (out / REFUSED).unlink(missing_ok=True)
+    (out / REJECTED).unlink(missing_ok=True)
     return _summary(index, records)
 
 
@@ -90,75 +110,79 @@ def _check_writable(out: Path) -> None:
 
 
 def _tasks(videos: Sequence[RawVideo], classes: tuple[str, ...], request: IngestRequest) -> list[IngestTask]:
-    in_use = ingest_records.shards_in_use(request.address)
-    software = {name: version(name).partition("+")[0] for name in LIBRARIES}  # whatever the build
+    published = _published_shards(request.address)
+    software = {name: version(name).partition("+")[0] for name in LIBRARIES}  # without the build's label
     return [
         IngestTask(
             split=split,
-            number=number,
-            videos=chunk,
+            task_number=number,
+            videos=chosen,
             classes=classes,
             clips=request.clips,
             shards=request.shards,
             software=software,
             address=request.address,
-            in_use={path: sha256 for path, sha256 in in_use.items() if chunk_of(path) == (split, number)},
+            published={path: sha256 for path, sha256 in published.items() if task_of(path) == (split, number)},
         )
-        for split, chosen in by_split(videos, request.clips).items()
-        for number, chunk in enumerate(planned(chosen, request.clips, request.shards))
+        for split, listed in videos_by_split(videos, request.clips).items()
+        for number, chosen in enumerate(videos_by_task(listed, request.clips, request.shards))
     ]
 
 
-def _results(wanted: list[IngestTask], run: Run) -> list[IngestResult]:
+def _results(tasks: list[IngestTask], run: Run) -> list[IngestResult]:
     """The results in the order of the tasks: those of an earlier ingest, and the rest from ``run``."""
-    found = [ingest_records.restored(task.address, task.record, task.fingerprint, task.in_use) for task in wanted]
-    missing = [number for number, each in enumerate(found) if each is None]
-    for ended in run([wanted[number] for number in missing]):
-        if ended is not None:
-            found[missing[ended[0]]] = ended[1]
-    results = [each for each in found if each is not None]
-    assert len(results) == len(wanted)
-    return results
+    found = {number: result for number, task in enumerate(tasks) if (result := task.earlier_result()) is not None}
+    missing = [number for number in range(len(tasks)) if number not in found]
+    found |= {missing[each[0]]: each[1] for each in run([tasks[number] for number in missing]) if each is not None}
+    return [found[number] for number in range(len(tasks))]
 
 
-def _check_usable(wanted: list[IngestTask], done: list[IngestResult], request: IngestRequest) -> None:
-    """``UserError`` where a split has nothing, or more was refused than ``max_rejected`` allows."""
-    records = [record for each in done for record in each.records]
-    rejected = {record["name"]: record["rejected"] for record in records if record["rejected"]}
-    names = _named(records)
-    for split in {task.split: None for task in wanted}:
-        if any(each.shards for task, each in zip(wanted, done, strict=True) if task.split == split):
-            continue
-        ingest_records.delete_all_but(request.address, ingest_records.shards_in_use(request.address))
+def _check_usable(splits: dict[str, tuple[Shard, ...]], records: list[dict[str, Any]], request: IngestRequest) -> None:
+    """``UserError`` if a split is empty, or if more videos were rejected than ``max_rejected`` allows."""
+    rejected, names = _rejected(records), _named(records)
+    for split in (split for split, shards in splits.items() if not shards):
+        _delete_all_but(request.address, _published_shards(request.address))
         with suppress(OSError):
-            request.out.rmdir()  # unless an older set is there
-        raise UserError(f"no usable video for the {split} split: {len(rejected)} refused: {names}; add videos")
+            request.out.rmdir()  # unless it has an older set
+        raise UserError(f"no usable video for the {split} split: {len(rejected)} rejected: {names}; add videos")
     if len(rejected) > request.max_rejected * len(records):
-        # What was made stays: with a higher limit the same command has it at once.
-        atomic.write_json(request.out / REFUSED, rejected, indent=1)
+        # The shards are kept: with a higher limit, the same command needs no decoding.
+        atomic.write_json(request.out / REJECTED, rejected, indent=1)
         raise UserError(
-            f"source.max_rejected={request.max_rejected}: {len(rejected)} of {len(records)} videos were refused: {names};"
-            f" {request.out / REFUSED} names all; repair or remove them, or raise the limit"
+            f"source.max_rejected={request.max_rejected}: {len(rejected)} of {len(records)} videos were rejected: {names};"
+            f" {request.out / REJECTED} names all; repair or remove them, or raise the limit"
         )
 
 
+def _used(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [record for record in records if not record["rejected"]]
+
+
+def _rejected(records: list[dict[str, Any]]) -> dict[str, str]:
+    """The names of rejected videos, with the reasons."""
+    return {record["name"]: record["rejected"] for record in records if record["rejected"]}
+
+
 def _named(records: list[dict[str, Any]]) -> str:
-    rejected = [record for record in records if record["rejected"]]
-    more = f" and {len(rejected) - NAMED} more" if len(rejected) > NAMED else ""
-    return ", ".join(f"{record['name']} ({record['rejected']})" for record in rejected[:NAMED]) + more
+    listed = [f"{name} ({reason})" for name, reason in _rejected(records).items()]
+    return ", ".join(listed[:NAMED]) + (f" and {len(listed) - NAMED} more" if len(listed) > NAMED else "")
+
+
+def _counts(shards: tuple[Shard, ...]) -> dict[str, int]:
+    segments, clips = sum(len(shard.windows) for shard in shards), sum(shard.clips for shard in shards)
+    return {"shards": len(shards), "segments": segments, "clips": clips, "bytes": sum(shard.bytes for shard in shards)}
 
 
 def _report(records: list[dict[str, Any]], index: ShardIndex) -> dict[str, Any]:
-    """The content of ingest_report.json: what was refused and why, and what the videos are like."""
-    used = [record for record in records if not record["rejected"]]
-    per_class = Counter(record["category"] or "" for record in used)
+    """The content of ingest_report.json: rejected videos with reasons, and properties of the used ones."""
+    used = _used(records)
     return {
         "videos": len(records),
         "used": len(used),
-        "rejected": {record["name"]: record["rejected"] for record in records if record["rejected"]},
+        "rejected": _rejected(records),
         "decoded_with_pyav": {record["name"]: record["note"] for record in used if record["decoder"] == "pyav"},
         "unsteady": [record["name"] for record in used if not record["constant_frame_rate"]],
-        "classes": dict(sorted(per_class.items())),
+        "classes": dict(sorted(Counter(record["category"] or "" for record in used).items())),
         "codecs": dict(sorted(Counter(record["codec"] for record in used).items())),
         "sizes": dict(Counter("x".join(map(str, record["size"])) for record in used).most_common()),
         "rates": {str(rate): n for rate, n in sorted(Counter(record["fps"] or 0.0 for record in used).items())},
@@ -167,43 +191,43 @@ def _report(records: list[dict[str, Any]], index: ShardIndex) -> dict[str, Any]:
     }
 
 
-def _index(
-    wanted: list[IngestTask], done: list[IngestResult], classes: tuple[str, ...], request: IngestRequest
-) -> ShardIndex:
-    splits: dict[str, tuple[Shard, ...]] = {TRAIN: (), VALIDATION: ()}
-    levels = ChannelStatistics()
-    used: Counter[bool] = Counter()
-    for task, each in zip(wanted, done, strict=True):
-        splits[task.split] += each.shards
-        levels += each.levels
-        used.update(not record["rejected"] for record in each.records)
-    counts = {
-        split: {
-            "shards": len(listed),
-            "segments": sum(len(shard.windows) for shard in listed),
-            "clips": sum(shard.clips for shard in listed),
-            "bytes": sum(shard.bytes for shard in listed),
-        }
-        for split, listed in splits.items()
-    }
-    clips = request.clips
-    return ShardIndex(
-        address=request.address,
-        resolution=clips.resolution,
-        frames=clips.frames,
-        frame_stride=clips.frame_stride,
-        encoding=request.shards.encoding,
-        classes=classes,
-        splits=splits,
-        source={**request.source, "videos": used[True], "rejected": used[False]},
-        software=wanted[0].software,
-        counts=counts,
-        statistics={"frames_sampled": levels.values // clips.resolution**2, **levels.described()},
-        digest=digest_of(splits),
-    )
-
-
 def _summary(index: ShardIndex, records: list[dict[str, Any]]) -> str:
     parts = [f"{split} {count['clips']} clips in {count['shards']} shards" for split, count in index.counts.items()]
-    line = f"ingest: {index.source['videos']} videos used, {'; '.join(parts)}; {index.source['rejected']} refused"
+    line = f"ingest: {index.source['videos']} videos used, {'; '.join(parts)}; {index.source['rejected']} rejected"
     return f"{line}: {_named(records)}; see {REPORT}" if index.source["rejected"] else line
+
+
+def _published_shards(address: str) -> dict[str, str]:
+    """Path and SHA-256 of the shards of the complete set at the address; empty if there is none."""
+    if not file_io.exists(file_io.join(address, INDEX)):
+        return {}
+    try:
+        index = read_index(address)
+    except UserError:  # damaged, or of another version: nobody can read that set
+        return {}
+    if file_io.is_remote(index.address) and not file_io.is_remote(address):  # only the index is here
+        return {}
+    return {shard.path: shard.sha256 for shards in index.splits.values() for shard in shards}
+
+
+def _publish(index: ShardIndex, report: str) -> None:
+    """Make the set visible, then delete all other files of ingests."""
+    file_io.write_bytes(file_io.join(index.address, REPORT), report.encode())
+    file_io.write_bytes(file_io.join(index.address, INDEX), index_to_json(index).encode())
+    _delete_all_but(index.address, (shard.path for shards in index.splits.values() for shard in shards))
+
+
+def _delete_all_but(address: str, paths: Iterable[str]) -> None:
+    """Delete every shard and record of ingests, except the shards at ``paths``."""
+    kept = set(paths)
+    names = file_io.list_names(address)
+    for name in sorted(names, key=lambda name: name.startswith(RECORDS)):  # records last: until then a start resumes
+        if name not in kept and re.fullmatch(rf"[a-z]+/\d{{6,}}\.tar|{re.escape(RECORDS)}/.+", name):
+            file_io.delete(file_io.join(address, name))
+    if not file_io.is_remote(address):
+        for path in sorted(Path(address).rglob("*"), reverse=True):  # a folder after its content
+            if atomic.is_part(path.name):  # of a killed process
+                path.unlink()
+            elif path.is_dir():
+                with suppress(OSError):  # not empty
+                    path.rmdir()

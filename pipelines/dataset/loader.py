@@ -1,9 +1,9 @@
-"""Reading shards: training pairs and clips, from a folder or S3, without the whole set on disk or in memory.
+"""Training pairs and clips from shards in a folder or on S3, without the whole set on disk or in memory.
 
 A shard is a standard WebDataset tar. A sample in it is a segment of a video (digan/data/clips.py): ``KEY.0000.png``,
-``KEY.0001.png``, ... and ``KEY.json``, so a training pair decodes two pictures. The index (shard_index.py) says how
-many windows (clips) begin in each sample; order.py computes which window is read when, shard_store.py fetches shards,
-tars.py parses them.
+``KEY.0001.png``, ... and ``KEY.json``, so a training pair decodes two pictures. The index (shard_index.py) has the number
+of windows (clips) of each sample; sampler.py computes which window is read when, shard_store.py fetches shards,
+shard_reader.py parses them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,25 +25,10 @@ from digan.errors import UserError
 from digan.training.background import Prefetcher
 from digan.types import Clip, FramePair
 from pipelines.dataset.sampler import ClipSampler, Window
-from pipelines.dataset.shard_index import INDEX, Shard, ShardIndex, read_index
+from pipelines.dataset.shard_index import AGAIN, INDEX, Shard, ShardIndex, read_index
 from pipelines.dataset.shard_store import ShardStore, read_shard
-from pipelines.dataset.shard_writer import ShardsConfig
 from pipelines.storage import file_io
 from pipelines.video import image_codec
-
-__all__ = [
-    "LoaderConfig",
-    "PairLoader",
-    "Shard",
-    "ShardIndex",
-    "ShardsConfig",
-    "clips_at",
-    "read",
-    "read_clips",
-    "read_index",
-    "read_shard",
-    "windows_by_video",
-]
 
 BUFFER_BYTES = 256 * 2**20
 CLIPS_AT_ONCE = 512  # clips that clips_at gathers before it yields them in order
@@ -52,8 +38,8 @@ CLIPS_AT_ONCE = 512  # clips that clips_at gathers before it yields them in orde
 class LoaderConfig:
     """What a ``PairLoader`` reads: batches of ``batch_size`` pairs from ``split``, with class labels if ``labelled``.
 
-    ``buffer_bytes`` of encoded pictures are kept per reader, half in use and half on the way; clips are shuffled
-    within the half in use, so its size is part of the order.
+    A reader buffers ``buffer_bytes`` of encoded pictures: half in use and half prefetched. Clips are shuffled within the
+    half in use, so a different size gives a different order.
     """
 
     split: str = "train"
@@ -67,12 +53,12 @@ class LoaderConfig:
 class PairLoader:
     """Endless training batches of several readers from one shard store; each item has one ``FramePair`` per reader.
 
-    ``num_readers`` readers divide the data between them; in training a reader is a micro-batch, and a worker's loader
-    serves the ``reader_indices`` of that worker. Batch k of a reader depends on (shards, config, ``num_readers``, its
-    index, k) alone, so it is the same whichever loader serves it. In an epoch every clip comes once over all readers
-    together, and every batch is full. Starting at ``start_batch`` reads no more than starting at 0.
+    ``num_readers`` readers divide the data. In training, a reader is a micro-batch, and a worker's loader serves the
+    ``reader_indices`` of that worker. Batch k of a reader depends only on (shards, config, ``num_readers``, its index, k),
+    so it is the same in any loader. In an epoch every clip occurs once over all readers together, and every batch is
+    full. Starting at ``start_batch`` reads no more than starting at 0.
 
-    Nothing is prefetched but shards: iterate in a thread of its own (``Ahead``).
+    Only shards are prefetched: iterate in a thread of its own (``Prefetcher``).
     """
 
     def __init__(
@@ -86,22 +72,12 @@ class PairLoader:
     ) -> None:
         self.index, self.config, self.batch = read_index(index_folder), config, start_batch
         if config.labelled and not self.index.classes:
-            raise UserError(
-                f"{file_io.join(self.index.address, INDEX)}: the shards have no classes; set source.classes=true and"
-                " ingest again"
-            )
-        shards = _shards_of(self.index, config.split)
+            path = file_io.join(self.index.address, INDEX)
+            raise UserError(f"{path}: the shards have no classes; set source.classes=true and ingest again")
+        shards, block_bytes = _shards_of(self.index, config.split), config.buffer_bytes // 2
+        sampler = partial(ClipSampler, shards, num_readers=num_readers, seed=config.seed, block_bytes=block_bytes)
         self._num_readers = num_readers
-        self._orders = {
-            reader_index: ClipSampler(
-                shards,
-                reader_index=reader_index,
-                num_readers=num_readers,
-                seed=config.seed,
-                group_bytes=config.buffer_bytes // 2,
-            )
-            for reader_index in reader_indices
-        }
+        self._samplers = {index: sampler(reader_index=index) for index in reader_indices}
         self._store = ShardStore(self.index)
         self._current: set[str] = set()
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="decode")  # the decoder releases the GIL
@@ -113,19 +89,11 @@ class PairLoader:
     def __next__(self) -> list[FramePair]:
         index, config, size = self.index, self.config, self.config.batch_size
         first = self.batch * size
-        draws = [
-            pairs.draw_pairs(
-                size,
-                index.frames,
-                seed=config.seed,
-                reader_index=reader_index,
-                clips_seen=first * self._num_readers,
-                horizontal_flip=config.horizontal_flip,
-            )
-            for reader_index in self._orders
-        ]
-        windows = [order.window(draw) for order in self._orders.values() for draw in range(first, first + size)]
-        self._fetch(windows)
+        clips_seen, flip = first * self._num_readers, config.horizontal_flip
+        draw_pairs = partial(pairs.draw_pairs, size, index.frames, seed=config.seed, clips_seen=clips_seen)
+        draws = [draw_pairs(reader_index=reader_index, horizontal_flip=flip) for reader_index in self._samplers]
+        windows = [each.window(draw) for each in self._samplers.values() for draw in range(first, first + size)]
+        self._prefetch(windows)
         frame_numbers = [numbers for draw in draws for numbers in draw.frame_indices.tolist()]
         frames = np.empty((len(windows), 2, index.resolution, index.resolution, 3), np.uint8)
         half = len(windows) // 2
@@ -140,26 +108,24 @@ class PairLoader:
             for span, draw in zip(spans, draws, strict=True)
         ]
 
-    def _fetch(self, windows: list[Window]) -> None:
-        """Keep the shards of this batch and of the readers' shuffle groups, and begin to fetch the groups after them."""
-        groups = [shard for order in self._orders.values() for shard in order.current_shards()]
-        current = {shard.path: shard for shard in (*(window.shard for window in windows), *groups)}
-        if current.keys() != self._current:
-            self._current = set(current)
-            coming = [shard for order in self._orders.values() for shard in order.next_shards()]
-            self._store.want(list(current.values()), coming)
+    def _prefetch(self, windows: list[Window]) -> None:
+        """Keep the shards of this batch and of the readers' shuffle blocks, and prefetch those of the next blocks."""
+        blocks = [shard for each in self._samplers.values() for shard in each.current_shards()]
+        current = [window.shard for window in windows] + blocks
+        if (paths := {shard.path for shard in current}) != self._current:
+            self._current = paths
+            upcoming = [shard for each in self._samplers.values() for shard in each.next_shards()]
+            self._store.prefetch([*current, *upcoming])
 
     def _decode(self, windows: list[Window], frame_numbers: list[list[int]], frames_b2hwc: np.ndarray) -> None:
         for window, numbers, targets in zip(windows, frame_numbers, frames_b2hwc, strict=True):
             sample = self._store.sample(window)
             try:
                 for number, target in zip(numbers, targets, strict=True):
-                    image_codec.decode_into(sample.picture(window.start + number), target)
+                    image_codec.decode_into(sample.picture(window.first_frame + number), target)
             except (ValueError, IndexError) as error:
-                raise UserError(
-                    f"{file_io.join(self.index.address, window.shard.path)}: sample {window.sample}: {error};"
-                    " make the shards again"
-                ) from error
+                path = file_io.join(self.index.address, window.shard.path)
+                raise UserError(f"{path}: sample {window.sample_index}: {error}; {AGAIN}") from error
 
 
 def read(
@@ -183,49 +149,45 @@ def read(
 
 
 def read_clips(index_folder: Path | str, *, split: str, count: int, seed: int, start: int = 0) -> Iterator[Clip]:
-    """``count`` clips of the split in random order, uniform over all its windows, none twice before all have come once.
-
-    Deterministic; begins at number ``start`` of that order. Memory: the encoded pictures of ``CLIPS_AT_ONCE`` clips and
-    two shards.
+    """``count`` clips of the split from index ``start`` of a random order, uniform over all windows; none is repeated
+    before all have occurred once. Memory: the encoded pictures of ``CLIPS_AT_ONCE`` clips and two shards.
     """
     index = read_index(index_folder)
-    order = ClipSampler(_shards_of(index, split), reader_index=0, num_readers=1, seed=seed, group_bytes=2**62)
-    yield from clips_at(index, (order.window(draw) for draw in range(start, start + count)))
+    sampler = ClipSampler(_shards_of(index, split), reader_index=0, num_readers=1, seed=seed, block_bytes=2**62)
+    yield from clips_at(index, (sampler.window(draw) for draw in range(start, start + count)))
 
 
 def windows_by_video(index: ShardIndex, split: str) -> dict[str, list[Window]]:
-    """Every clip of the split under its video's name; reads all shards once, decoding nothing."""
+    """All clips of the split by the name of their video; reads all shards once and decodes nothing."""
     found: dict[str, list[Window]] = {}
     for shard in _shards_of(index, split):
         for number, sample in enumerate(read_shard(file_io.join(index.address, shard.path), shard)):
-            windows = [Window(shard, number, start) for start in range(shard.windows[number])]
+            windows = [Window(shard, number, first) for first in range(shard.windows[number])]
             found.setdefault(str(sample.meta["name"]), []).extend(windows)
     return found
 
 
 def clips_at(index: ShardIndex, windows: Iterable[Window]) -> Iterator[Clip]:
-    """The clips of these windows, in their order; shards are visited one after the other, the next one prefetched."""
+    """The clips of these windows, in order; shards are visited one after the other, the next one prefetched."""
     remaining = iter(windows)
     while wanted := list(islice(remaining, CLIPS_AT_ONCE)):
         store = ShardStore(index)
-        positions: dict[str, list[int]] = {}
-        for position, window in enumerate(wanted):
-            positions.setdefault(window.shard.path, []).append(position)
-        shards = [wanted[positions[path][0]].shard for path in sorted(positions)]
+        shards = sorted({window.shard.path: window.shard for window in wanted}.values(), key=lambda shard: shard.path)
         gathered: dict[int, tuple[list[bytes], dict[str, Any]]] = {}
         for number, shard in enumerate(shards):
-            store.want([shard], shards[number + 1 : number + 2])
-            for position in positions[shard.path]:
-                start, sample = wanted[position].start, store.sample(wanted[position])
-                gathered[position] = ([sample.picture(start + frame) for frame in range(index.frames)], sample.meta)
+            store.prefetch(shards[number : number + 2])
+            for position, window in enumerate(wanted):
+                if window.shard.path == shard.path:
+                    sample, frames = store.sample(window), range(window.first_frame, window.first_frame + index.frames)
+                    gathered[position] = ([sample.picture(frame) for frame in frames], sample.meta)
         for position, window in enumerate(wanted):
             encoded, meta = gathered.pop(position)
-            frames = torch.from_numpy(image_codec.stack(encoded, index.resolution)).permute(0, 3, 1, 2).contiguous()
-            yield Clip(frames=frames, label=meta["label"], name=f"{meta['name']}@{meta['frame_numbers'][window.start]}")
+            clip = torch.from_numpy(image_codec.stack(encoded, index.resolution)).permute(0, 3, 1, 2).contiguous()
+            name = f"{meta['name']}@{meta['frame_numbers'][window.first_frame]}"
+            yield Clip(frames=clip, label=meta["label"], name=name)
 
 
 def _shards_of(index: ShardIndex, split: str) -> tuple[Shard, ...]:
-    shards = index.splits.get(split, ())
-    if not shards:
-        raise UserError(f"{file_io.join(index.address, INDEX)}: no clips in split {split!r}")
-    return shards
+    if shards := index.splits.get(split, ()):
+        return shards
+    raise UserError(f"{file_io.join(index.address, INDEX)}: no clips in split {split!r}")

@@ -1,15 +1,18 @@
-"""Which clip a reader gets when: arithmetic over the index's counts that reads no shard.
+"""Which clip a reader gets at which draw: arithmetic over the counts in the index, without reading a shard.
 
-A window is a clip: n successive frames that begin at one frame of a stored sample. An epoch is every window once, over
-all readers together. Shuffling is by blocks: shards in random order, then the windows within a group of shards that
-fits the buffer; windows of shards far apart meet in a batch only in another epoch.
+Clips are shuffled by blocks: shards in random order, then the windows within a block of shards that fits the buffer.
+Memory is one block of encoded frames, and each shard is read once an epoch (twice where two readers share it). The price:
+clips whose shards are in different blocks never share a batch in that epoch, so a batch is no uniform draw from the
+split; the smaller the buffer, the less so. Finding a window costs O(shards) at a new epoch, O(log) otherwise.
+
+A window is a clip: n successive frames of a stored sample. An epoch is every window once, over all readers together.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, count
 
 import torch
 
@@ -19,137 +22,138 @@ from pipelines.dataset.shard_index import Shard
 
 @dataclass(frozen=True)
 class Window:
-    """A clip's position: the shard, the sample in it, the first frame in the sample."""
+    """A clip's position: its shard, the index of the sample in the shard, the index of its first frame in the sample."""
 
     shard: Shard
-    sample: int
-    start: int
+    sample_index: int
+    first_frame: int
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """Successive windows of a shard, from ``first`` up to and without ``last``."""
+class _ShardSlice:
+    """Successive windows of a shard: ``first_window`` to ``end_window``, exclusive."""
 
     shard: Shard
-    first: int
-    last: int
+    first_window: int
+    end_window: int
+
+    @property
+    def clips(self) -> int:
+        return self.end_window - self.first_window
 
 
 @dataclass(frozen=True)
-class _Part:
-    """One reader's windows of an epoch: groups of pieces that are shuffled together, and where each ends, in windows."""
+class _EpochShare:
+    """One reader's windows of an epoch: its shuffle blocks, and the number of windows up to the end of each."""
 
-    epoch: int
-    groups: list[list[_Piece]]
-    ends: list[int]
+    epoch_index: int
+    blocks: list[list[_ShardSlice]]
+    block_ends: list[int]
 
 
 @dataclass(frozen=True)
-class _Group:
-    """The group being read: its number in the part, its pieces and where each ends, its shuffled windows."""
+class _ShuffleBlock:
+    """The block being read: its index in the share, its slices with the windows up to each end, the shuffled windows."""
 
-    epoch: int
-    number: int
+    epoch_index: int
+    block_index: int
     shards: tuple[Shard, ...]
-    pieces: list[_Piece]
-    ends: list[int]
-    order: list[int]
+    slices: list[_ShardSlice]
+    slice_ends: list[int]
+    permutation: list[int]
 
 
 class ClipSampler:
-    """The endless order in which one reader gets windows, epoch after epoch; equal arguments give an equal order.
+    """The endless sequence of windows of one reader, epoch after epoch; equal arguments give the same sequence.
 
-    An epoch is a row of all windows, shard after shard in shuffled order. It is cut into ``num_readers`` parts that
-    differ by one window at most, however few or uneven the shards: both readers of a shard on a cut read it, each its
-    own windows of it. Parts rotate, so that after ``num_readers`` epochs every reader has read equally much. A part is
-    read in groups of shards of at most ``group_bytes`` together (at least one shard), and the windows of a group are
-    shuffled together.
+    All windows of an epoch, shard after shard in shuffled order, are cut into ``num_readers`` shares whose sizes differ
+    by one window at most; readers that share a shard read different windows of it. Shares rotate, so after
+    ``num_readers`` epochs all readers have read equally many. The shards of a shuffle block have at most
+    ``block_bytes`` together (at least one shard).
     """
 
     def __init__(
-        self, shards: tuple[Shard, ...], *, reader_index: int, num_readers: int, seed: int, group_bytes: int
+        self, shards: tuple[Shard, ...], *, reader_index: int, num_readers: int, seed: int, block_bytes: int
     ) -> None:
         assert 0 <= reader_index < num_readers, (reader_index, num_readers)
         assert shards, "no shards"
         self._reader_index, self._num_readers, self._seed = reader_index, num_readers, seed
-        self._shards, self._group_bytes = shards, group_bytes
+        self._shards, self._block_bytes = shards, block_bytes
         self.clips_per_epoch = sum(shard.clips for shard in shards)  # over all readers
-        self._part: _Part | None = None
-        self._group: _Group | None = None
+        self._share: _EpochShare | None = None
+        self._block: _ShuffleBlock | None = None
         self._sample_ends: dict[str, list[int]] = {}
 
-    def window(self, draw: int) -> Window:
-        """The window of this reader's draw number ``draw`` = 0, 1, 2, ...; fast when ``draw`` rises."""
-        epoch, position = self._position(draw)
-        if self._part is None or self._part.epoch != epoch:
-            self._part = self._cut(epoch)
-        number = bisect_right(self._part.ends, position)
-        position -= self._part.ends[number - 1] if number else 0
-        if self._group is None or (self._group.epoch, self._group.number) != (epoch, number):
-            self._group = self._shuffle(epoch, number, self._part.groups[number])
-        return self._nth(self._group, self._group.order[position])
+    def window(self, draw_index: int) -> Window:
+        """The window of this reader's draw 0, 1, 2, ...; fast when ``draw_index`` rises."""
+        epoch_index, window_index = self._locate(draw_index)
+        if self._share is None or self._share.epoch_index != epoch_index:
+            self._share = self._share_of(epoch_index)
+        block_index, window_index = _find(self._share.block_ends, window_index)
+        if self._block is None or (self._block.epoch_index, self._block.block_index) != (epoch_index, block_index):
+            self._block = self._shuffle(epoch_index, block_index, self._share.blocks[block_index])
+        slice_index, offset = _find(self._block.slice_ends, self._block.permutation[window_index])
+        found = self._block.slices[slice_index]
+        return Window(found.shard, *_find(self._sample_ends[found.shard.path], offset + found.first_window))
 
     def current_shards(self) -> tuple[Shard, ...]:
-        """The shards of the group that the last window came from."""
-        return self._group.shards if self._group else ()
+        """Shards of the shuffle block that the last window came from."""
+        return self._block.shards if self._block else ()
 
     def next_shards(self) -> tuple[Shard, ...]:
-        """The shards of the next group, for prefetching."""
-        if self._group is None or self._part is None:
+        """Shards of the next shuffle block, for prefetching."""
+        if self._block is None or self._share is None:
             return ()
-        if self._group.number + 1 < len(self._part.groups):
-            return tuple(piece.shard for piece in self._part.groups[self._group.number + 1])
-        epoch = self._part.epoch + 1
-        while not (
-            part := self._cut(epoch)
-        ).groups:  # with fewer windows than readers, some epochs have none for this one
-            epoch += 1
-        return tuple(piece.shard for piece in part.groups[0])
+        blocks = self._share.blocks[self._block.block_index + 1 :]
+        epochs = count(self._share.epoch_index + 1)
+        while not blocks:  # with fewer windows than readers, a reader has none in some epochs
+            blocks = self._share_of(next(epochs)).blocks
+        return tuple(each.shard for each in blocks[0])
 
-    def _bounds(self, epoch: int) -> tuple[int, int]:
-        part = (self._reader_index + epoch) % self._num_readers
-        return part * self.clips_per_epoch // self._num_readers, (part + 1) * self.clips_per_epoch // self._num_readers
+    def _bounds(self, epoch_index: int) -> tuple[int, int]:
+        share = (self._reader_index + epoch_index) % self._num_readers
+        return share * self.clips_per_epoch // self._num_readers, (
+            share + 1
+        ) * self.clips_per_epoch // self._num_readers
 
-    def _position(self, draw: int) -> tuple[int, int]:
-        """The epoch of a draw, and its position among this reader's windows of that epoch."""
-        rounds, position = divmod(draw, self.clips_per_epoch)  # what a reader gets in ``num_readers`` epochs
-        epoch = rounds * self._num_readers
+    def _locate(self, draw_index: int) -> tuple[int, int]:
+        """The epoch of a draw, and its index among this reader's windows of that epoch."""
+        rounds, window_index = divmod(draw_index, self.clips_per_epoch)  # a reader gets an epoch in ``num_readers``
+        epoch_index = rounds * self._num_readers
         while True:
-            low, high = self._bounds(epoch)
-            if position < high - low:
-                return epoch, position
-            position -= high - low
-            epoch += 1
+            low, high = self._bounds(epoch_index)
+            if window_index < high - low:
+                return epoch_index, window_index
+            window_index -= high - low
+            epoch_index += 1
 
-    def _cut(self, epoch: int) -> _Part:
-        """This reader's pieces of an epoch, in groups."""
-        low, high = self._bounds(epoch)
-        groups: list[list[_Piece]] = []
-        filled = begin = 0
-        for k in torch.randperm(len(self._shards), generator=generator_for(self._seed, "shards", epoch)).tolist():
-            shard = self._shards[k]
-            piece = _Piece(shard, max(low - begin, 0), min(high - begin, shard.clips))
+    def _share_of(self, epoch_index: int) -> _EpochShare:
+        low, high = self._bounds(epoch_index)
+        blocks: list[list[_ShardSlice]] = []
+        block_bytes = begin = 0
+        generator = generator_for(self._seed, "shards", epoch_index)
+        for shard_index in torch.randperm(len(self._shards), generator=generator).tolist():
+            shard = self._shards[shard_index]
+            own = _ShardSlice(shard, max(low - begin, 0), min(high - begin, shard.clips))
             begin += shard.clips
-            if piece.first >= piece.last:
+            if own.clips <= 0:
                 continue
-            if not groups or filled + shard.bytes > self._group_bytes:
-                groups.append([])
-                filled = 0
-            groups[-1].append(piece)
-            filled += shard.bytes
-        return _Part(epoch, groups, list(accumulate(sum(p.last - p.first for p in group) for group in groups)))
+            if not blocks or block_bytes + shard.bytes > self._block_bytes:
+                blocks.append([])
+                block_bytes = 0
+            blocks[-1].append(own)
+            block_bytes += shard.bytes
+        return _EpochShare(epoch_index, blocks, list(accumulate(sum(each.clips for each in block) for block in blocks)))
 
-    def _shuffle(self, epoch: int, number: int, pieces: list[_Piece]) -> _Group:
-        ends = list(accumulate(piece.last - piece.first for piece in pieces))
-        generator = generator_for(self._seed, "windows", self._reader_index, epoch, number)
-        self._sample_ends = {piece.shard.path: list(accumulate(piece.shard.windows)) for piece in pieces}
-        shards = tuple(piece.shard for piece in pieces)
-        return _Group(epoch, number, shards, pieces, ends, torch.randperm(ends[-1], generator=generator).tolist())
+    def _shuffle(self, epoch_index: int, block_index: int, slices: list[_ShardSlice]) -> _ShuffleBlock:
+        ends = list(accumulate(each.clips for each in slices))
+        generator = generator_for(self._seed, "windows", self._reader_index, epoch_index, block_index)
+        self._sample_ends = {each.shard.path: list(accumulate(each.shard.windows)) for each in slices}
+        permutation = torch.randperm(ends[-1], generator=generator).tolist()
+        return _ShuffleBlock(epoch_index, block_index, tuple(each.shard for each in slices), slices, ends, permutation)
 
-    def _nth(self, group: _Group, number: int) -> Window:
-        turn = bisect_right(group.ends, number)
-        piece = group.pieces[turn]
-        position = number - (group.ends[turn - 1] if turn else 0) + piece.first
-        ends = self._sample_ends[piece.shard.path]
-        sample = bisect_right(ends, position)
-        return Window(piece.shard, sample, position - (ends[sample - 1] if sample else 0))
+
+def _find(ends: list[int], number: int) -> tuple[int, int]:
+    """Which of the successive ranges with these ends ``number`` is in, and its offset in that range."""
+    index = bisect_right(ends, number)
+    return index, number - (ends[index - 1] if index else 0)

@@ -1,8 +1,8 @@
-"""Parse a shard's bytes into samples; members that no shard of this project has are refused by name.
+"""Parse a shard's bytes into samples; a member that no shard of this project has is an error that names it.
 
-The tars are standard ones that any WebDataset reader takes. They are parsed here, header by header, since random access
-needs the position of every picture, and since webdataset takes twice as long for that without a checksum as this does
-with one (``python -m benchmarks.reading --parse``). Nothing is unpacked.
+Shards are standard tars that any WebDataset reader accepts. The parser is our own because exact resume and decoding of
+only two frames per clip need the position of every picture, and because webdataset takes twice as long without a checksum
+as this does with one (measured by ``python -m benchmarks.reading --parse``). Nothing is unpacked.
 """
 
 from __future__ import annotations
@@ -24,33 +24,32 @@ TYPES = {
 
 
 class InvalidShardError(ValueError):
-    """Why bytes are not a shard of ours; the text names the member."""
+    """Why bytes are not a shard of this project; the text names the member."""
 
 
 @dataclass(frozen=True)
 class ShardSample:
-    """A segment as it lies in a shard: where its encoded pictures and its JSON are in the shard's bytes."""
+    """A stored segment: the spans of its encoded pictures and of its JSON in the shard's bytes."""
 
     data: bytes
     spans: tuple[tuple[int, int], ...]
     json_span: tuple[int, int]
 
-    def picture(self, number: int) -> bytes:
-        """The encoded picture of frame ``number``."""
-        first, last = self.spans[number]
-        return self.data[first:last]
+    def picture(self, frame: int) -> bytes:
+        """The encoded picture of a frame."""
+        return self.data[slice(*self.spans[frame])]
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What the JSON says."""
+        """The sample's JSON."""
         found = json.loads(self.data[slice(*self.json_span)])
         if not isinstance(found, dict):
-            raise InvalidShardError("a sample's JSON is no table")
+            raise InvalidShardError("a sample's JSON is not an object")
         return found
 
 
 class _Member(NamedTuple):
-    """A member of a tar: its name, the sample's key, the frame's number (``None``: the JSON), its span in the bytes."""
+    """A member of a tar: its name, the sample's key, the frame's number (``None`` for the JSON), its span in the bytes."""
 
     name: bytes
     key: bytes
@@ -59,8 +58,8 @@ class _Member(NamedTuple):
 
 
 def samples_of(data: bytes) -> tuple[ShardSample, ...]:
-    """The samples of a tar in their order; ``NoShard`` where a member is not a plain file, points outside, repeats, is
-    of no known type, or the tar is cut off.
+    """The samples of a tar, in order. ``InvalidShardError`` if the tar is cut off or a member is not a plain file, has an
+    unexpected name or is repeated.
     """
     found: dict[bytes, ShardSample] = {}
     for key, members in groupby(_members(data), key=lambda member: member.key):
@@ -70,22 +69,21 @@ def samples_of(data: bytes) -> tuple[ShardSample, ...]:
 
 def _sample(data: bytes, members: list[_Member], *, known: bool) -> ShardSample:
     if known:
-        raise InvalidShardError(f"member {_shown(members[0].name)}: its sample comes twice")
+        raise InvalidShardError(f"member {_quoted(members[0].name)}: its sample occurs twice")
     spans: list[tuple[int, int]] = []
     json_span: tuple[int, int] | None = None
     for member in members:
+        name = f"member {_quoted(member.name)}"
         if member.frame is None:
             if json_span is not None:
-                raise InvalidShardError(f"member {_shown(member.name)} comes twice")
+                raise InvalidShardError(f"{name} occurs twice")
             json_span = member.span
+        elif member.frame != len(spans):
+            raise InvalidShardError(f"{name} occurs twice or out of order; frame {len(spans)} was expected")
         else:
-            if member.frame != len(spans):
-                raise InvalidShardError(
-                    f"member {_shown(member.name)} comes twice or out of order; frame {len(spans)} was expected"
-                )
             spans.append(member.span)
     if json_span is None or not spans:
-        raise InvalidShardError(f"sample {_shown(members[0].key)} has no {'pictures' if json_span else 'JSON'}")
+        raise InvalidShardError(f"sample {_quoted(members[0].key)} has no {'pictures' if json_span else 'JSON'}")
     return ShardSample(data, tuple(spans), json_span)
 
 
@@ -103,12 +101,12 @@ def _members(data: bytes) -> Iterator[_Member]:
         try:
             size = int(header[124:136].rstrip(b"\0 ") or b"0", 8)
         except ValueError as error:
-            raise InvalidShardError(f"member {_shown(name)} has a size that is not a number") from error
+            raise InvalidShardError(f"member {_quoted(name)} has a size that is not a number") from error
         if header[257:262] != b"ustar" or header[345] != 0:
-            raise InvalidShardError(f"member {_shown(name)} has no plain ustar header")
+            raise InvalidShardError(f"member {_quoted(name)} has no plain ustar header")
         first = start + BLOCK
         if size < 0 or first + size > len(data):
-            raise InvalidShardError(f"member {_shown(name)} is longer than the tar")
+            raise InvalidShardError(f"member {_quoted(name)} is longer than the tar")
         yield _checked(name, header[156:157], (first, first + size))
         start = first + -(-size // BLOCK) * BLOCK
 
@@ -116,14 +114,12 @@ def _members(data: bytes) -> Iterator[_Member]:
 def _checked(name: bytes, kind: bytes, span: tuple[int, int]) -> _Member:
     if kind not in (b"0", b"\0"):
         what = TYPES.get(kind, f"of unknown type {kind!r}")
-        raise InvalidShardError(f"member {_shown(name)} is {what}; only plain files are read")
+        raise InvalidShardError(f"member {_quoted(name)} is {what}; only plain files are read")
     match = MEMBER.fullmatch(name)
     if match is None:
-        raise InvalidShardError(
-            f"member {_shown(name)} points outside or is of no known kind; expected names like KEY.0000.png"
-        )
+        raise InvalidShardError(f"member {_quoted(name)} has an unexpected name; expected names like KEY.0000.png")
     return _Member(name, match[1], None if match[3] else int(match[2]), span)
 
 
-def _shown(name: bytes) -> str:
+def _quoted(name: bytes) -> str:
     return repr(name[:100].decode("utf-8", "replace"))

@@ -1,8 +1,8 @@
-"""Whole shards in memory, fetched ahead of their use: from a path or S3, through an optional cache on disk.
+"""Whole shards in memory, prefetched from a path or S3 through an optional cache on disk.
 
-Every shard's SHA-256 is compared with the index; one from S3 that differs is fetched again before it is refused. The
-cache belongs to the machine that reads, so two environment variables set it: DIGAN_CACHE (a folder) and DIGAN_CACHE_GB
-(its limit, by default 10); the least recently used shards are removed first.
+Every shard's SHA-256 is compared with the index; a shard from S3 that differs is fetched again before it is rejected. Two
+environment variables of the reading machine configure the cache: DIGAN_CACHE (a folder) and DIGAN_CACHE_GB (its limit, 10
+by default). The least recently used shards are evicted first.
 """
 
 from __future__ import annotations
@@ -17,89 +17,81 @@ from pathlib import Path
 
 from digan.errors import UserError
 from pipelines.dataset.sampler import Window
-from pipelines.dataset.shard_index import Shard, ShardIndex
+from pipelines.dataset.shard_index import AGAIN, Shard, ShardIndex
 from pipelines.dataset.shard_reader import InvalidShardError, ShardSample, samples_of
 from pipelines.storage import file_io
 
-TRANSFERS = 4  # shards that are fetched from S3 at once
-FETCHES = 3  # attempts at a shard whose SHA-256 differs
+PARALLEL_FETCHES = 4  # from S3
+FETCH_ATTEMPTS = 3  # for a shard whose SHA-256 differs
 CACHE_GB = 10.0
 
 
 def read_shard(address: str | Path, shard: Shard) -> tuple[ShardSample, ...]:
-    """All samples of one tar, checked against the index; ``UserError`` where it is missing, altered, or has members
-    that a shard never has.
-    """
-    data = _fetched(str(address), shard)
+    """All samples of one tar, checked against the index; ``UserError`` if it is missing, altered or invalid."""
+    data = _fetch(str(address), shard)
     try:
         found = samples_of(data)
     except InvalidShardError as error:
-        raise UserError(f"{address}: {error}; do not trust it, make the shards again") from error
+        raise UserError(f"{address}: {error}; do not trust it, {AGAIN}") from error
     if len(found) != len(shard.windows):
-        raise UserError(f"{address}: holds {len(found)} samples, not {len(shard.windows)}; make the shards again")
+        raise UserError(f"{address}: has {len(found)} samples, not {len(shard.windows)}; {AGAIN}")
     return found
 
 
 class ShardStore:
-    """The shards in use and those needed next, each fetched once by background threads; all others are dropped."""
+    """The shards in use and the next ones, each fetched once by background threads; all others are dropped."""
 
     def __init__(self, index: ShardIndex) -> None:
         self._index = index
-        self._kept: dict[str, Future[tuple[ShardSample, ...]]] = {}
-        threads = TRANSFERS if file_io.is_remote(index.address) else 1
+        self._shards: dict[str, Future[tuple[ShardSample, ...]]] = {}
+        threads = PARALLEL_FETCHES if file_io.is_remote(index.address) else 1
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="shards")
         weakref.finalize(self, self._threads.shutdown, wait=False, cancel_futures=True)
 
-    def want(self, present: Sequence[Shard], coming: Sequence[Shard] = ()) -> None:
-        """Begin to fetch what is missing, and drop everything else."""
-        wanted = {shard.path: shard for shard in (*present, *coming)}
-        for path in [path for path in self._kept if path not in wanted]:
-            self._kept.pop(path).cancel()
-        for path, shard in wanted.items():
-            if path not in self._kept:
-                address = file_io.join(self._index.address, path)
-                self._kept[path] = self._threads.submit(read_shard, address, shard)
+    def prefetch(self, shards: Sequence[Shard]) -> None:
+        """Start to fetch what is missing, in this order, and drop all other shards."""
+        wanted = {shard.path: shard for shard in shards}
+        for path in self._shards.keys() - wanted.keys():
+            self._shards.pop(path).cancel()
+        for path in (path for path in wanted if path not in self._shards):
+            address = file_io.join(self._index.address, path)
+            self._shards[path] = self._threads.submit(read_shard, address, wanted[path])
 
     def sample(self, window: Window) -> ShardSample:
-        """The stored segment that a window of a wanted shard is in; waits until the shard is there."""
-        return self._kept[window.shard.path].result()[window.sample]
+        """The stored segment of a window, whose shard was given to ``prefetch``; waits until the shard is loaded."""
+        return self._shards[window.shard.path].result()[window.sample_index]
 
 
-def _fetched(address: str, shard: Shard) -> bytes:
+def _fetch(address: str, shard: Shard) -> bytes:
     remote = file_io.is_remote(address)
     cache = _cache() if remote else None
-    kept = cache[0] / f"{shard.sha256}.tar" if cache else None
-    if kept is not None and (data := _kept(kept, shard)) is not None:
+    cached = cache[0] / f"{shard.sha256}.tar" if cache else None
+    if cached is not None and (data := _read_cached(cached, shard)) is not None:
         return data
-    for _ in range(FETCHES if remote else 1):
+    for _ in range(FETCH_ATTEMPTS if remote else 1):
         try:
             data = file_io.read_bytes(address)
         except FileNotFoundError as error:
-            raise UserError(
-                f"{address}: shard is missing; make the shards again, with python -m pipelines.ingest"
-            ) from error
+            raise UserError(f"{address}: shard is missing; {AGAIN}, with python -m pipelines.ingest") from error
         if hashlib.sha256(data).hexdigest() == shard.sha256:
-            if cache is not None and kept is not None:
-                file_io.write_bytes(kept, data)
-                _bound(*cache)
+            if cache is not None and cached is not None:
+                file_io.write_bytes(cached, data)
+                _evict(*cache)
             return data
-    raise UserError(f"{address}: is not the shard that the index names (SHA-256 differs); make the shards again")
+    raise UserError(f"{address}: is not the shard that the index names (SHA-256 differs); {AGAIN}")
 
 
 def _cache() -> tuple[Path, int] | None:
     """The cache's folder and its limit in bytes; ``None`` without DIGAN_CACHE."""
     folder, size = os.environ.get("DIGAN_CACHE", ""), os.environ.get("DIGAN_CACHE_GB", "")
-    if not folder:
-        return None
     try:
-        bound = float(size or CACHE_GB)
+        return (Path(folder).expanduser(), int(float(size or CACHE_GB) * 1e9)) if folder else None
     except ValueError:
         raise UserError(f"DIGAN_CACHE_GB={size}: must be a number of gigabytes; try 10") from None
-    return Path(folder).expanduser(), int(bound * 1e9)
 
 
-def _kept(path: Path, shard: Shard) -> bytes | None:
-    """The cached shard, unless it has been altered since."""
+def _read_cached(path: Path, shard: Shard) -> bytes | None:
+    """The cached shard, unless it is missing or altered."""
     with contextlib.suppress(FileNotFoundError):
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() == shard.sha256:
@@ -109,8 +101,8 @@ def _kept(path: Path, shard: Shard) -> bytes | None:
     return None
 
 
-def _bound(folder: Path, limit: int) -> None:
-    """Remove the least recently used until the rest keeps the limit; other readers may do the same at once."""
+def _evict(folder: Path, limit: int) -> None:
+    """Delete the least recently used shards above the limit; other readers may do the same at once."""
     found = []
     for path in folder.glob("*.tar"):
         with contextlib.suppress(FileNotFoundError):

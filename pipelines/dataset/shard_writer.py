@@ -1,4 +1,4 @@
-"""Segments to tars through webdataset; equal input gives equal bytes, and each shard appears whole or not at all."""
+"""Segments to tars through webdataset. Equal input gives equal bytes; a shard appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pipelines.video import image_codec
 from pipelines.video.transcode import EncodedSegment
 
 REPORT = "ingest_report.json"
-CHUNK_SHARDS = 1000  # the most shards of a chunk; shard 7 of chunk 12 is named 00012007.tar
-OTHER_NAME = 10**9  # added to that number where a shard with other content in use has the name
+SHARDS_PER_TASK = 1000  # at most; shard 7 of task 12 is named 00012007.tar
+SECOND_NAME = 10**9  # added to that number if a published shard with other content has the name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,27 +43,27 @@ class ShardsConfig:
 
 @dataclass
 class IngestWriter:
-    """Writes the shards of one chunk below ``address``; ``limit`` bytes bound a shard. Memory: one shard.
+    """Writes the shards of one ingest task below ``address``, each of at most ``limit`` bytes or one segment.
 
-    A shard holds at least one segment, even one larger than the limit. ``in_use`` has path and SHA-256 of the shards of
-    an older set, which are not overwritten by other content.
+    ``published`` has path and SHA-256 of the shards of the older set; they are never overwritten by other content.
+    Memory: one shard.
     """
 
     address: str
     split: str
-    chunk: int
+    task_number: int
     suffix: str
     limit: int
-    in_use: Mapping[str, str] = field(default_factory=dict)
+    published: Mapping[str, str] = field(default_factory=dict)
     shards: list[Shard] = field(default_factory=list)
     _stream: io.BytesIO = field(default_factory=io.BytesIO)
-    _writer: Any = None  # webdataset's, None: the present shard is empty
+    _writer: Any = None  # webdataset's; None: the current shard is empty
     _windows: list[int] = field(default_factory=list)
     _names: set[str] = field(default_factory=set)
     _size: int = 0
 
     def add(self, meta: dict[str, Any], segment: EncodedSegment, *, number: int, clip_frames: int) -> None:
-        """Append a segment as a sample, after writing the present shard if it would get too large."""
+        """Append a segment as a sample; if the current shard would get too large, write it first."""
         name = meta["name"]
         members = {f"{k:04d}.{self.suffix}": data for k, data in enumerate(segment.pictures)}
         members["json"] = json.dumps({**meta, "frame_numbers": segment.numbers}, sort_keys=True).encode()
@@ -79,46 +79,40 @@ class IngestWriter:
         self._windows.append(len(segment.numbers) - clip_frames + 1)
 
     def close_shard(self) -> None:
-        """Write the present shard; nothing happens where it is empty."""
+        """Write the current shard, unless it is empty."""
         if self._writer is None:
             return
-        if len(self.shards) >= CHUNK_SHARDS:
-            raise UserError(f"shards.megabytes: a video fills more than {CHUNK_SHARDS} shards; make them larger")
+        if len(self.shards) >= SHARDS_PER_TASK:
+            raise UserError(f"shards.megabytes: a video fills more than {SHARDS_PER_TASK} shards; make them larger")
         self._writer.close()
         data = self._stream.getvalue()
         sha256 = hashlib.sha256(data).hexdigest()
-        shard = Shard(
-            path=self._free_path(sha256),
-            bytes=len(data),
-            sha256=sha256,
-            videos=len(self._names),
-            windows=tuple(self._windows),
-        )
-        file_io.write_bytes(file_io.join(self.address, shard.path), data)
-        self.shards.append(shard)
+        path, videos, windows = self._free_path(sha256), len(self._names), tuple(self._windows)
+        file_io.write_bytes(file_io.join(self.address, path), data)
+        self.shards.append(Shard(path=path, bytes=len(data), sha256=sha256, videos=videos, windows=windows))
         self._writer, self._windows, self._names, self._size = None, [], set(), 0
 
     def _free_path(self, sha256: str) -> str:
-        """The next name, or the other one where the first is in use; a shard that exists keeps the name that it has."""
-        number = self.chunk * CHUNK_SHARDS + len(self.shards)
-        paths = [f"{self.split}/{number + other:08d}.tar" for other in (0, OTHER_NAME)]
-        return min(paths, key=lambda path: (self.in_use.get(path) != sha256, path in self.in_use))
+        """The next path, or the second one if a published shard has the first; equal content keeps its path."""
+        number = self.task_number * SHARDS_PER_TASK + len(self.shards)
+        paths = [f"{self.split}/{number + offset:08d}.tar" for offset in (0, SECOND_NAME)]
+        return min(paths, key=lambda path: (self.published.get(path) != sha256, path in self.published))
 
 
 def tar_writer(stream: BinaryIO) -> Any:
-    """webdataset's writer of samples to a tar whose bytes depend on the samples alone."""
+    """webdataset's writer, set up so that the bytes depend only on the samples."""
     from webdataset import TarWriter
 
     return TarWriter(stream, encoder=False, mtime=0, user="root", group="root", compress=False)
 
 
-def chunk_of(path: str) -> tuple[str, int]:
-    """Split and chunk of a shard's path."""
+def task_of(path: str) -> tuple[str, int]:
+    """The split and the number of the task that wrote the shard at ``path``."""
     split, _, name = path.partition("/")
-    return split, int(name.removesuffix(".tar")) % OTHER_NAME // CHUNK_SHARDS
+    return split, int(name.removesuffix(".tar")) % SECOND_NAME // SHARDS_PER_TASK
 
 
 def sample_key(name: str, number: int) -> str:
-    """The key of a segment: a readable part of its video's name, a hash of the whole name, the segment's number."""
+    """The key of a segment: a readable part of its video's name, a hash of the name, the segment's number."""
     readable = re.sub(r"[^A-Za-z0-9]+", "_", name.rsplit(".", 1)[0]).strip("_")[-48:]
     return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:10]}-{number:04d}"

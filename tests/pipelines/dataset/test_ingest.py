@@ -38,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
         line = ingest(toy(), CLIPS, SHARDS, path / "shards")
-    assert line.startswith("ingest: 16 videos used, train ") and line.endswith("; 0 refused")
+    assert line.startswith("ingest: 16 videos used, train ") and line.endswith("; 0 rejected")
     return path
 
 
@@ -89,11 +89,11 @@ def test_too_much_refused_fails_the_stage(place: Path, tmp_path: Path) -> None:
     for number in range(4):
         (raw / f"bad{number}.mp4").write_text("not a video")
     source = source_config(name="folder", path=str(raw), max_rejected=0.3)
-    with pytest.raises(UserError, match=r"^source\.max_rejected=0\.3: 4 of 12 videos were refused: .*bad\d\.mp4"):
+    with pytest.raises(UserError, match=r"^source\.max_rejected=0\.3: 4 of 12 videos were rejected: .*bad\d\.mp4"):
         ingest(source, CLIPS, SHARDS, tmp_path / "out")
     assert not (tmp_path / "out/index.json").exists()
     line = ingest(source_config(name="folder", path=str(raw), max_rejected=0.4), CLIPS, SHARDS, tmp_path / "out")
-    assert "4 refused" in line
+    assert "4 rejected" in line
 
 
 def test_the_index_says_what_the_frames_are_like(place: Path) -> None:
@@ -138,7 +138,7 @@ def test_bad_files_are_named_and_the_rest_is_used(place: Path, tmp_path: Path) -
     report = json.loads((tmp_path / "out/ingest_report.json").read_text())
     assert set(report["rejected"]) == {"empty.mp4", "half.mp4", "text.avi"}
     assert (report["videos"], report["used"]) == (11, 8)
-    assert "8 videos used" in line and "3 refused" in line and "empty.mp4 (the file is empty)" in line
+    assert "8 videos used" in line and "3 rejected" in line and "empty.mp4 (the file is empty)" in line
 
 
 def test_nothing_usable_leaves_an_older_set_as_it_was(
@@ -152,7 +152,7 @@ def test_nothing_usable_leaves_an_older_set_as_it_was(
     for number in range(8):
         (bad / f"{number}.mp4").write_text("not a video")
     for out in (tmp_path / "old", tmp_path / "new"):
-        with pytest.raises(UserError, match="no usable video for the train split: 8 refused"):
+        with pytest.raises(UserError, match="no usable video for the train split: 8 rejected"):
             ingest(folder(bad), CLIPS, SHARDS, out)
     assert tree(tmp_path / "old") == before and not (tmp_path / "new").exists()
 

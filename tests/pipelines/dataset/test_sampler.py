@@ -21,11 +21,11 @@ def shards(*windows: tuple[int, ...]) -> tuple[Shard, ...]:
 def order(
     listed: tuple[Shard, ...], reader_index: int = 0, num_readers: int = 1, seed: int = 0, group: int = 200
 ) -> ClipSampler:
-    return ClipSampler(listed, reader_index=reader_index, num_readers=num_readers, seed=seed, group_bytes=group)
+    return ClipSampler(listed, reader_index=reader_index, num_readers=num_readers, seed=seed, block_bytes=group)
 
 
 def names(reader: ClipSampler, draws: range) -> list[tuple[str, int, int]]:
-    return [(window.shard.path, window.sample, window.start) for window in map(reader.window, draws)]
+    return [(window.shard.path, window.sample_index, window.first_frame) for window in map(reader.window, draws)]
 
 
 UNEVEN = shards((3, 1), (9,), (1,), (2, 2, 2), (40,))

@@ -29,7 +29,7 @@ FRAMES = 4
 
 def write_split(folder: Path, split: str, videos: int, limit: int = 20000) -> IngestWriter:
     """Videos of 6 + k % 3 frames; red is the video's number, green the frame's, the left half is brighter in blue."""
-    writer = IngestWriter(address=str(folder), split=split, chunk=0, suffix="png", limit=limit)
+    writer = IngestWriter(address=str(folder), split=split, task_number=0, suffix="png", limit=limit)
     for video in range(videos):
         frames = np.zeros((6 + video % 3, 32, 32, 3), np.uint8)
         frames[..., 0], frames[:, :, :16, 2] = video, 255
@@ -171,7 +171,7 @@ def test_a_buffer_smaller_than_a_shard_still_gives_every_clip_once(folder: Path)
     met = set()
     for (pair,) in islice(loader, 48):
         met.add(clip_of(pair))
-        assert len(loader._store._kept) <= 2
+        assert len(loader._store._shards) <= 2
     assert len(met) == 48
 
 
@@ -229,7 +229,7 @@ def test_addresses_that_are_no_shards_are_refused(folder: Path, tmp_path: Path, 
     content = json.loads((folder / "index.json").read_text())
     content["splits"]["train"][0]["path"] = path
     (tmp_path / "index.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match="is refused"):
+    with pytest.raises(UserError, match="is rejected"):
         read_index(tmp_path)
 
 

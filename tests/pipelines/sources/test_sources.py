@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from digan.errors import UserError
-from pipelines.dataset.ingest_plan import by_split
+from pipelines.dataset.ingest_plan import videos_by_split
 from pipelines.dataset.loader import read_clips, read_index
 from pipelines.ingest import ingest
 from pipelines.sources import SOURCES, RawVideo, kinetics_food, open_source
@@ -65,8 +65,10 @@ def raw(names: Iterable[str]) -> list[RawVideo]:
 def test_added_videos_leave_the_splits_of_others() -> None:
     old = [f"class{k % 7}/video{k}.mp4" for k in range(4000)]
     new = [f"added{k}.mp4" for k in range(3000)] + [f"class{k % 7}/a{k}.mp4" for k in range(3000)]
-    before = {split: {video.name for video in chosen} for split, chosen in by_split(raw(old), CLIPS).items()}
-    after = {split: {video.name for video in chosen} for split, chosen in by_split(raw(new + old), CLIPS).items()}
+    before = {split: {video.name for video in chosen} for split, chosen in videos_by_split(raw(old), CLIPS).items()}
+    after = {
+        split: {video.name for video in chosen} for split, chosen in videos_by_split(raw(new + old), CLIPS).items()
+    }
     assert all(before[split] == after[split] & set(old) for split in ("train", "val"))
     assert not after["train"] & after["val"] and len(after["train"] | after["val"]) == 10_000
     assert 0.45 < len(after["val"]) / 10_000 < 0.55
