@@ -42,7 +42,7 @@ GOOD = (("a.0000.png", b"1"), ("a.json", b"{}"))
         (hostile(("../a.0000.png", b"1")), "member '../a.0000.png' has an unexpected name"),
         (hostile(("/a.0000.png", b"1")), "member '/a.0000.png' has an unexpected name"),
         (hostile(("b/a.0000.png", b"1")), "member 'b/a.0000.png' has an unexpected name"),
-        (hostile(*GOOD, ("a.pkl", b"1")), "member 'a.pkl'  has an unexpected name"),
+        (hostile(*GOOD, ("a.pkl", b"1")), "member 'a.pkl' has an unexpected name"),
         (hostile(special("a.0000.png", tarfile.SYMTYPE, "/etc/passwd")), "'a.0000.png' is a symbolic link"),
         (hostile(special("a.0000.png", tarfile.LNKTYPE, "b")), "'a.0000.png' is a hard link"),
         (hostile(special("a", tarfile.DIRTYPE)), "'a/' is a folder"),

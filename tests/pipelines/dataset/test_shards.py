@@ -161,7 +161,10 @@ def test_readers_of_a_worker_fetch_a_shard_once(folder: Path, monkeypatch: pytes
 
     monkeypatch.setattr(shard_store, "read_shard", counted)
     config = LoaderConfig(seed=0, batch_size=1)
-    next(PairLoader(folder, config, reader_indices=range(4), num_readers=4))
+    loader = PairLoader(folder, config, reader_indices=range(4), num_readers=4)
+    next(loader)
+    for pending in loader._store._shards.values():  # the shards of later batches are fetched in the background
+        pending.result()
     assert sorted(fetched) == [shard.path for shard in read_index(folder).splits["train"]]
 
 
