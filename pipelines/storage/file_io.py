@@ -1,6 +1,6 @@
-"""Files at an address: a local path or ``s3://bucket/prefix``, as text. What is written appears whole or not at all.
+"""Files at an address: a local path or ``s3://bucket/prefix``. Written files appear whole or not at all.
 
-``s3.py`` has what only S3 needs. Callers that know a SHA-256 compare it themselves.
+``s3.py`` has the requests to S3. Callers that know a SHA-256 compare it themselves.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from digan import atomic
 from digan.errors import UserError
 from pipelines.storage import s3
 
-CHUNK = 2**20
+BUFFER_BYTES = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A file below an address: its name relative to it, its size in bytes, and a ``stamp`` that changes with its content."""
+    """A file below an address: its relative name, size in bytes and a tag that changes with its content."""
 
     name: str
     bytes: int
@@ -39,7 +39,7 @@ def is_remote(address: str | Path) -> bool:
 
 
 def join(address: str | Path, *parts: str) -> str:
-    """The address of ``parts`` below another address."""
+    """Join ``parts`` to an address."""
     text = str(address)
     if is_remote(text):
         return "/".join([text.rstrip("/"), *(part.strip("/") for part in parts)])
@@ -47,25 +47,24 @@ def join(address: str | Path, *parts: str) -> str:
 
 
 def exists(address: str | Path) -> bool:
-    """Whether there is a file at the address (on S3 an object; a prefix alone does not count)."""
+    """Whether the address has a file (on S3 an object; a prefix does not count)."""
     if not is_remote(address):
         return Path(address).exists()
     try:
-        s3.request(address, "head_object")
+        return bool(s3.request(address, "head_object"))
     except FileNotFoundError:
         return False
-    return True
 
 
 def size(address: str | Path) -> int:
-    """The file's size in bytes; ``FileNotFoundError`` where there is none."""
+    """The file's size in bytes; ``FileNotFoundError`` if it is missing."""
     if not is_remote(address):
         return Path(address).stat().st_size
     return int(s3.request(address, "head_object")["ContentLength"])
 
 
 def read_bytes(address: str | Path) -> bytes:
-    """The whole file; ``FileNotFoundError`` where there is none."""
+    """The content of the file; ``FileNotFoundError`` if it is missing."""
     if not is_remote(address):
         return Path(address).read_bytes()
     with open_read(address) as stream:
@@ -73,7 +72,7 @@ def read_bytes(address: str | Path) -> bytes:
 
 
 def write_bytes(address: str | Path, data: bytes) -> None:
-    """Write a file, whole or not at all; folders are created."""
+    """Write a file, whole or not at all, and create its folders."""
     if is_remote(address):
         s3.upload(str(address), data)
     else:
@@ -81,7 +80,7 @@ def write_bytes(address: str | Path, data: bytes) -> None:
 
 
 def entries(address: str | Path) -> list[Entry]:
-    """Every file below the address, at any depth, sorted by name; without unfinished ones. Empty where nothing is there."""
+    """All complete files below the address, at any depth, sorted by name; empty if there are none."""
     if is_remote(address):
         found = [Entry(name=name, bytes=count, content_tag=etag) for name, count, etag in s3.listed(str(address))]
     else:
@@ -96,24 +95,24 @@ def entries(address: str | Path) -> list[Entry]:
 
 
 def list_names(address: str | Path) -> list[str]:
-    """The names of all files below the address, relative to it, at any depth, sorted."""
+    """The relative names of all files below the address, at any depth, sorted."""
     return [entry.name for entry in entries(address)]
 
 
 def open_read(address: str | Path, offset: int = 0) -> BinaryIO:
-    """A stream of the file's bytes from ``offset`` on; from S3 they are fetched as they are read.
+    """A stream of the file's bytes from ``offset``; objects on S3 are fetched while they are read.
 
-    ``FileNotFoundError`` where there is no file, ``UserError`` where an object changes while it is read.
+    ``FileNotFoundError`` if the file is missing, ``UserError`` if an object changes while it is read.
     """
     if is_remote(address):
-        return io.BufferedReader(s3.ObjectReader(str(address), offset), CHUNK)
+        return io.BufferedReader(s3.ObjectReader(str(address), offset), BUFFER_BYTES)
     stream = Path(address).open("rb")  # noqa: SIM115 - the caller closes it
     stream.seek(offset)
     return stream
 
 
 def upload(path: str | Path, address: str | Path) -> None:
-    """Copy a local file to the address, whole or not at all; a large one goes to S3 in parts."""
+    """Copy a local file to the address, whole or not at all."""
     if is_remote(address):
         s3.upload(str(address), Path(path))
     else:
@@ -121,13 +120,13 @@ def upload(path: str | Path, address: str | Path) -> None:
 
 
 def download(address: str | Path, path: str | Path) -> None:
-    """Copy a file to a local path, whole or not at all; ``FileNotFoundError`` where there is none."""
+    """Copy a file to a local path, whole or not at all; ``FileNotFoundError`` if it is missing."""
     with open_read(address) as source, atomic.replacing(path) as part, part.open("wb") as target:
-        shutil.copyfileobj(source, target, CHUNK)
+        shutil.copyfileobj(source, target, BUFFER_BYTES)
 
 
 def delete(address: str | Path) -> None:
-    """Remove a file; nothing happens where there is none."""
+    """Delete a file if it exists."""
     if is_remote(address):
         s3.request(address, "delete_object")
     else:

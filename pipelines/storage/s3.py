@@ -1,7 +1,7 @@
-"""Objects on S3 through boto3: uploads in parts, reads that resume where the connection broke, errors in one line.
+"""Objects on S3 through boto3: multipart uploads, reads that resume after a lost connection, errors in one line.
 
-Endpoint, keys and region come from the standard AWS_* variables (AWS_ENDPOINT_URL for a store other than AWS). The rest of
-the pipeline calls ``storage.py``.
+Endpoint, keys and region come from the standard AWS_* variables (AWS_ENDPOINT_URL for a store other than AWS). Other
+packages call ``file_io.py``. Listings use boto3 too, not s3fs: one set of credentials, retries and error codes for all.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ SCHEME = "s3://"
 ATTEMPTS = 10  # of a request, by botocore, with pauses that double up to 20 s
 RESUMES = 6  # of a read that receives nothing in between
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0  # seconds before a read resumes, doubled each time
-CONNECT_SECONDS, SILENT_SECONDS = 10, 30  # without a connection, without a byte
-IN_PARTS = 2**23  # bytes from which on an upload goes in parts, each with attempts of its own
+CONNECT_SECONDS, READ_SECONDS = 10, 30  # timeouts
+MULTIPART_BYTES = 2**23  # larger uploads are split into parts, each with its own attempts
 MISSING = frozenset(("404", "NoSuchKey", "NotFound"))
 REMEDIES = {
     "403": "access is denied: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy",
@@ -35,13 +35,12 @@ REMEDIES = {
 
 
 class ObjectReader(io.RawIOBase):
-    """The bytes of an object from ``position`` on; after a lost connection it requests the rest of the same version."""
+    """The bytes of an object from ``position``; after a lost connection, it requests the rest of the same version."""
 
     def __init__(self, address: str, position: int) -> None:
         self._address, self._position = address, position
         self._body: Any = None
-        self._etag = ""
-        self._size = 0
+        self._etag, self._size = "", 0
         self._open()
 
     def readable(self) -> bool:
@@ -80,14 +79,14 @@ class ObjectReader(io.RawIOBase):
     def _open(self) -> None:
         from botocore.exceptions import ClientError
 
-        wanted = {"Range": f"bytes={self._position}-"} if self._position else {}
-        same = {"IfMatch": self._etag} if self._etag else {}
+        part = {"Range": f"bytes={self._position}-"} if self._position else {}
+        same_version = {"IfMatch": self._etag} if self._etag else {}
         try:
-            reply = request(self._address, "get_object", **wanted, **same)
+            reply = request(self._address, "get_object", **part, **same_version)
         except ClientError as error:
             if error.response["Error"]["Code"] != "InvalidRange":
                 raise
-            self._size = self._position  # beyond the end: nothing to read
+            self._size = self._position  # beyond the end
             return
         if self._position and reply["ResponseMetadata"]["HTTPStatusCode"] != 206:
             raise UserError(f"{self._address}: the store cannot read from the middle (Range); use another store")
@@ -101,30 +100,30 @@ class ObjectReader(io.RawIOBase):
 
 
 def request(address: str | Path, operation: str, **arguments: Any) -> Any:
-    """The reply to boto3's ``operation`` on the object; ``FileNotFoundError`` where it is missing."""
+    """The reply to boto3's ``operation`` on the object; ``FileNotFoundError`` if it is missing."""
     bucket, key = _parts(str(address))
     with _clear_errors(str(address)):
         return getattr(client(), operation)(Bucket=bucket, Key=key, **arguments)
 
 
 def listed(address: str) -> Iterator[tuple[str, int, str]]:
-    """Name below the address, size in bytes and ETag of every object there."""
+    """Relative name, size in bytes and ETag of every object below the address."""
     bucket, prefix = _parts(address, whole_bucket=True)
     prefix = f"{prefix.rstrip('/')}/" if prefix else ""
     with _clear_errors(address):
         for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for found in page.get("Contents", ()):
                 name = found["Key"][len(prefix) :]
-                if name and not name.endswith("/"):  # some tools store empty objects for folders
+                if name and not name.endswith("/"):  # some tools create empty objects for folders
                     yield name, found["Size"], found["ETag"].strip('"')
 
 
 def upload(address: str, source: bytes | Path) -> None:
-    """Write an object, whole or not at all, from bytes or a local file; a large one goes in parts."""
+    """Write an object, whole or not at all, from bytes or a local file; a large one in parts."""
     bucket, key = _parts(address)
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream, _clear_errors(address):
-        if size < IN_PARTS:
+        if size < MULTIPART_BYTES:
             client().put_object(Bucket=bucket, Key=key, Body=stream)
         else:
             client().upload_fileobj(stream, bucket, key)
@@ -169,7 +168,7 @@ def _parts(address: str, *, whole_bucket: bool = False) -> tuple[str, str]:
 
 
 def client() -> Any:
-    """boto3's client, one for each process and environment: threads may share it, forks may not."""
+    """boto3's client, one per process and environment: threads may share it, forks may not."""
     names = sorted(name for name in os.environ if name.startswith("AWS_"))
     return _client_for(os.getpid(), tuple((name, os.environ[name]) for name in names))
 
@@ -180,10 +179,10 @@ def _client_for(process: int, environment: tuple[tuple[str, str], ...]) -> Any:
     from botocore.config import Config
 
     given = dict(environment)
-    options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "read_timeout": SILENT_SECONDS}
+    options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
     attempts = {} if "AWS_MAX_ATTEMPTS" in given else {"total_max_attempts": ATTEMPTS}
     options["retries"] = {"mode": given.get("AWS_RETRY_MODE", "standard"), **attempts}
-    if "AWS_REQUEST_CHECKSUM_CALCULATION" not in given:  # many stores other than AWS do not know the newer checksums
+    if "AWS_REQUEST_CHECKSUM_CALCULATION" not in given:  # many other stores do not support the newer checksums
         options |= {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     region = given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or "us-east-1"
     config = Config(max_pool_connections=32, **options)

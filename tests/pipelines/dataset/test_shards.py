@@ -70,7 +70,14 @@ def reader(folder: Path, **changes: object) -> Iterator[FramePair]:
     return read(folder, **options)  # type: ignore[arg-type]
 
 
-def test_the_index_comes_back(folder: Path) -> None:
+def test_index_with_the_former_key_origin_is_read(folder: Path, tmp_path: Path) -> None:
+    content = json.loads((folder / "index.json").read_text())
+    content["origin"] = {**content.pop("source"), "name": "toy"}
+    (tmp_path / "index.json").write_text(json.dumps(content))
+    assert read_index(tmp_path).source == {"name": "toy"}
+
+
+def test_index_survives_writing_and_reading(folder: Path) -> None:
     index = read_index(folder)
     assert index_to_json(index) == (folder / "index.json").read_text()
     assert len(index.splits["train"]) > 2
