@@ -40,7 +40,7 @@ def ingest(
         out=out,
     )
     videos = open_source(source)
-    work = run or (lambda wanted: ray_tasks.run_here(IngestRunner, wanted, processes=processes))
+    work = run or (lambda wanted: ray_tasks.run_in_threads(IngestRunner, wanted, threads=processes))
     return make_shards(videos, request, lambda wanted: _displayed(work, wanted, len(videos)))
 
 

@@ -1,44 +1,45 @@
-"""Runs independent tasks: on Ray, as many at once as the cluster has free cores, or in threads of this process."""
+"""Run independent tasks on Ray, as many at once as the cluster has free cores, or in threads of this process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from itertools import islice
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 Task = TypeVar("Task")
 Done = TypeVar("Done")
 
-AHEAD = 2  # tasks submitted for each core, so that no core waits for the driver
+TASKS_PER_CORE = 2  # submitted at once, so that no core waits for the driver
 
 
 def run(
     work: Callable[[Task], Done], tasks: Sequence[Task], *, cores_each: float = 1, seconds: float = 5.0
 ) -> Iterator[tuple[int, Done] | None]:
-    """Yield (number, result) of each task as it completes, and ``None`` after ``seconds`` without a result.
+    """Yield (index, result) of each task as it completes, and ``None`` after ``seconds`` without a result.
 
-    Ray is connected. A task whose machine is lost runs again on another one; a task's error ends the iteration with that
-    error. Leaving the iteration early cancels the running tasks.
+    Needs a connection to Ray. ``work`` is a function of a module, which a task imports from the driver's code. A task whose
+    machine is lost runs again on another; a task's error is raised here. Closing the iterator cancels the running tasks.
     """
     import ray
 
-    # ``work`` is imported by its name in the task's process, from the driver's code.
-    remote = ray.remote(num_cpus=cores_each, max_retries=3)(_call)
-    waiting = list(range(len(tasks)))[::-1]
+    remote = ray.remote(num_cpus=cores_each, max_retries=3)(lambda task: work(task))
+    remaining = iter(enumerate(tasks))
     running: dict[Any, int] = {}
-    module, name = work.__module__, work.__qualname__
     try:
-        while waiting or running:
-            room = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1) / cores_each))
-            while waiting and len(running) < room:
-                number = waiting.pop()
-                running[remote.remote(module, name, tasks[number])] = number
+        while True:
+            capacity = TASKS_PER_CORE * max(1, int(ray.cluster_resources().get("CPU", 1) / cores_each))
+            for index, task in islice(remaining, max(0, capacity - len(running))):
+                running[remote.remote(task)] = index
+            if not running:
+                return
             ready, _ = ray.wait(list(running), num_returns=1, timeout=seconds)
             if not ready:
                 yield None
             for reference in ready:
-                number = running.pop(reference)
-                yield number, _result(reference)
+                yield running.pop(reference), _result(reference)
     finally:
         for reference in running:
             ray.cancel(reference, force=False)
@@ -54,40 +55,30 @@ def _result(reference: Any) -> Any:
         raise getattr(error, "cause", None) or error from None
 
 
-def _call(module: str, name: str, task: Any) -> Any:
-    from importlib import import_module
-
-    return getattr(import_module(module), name)(task)
-
-
-def run_here(
-    make: Callable[[], Any], tasks: Sequence[Task], *, processes: int, seconds: float = 5.0
+def run_in_threads(
+    make: Callable[[], Any], tasks: Sequence[Task], *, threads: int, seconds: float = 5.0
 ) -> Iterator[tuple[int, Any] | None]:
-    """The same without Ray, in threads of this process; ``make()`` gives each thread a context whose value does its tasks."""
-    from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-    from contextlib import ExitStack
-    from queue import SimpleQueue
-
-    count = min(processes, max(1, len(tasks)))
-    workers: SimpleQueue[Callable[[Task], Any]] = SimpleQueue()
+    """Like ``run``, in threads of this process; ``make()`` gives each a context whose value is called with tasks."""
+    count = min(threads, max(1, len(tasks)))
+    idle: SimpleQueue[Callable[[Task], Any]] = SimpleQueue()
 
     def work(task: Task) -> Any:
-        worker = workers.get()
+        worker = idle.get()
         try:
             return worker(task)
         finally:
-            workers.put(worker)
+            idle.put(worker)
 
     with ExitStack() as stack:
         for _ in range(count):
-            workers.put(stack.enter_context(make()))
-        threads = stack.enter_context(ThreadPoolExecutor(count))
-        stack.callback(threads.shutdown, wait=False, cancel_futures=True)
-        waiting = iter(enumerate(tasks))
+            idle.put(stack.enter_context(make()))
+        pool = stack.enter_context(ThreadPoolExecutor(count))
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        remaining = iter(enumerate(tasks))
         running: dict[Future[Any], int] = {}
         while True:
-            for number, task in islice(waiting, count - len(running)):
-                running[threads.submit(work, task)] = number
+            for index, task in islice(remaining, count - len(running)):
+                running[pool.submit(work, task)] = index
             if not running:
                 return
             ready, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)

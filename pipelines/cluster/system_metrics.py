@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 
 class SystemMetrics:
-    """Metrics of this process and this machine; percentages are averages since the last call."""
+    """Metrics of this process and its machine; CPU utilization is the average since the last call."""
 
     def __init__(self) -> None:
         import psutil
 
-        self._process = psutil.Process(os.getpid())
+        self._process = psutil.Process()
         psutil.cpu_percent(interval=None)  # the first call starts the measurement
 
     def now(self) -> dict[str, float]:
@@ -19,21 +17,20 @@ class SystemMetrics:
         import psutil
         import torch
 
-        memory = psutil.virtual_memory()
-        found = {
+        memory, network = psutil.virtual_memory(), psutil.net_io_counters()
+        metrics = {
             "memory_gb": self._process.memory_info().rss / 1e9,
             "system/cpu_utilization_percentage": psutil.cpu_percent(interval=None),
             "system/system_memory_usage_megabytes": memory.used / 1e6,
             "system/system_memory_usage_percentage": memory.percent,
             "system/disk_usage_percentage": psutil.disk_usage("/").percent,
         }
-        network = psutil.net_io_counters()
         if network is not None:
-            found["system/network_receive_megabytes"] = network.bytes_recv / 1e6
-            found["system/network_transmit_megabytes"] = network.bytes_sent / 1e6
+            metrics["system/network_receive_megabytes"] = network.bytes_recv / 1e6
+            metrics["system/network_transmit_megabytes"] = network.bytes_sent / 1e6
         if torch.cuda.is_available():
             free, total = torch.cuda.mem_get_info()
-            found["device_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
-            found["system/gpu_0_memory_usage_megabytes"] = (total - free) / 1e6
-            found["system/gpu_0_memory_usage_percentage"] = 100 * (total - free) / total
-        return found
+            metrics["device_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
+            metrics["system/gpu_0_memory_usage_megabytes"] = (total - free) / 1e6
+            metrics["system/gpu_0_memory_usage_percentage"] = 100 * (total - free) / total
+        return metrics

@@ -1,7 +1,7 @@
-"""The driver of one training: prepares shards, folder and MLflow run, starts the workers and follows their messages.
+"""The driver of one training: prepares shards, folder and MLflow run, starts the workers and handles their messages.
 
-The driver alone writes the log, sample pictures, MLflow and the index. Interrupted at any moment, the same call resumes from
-the latest checkpoint.
+The driver alone writes the log, sample videos, MLflow and the index. After an interruption at any moment, the same call
+resumes from the latest checkpoint.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pipelines.report.text_format import duration, grouped
 from pipelines.tracking import runs
 from pipelines.training_run import run_fingerprint, run_sync
 from pipelines.training_run.provenance import run_tags
+from pipelines.training_run.run_fingerprint import INDEX, ResumeDecision, RunFingerprint
 from pipelines.training_run.training_log import LOG, TrainingLog, curves, repair_log
 from pipelines.training_run.worker_messages import (
     Message,
@@ -49,7 +50,7 @@ CURVES = "curves.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """What to train, where, and what MLflow logs as its parameters (``settings``, by section).
+    """What to train, where, and the parameters that MLflow logs (``settings``, by section).
 
     ``model`` is for ``clips.resolution``; the number of classes comes from the shards.
     """
@@ -64,10 +65,10 @@ class TrainingJob:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialHooks:
-    """What makes a training a trial of a sweep: it is measured at its checkpoints, where it waits for permission to continue.
+    """Hooks that make a training a trial of a sweep, which is measured at each checkpoint and waits there for permission.
 
     ``objective`` runs in rank 0's process, ``on_started`` and ``on_measured`` in the driver; an exception there ends the
-    training. ``gpu_share`` is the part of a GPU that a worker gets; ``run_file`` names the run in MLflow.
+    training. ``gpu_share`` is the share of a GPU for each worker; ``run_file`` names the MLflow run.
     """
 
     objective: Callable[[int, VideoGenerator], dict[str, float]]
@@ -78,21 +79,21 @@ class TrialHooks:
 
 
 class TrainingAbortedError(Exception):
-    """The training ended in a way that a restart of the workers cannot repair; the text holds the worker's traceback."""
+    """The training ended with an error that restarting the workers cannot repair; the text has the worker's traceback."""
 
 
 def train(job: TrainingJob, *, shards: Path, output: Path, trial: TrialHooks | None = None) -> None:
-    """Train ``job`` on ``shards`` and write the results to ``output``; returns at once if they are complete already.
+    """Train ``job`` on ``shards`` and write the results to ``output``; returns at once if they are already complete.
 
-    With ``cluster.storage`` shards and checkpoints are on S3, and ``output`` gets the log and the results. Trials of a sweep
-    always use ``output`` alone.
+    With ``cluster.storage`` shards and checkpoints are on S3, and ``output`` receives the log and the results. Trials of a
+    sweep always use ``output`` alone.
 
     Errors: ``UserError`` for a user's mistake, here or in a worker; ``TrainingAbortedError`` for other failures of workers.
     """
-    home, output = "" if trial else job.cluster.storage, output.absolute()
-    index, address = _open_shards(job, shards, home)
+    storage, output = "" if trial else job.cluster.storage, output.absolute()
+    index, address = _open_shards(job.clips, shards, storage)
     job = replace(job, model=replace(job.model, classes=len(index.classes)), tracking=runs.resolved(job.tracking))
-    now = run_fingerprint.RunFingerprint(
+    fingerprint = RunFingerprint(
         training=asdict(job.training),
         model=asdict(job.model),
         data=index.digest,
@@ -101,75 +102,82 @@ def train(job: TrainingJob, *, shards: Path, output: Path, trial: TrialHooks | N
     )
     display = ProgressDisplay("train", interval=10.0)
     with run_fingerprint.sole_writer(output):
-        if home:
-            run_sync.pull(home, output)
+        if storage:
+            run_sync.pull(storage, output)
         seen = int(repair_log(output / LOG).get("clips_seen", 0))
-        decision = run_fingerprint.decide(output, now, clips_seen=seen)
+        decision = run_fingerprint.decide(output, fingerprint, clips_seen=seen)
         if decision.kind == "finished":
-            display.message(f"{output} holds this run already, {grouped(seen)} clips; nothing to do")
+            display.message(f"{output} already holds this run, {grouped(seen)} clips; nothing to do")
             return
-        if home and decision.kind == "over":
-            raise UserError(
-                f"cluster.storage={home}: holds another run ({'; '.join(decision.notes)}); choose another prefix"
-            )
-        with connect(job.cluster) as scratch:
-            preflight.check_driver(job.tracking.uri, home, output, job_folder())
-            if home:
-                address = run_sync.publish_shards(address, home, display.message)
-            preflight.check_nodes(address, home or str(output), now.code)
-            _prepare(decision, output, display, seen)
-            run_fingerprint.write_origin(output, now)
+        if storage and decision.kind == "replace":
+            reason = "; ".join(decision.notes)
+            raise UserError(f"cluster.storage={storage}: holds another run ({reason}); choose another prefix")
+        with connect(job.cluster) as ray_folder:
+            preflight.check_driver(job.tracking.uri, storage, output, job_folder())
+            if storage:
+                address = run_sync.publish_shards(address, storage, display.message)
+            preflight.check_nodes(address, storage or str(output), fingerprint.code)
+            _prepare_folder(decision, output, display, seen)
+            run_fingerprint.write_origin(output, fingerprint)
             run_file = trial.run_file if trial else output / "run.json"
             run_id = runs.open_run(job.tracking, job.settings, run_tags("train", index.digest), run_file)
-            with run_sync.RunSync(output, home, display.message):
+            with run_sync.RunSync(output, storage, display.message):
                 with _open_log(job.tracking, run_id, output, display) as log:
                     messages = WorkerMessages()
-                    worker_config = _worker_config(job, address, home or str(output), messages, trial)
+                    worker_config = WorkerConfig(
+                        training=job.training,
+                        model=job.model,
+                        shards=address,
+                        output=storage or str(output),
+                        threads=job.cluster.cpus_per_worker,
+                        environment=preflight.environment(),
+                        messages=messages,
+                        objective=trial.objective if trial else None,
+                    )
                     name, gpu_share = f"digan-{run_id[:8]}-{time.time_ns()}", trial.gpu_share if trial else 1.0
-                    trainer = torch_trainer(job.cluster, worker_config, scratch, name, gpu_share)
+                    trainer = torch_trainer(job.cluster, worker_config, ray_folder, name, gpu_share)
                     _run(trainer.fit, messages, MessageHandler(log, display, job.cluster.max_failures, trial))
-                if home:
-                    run_sync.fetch(home, output)
-                _write_index(output, now, log, run_id, job.cluster)
-        display.message(
-            f"{grouped(log.clips_seen)} clips in {duration(log.seconds)}; generator in {output / 'generator'}"
-        )
+                if storage:
+                    run_sync.fetch(storage, output)
+                _write_index(output, fingerprint, log, run_id, job.cluster)
+        clips, seconds = grouped(log.clips_seen), duration(log.seconds)
+        display.message(f"{clips} clips in {seconds}; generator in {output / 'generator'}")
 
 
-def _open_shards(job: TrainingJob, shards: Path, home: str) -> tuple[ShardIndex, str]:
-    """The index of the shards and their address, local or on S3; ``UserError`` where they are of another size than asked for."""
+def _open_shards(clips: ClipsConfig, shards: Path, storage: str) -> tuple[ShardIndex, str]:
+    """The shards' index and address, local or on S3; ``UserError`` if their clips have another size than ``clips``."""
     from pipelines.dataset.loader import read_index
 
-    address = run_sync.find_shards(shards, home)
+    address = run_sync.find_shards(shards, storage)
     index = read_index(address)
-    if (index.resolution, index.frames) != (job.clips.resolution, job.clips.frames):
+    if (index.resolution, index.frames) != (clips.resolution, clips.frames):
         raise UserError(
             f"{address}: has clips of {index.resolution} pixels and {index.frames} frames, params.yaml asks for "
-            f"{job.clips.resolution} and {job.clips.frames}; make the shards again: python -m pipelines.ingest"
+            f"{clips.resolution} and {clips.frames}; make the shards again: python -m pipelines.ingest"
         )
     return index, address
 
 
-def _prepare(decision: run_fingerprint.ResumeDecision, output: Path, display: ProgressDisplay, seen: int) -> None:
-    """Bring the output folder into the state that the decision asks for, and tell the user about it."""
-    if decision.kind == "over":
+def _prepare_folder(decision: ResumeDecision, output: Path, display: ProgressDisplay, seen: int) -> None:
+    """Make the output folder ready for the run and display the decision."""
+    if decision.kind == "replace":
         previous = run_fingerprint.move_aside(output)
         kept = f"; it is now {previous.name}" if previous else ""
         display.message(f"starting over: {output} holds another run ({'; '.join(decision.notes)}){kept}")
-    elif decision.kind == "continue":
+    elif decision.kind == "resume":
         for note in decision.notes:
             display.message(note)
         if seen:
             display.message(f"resuming from the latest checkpoint (log ends at {grouped(seen)} clips)")
     output.mkdir(parents=True, exist_ok=True)
-    (output / run_fingerprint.INDEX).unlink(missing_ok=True)
+    (output / INDEX).unlink(missing_ok=True)
 
 
 @contextmanager
 def _open_log(
     config: runs.TrackingConfig, run_id: str, output: Path, display: ProgressDisplay
 ) -> Iterator[TrainingLog]:
-    """The training log; at the end the run in MLflow is closed as finished, failed or killed."""
+    """The training log; at the end the MLflow run is marked as finished, failed or killed."""
     log = TrainingLog(
         output,
         track=lambda metrics, clips: runs.log_metrics(config, run_id, metrics, clips),
@@ -188,22 +196,7 @@ def _open_log(
         try:
             runs.finish_run(config, run_id, status)
         except Exception as error:
-            display.message(f"could not set the run's status in MLflow to {status} ({type(error).__name__})")
-
-
-def _worker_config(
-    job: TrainingJob, shards: str, output: str, messages: WorkerMessages, trial: TrialHooks | None
-) -> WorkerConfig:
-    return WorkerConfig(
-        training=asdict(job.training),
-        model=asdict(job.model),
-        shards=shards,
-        output=output,
-        threads=job.cluster.cpus_per_worker,
-        environment=preflight.environment(),
-        channel=messages,
-        objective=trial.objective if trial else None,
-    )
+            display.message(f"could not set the status of the MLflow run to {status} ({type(error).__name__})")
 
 
 class MessageHandler:
@@ -212,12 +205,11 @@ class MessageHandler:
     def __init__(
         self, log: TrainingLog, display: ProgressDisplay, max_failures: int, trial: TrialHooks | None = None
     ) -> None:
-        self._log, self._display, self._trial = log, display, trial
-        self.max_failures = max_failures
+        self._log, self._display, self._trial, self.max_failures = log, display, trial, max_failures
         self.starts = self._workers = 0
 
     def handle(self, message: Message) -> None:
-        """Apply one message; ``UserError`` or ``TrainingAbortedError`` where a worker's failure ends the training."""
+        """Apply one message; ``UserError`` or ``TrainingAbortedError`` if a worker's failure ends the training."""
         match message:
             case WorkerStarted():
                 self._started(message)
@@ -242,9 +234,9 @@ class MessageHandler:
         self.starts += 1
         self._log.begin()
         if self.starts > 1:
-            shared = f" with {message.workers} workers" if message.workers != self._workers else ""
+            changed = f" with {message.workers} workers" if message.workers != self._workers else ""
             restart = f"restart {self.starts - 1} of at most {self.max_failures}"
-            self._display.message(f"resuming from the latest checkpoint{shared}, {restart}")
+            self._display.message(f"resuming from the latest checkpoint{changed}, {restart}")
         self._workers = message.workers
         if self._trial:
             self._trial.on_started(message)
@@ -262,9 +254,7 @@ def _run(fit: Callable[[], object], messages: WorkerMessages, handler: MessageHa
         raise TrainingAbortedError(f"gave up after {handler.starts} starts ({limit})\n{error}") from error
 
 
-def _write_index(
-    output: Path, now: run_fingerprint.RunFingerprint, log: TrainingLog, run_id: str, cluster: ClusterConfig
-) -> None:
+def _write_index(output: Path, now: RunFingerprint, log: TrainingLog, run_id: str, cluster: ClusterConfig) -> None:
     content = {
         "format": FORMAT,
         "clips_seen": log.clips_seen,
@@ -277,4 +267,4 @@ def _write_index(
         "config": {"training": now.training, "model": now.model, "cluster": asdict(cluster)},
     }
     write_csv(output / CURVES, curves(output / LOG))
-    write_json(output / run_fingerprint.INDEX, content)
+    write_json(output / INDEX, content)

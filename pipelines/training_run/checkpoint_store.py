@@ -20,8 +20,8 @@ class RemoteStore:
         return self.address
 
     def names(self) -> list[str]:
-        found = (name.rpartition("/") for name in file_io.list_names(self.address))
-        return [folder for folder, _, file in found if file in LAST and "/" not in folder]
+        parts = (name.rpartition("/") for name in file_io.list_names(self.address))
+        return [folder for folder, _, file in parts if file in LAST and "/" not in folder]
 
     def write(self, name: str, files: dict[str, bytes]) -> None:
         *_, last = files
@@ -42,8 +42,3 @@ class RemoteStore:
 def store_at(address: str) -> CheckpointStore:
     """The store at a path or an s3:// address."""
     return RemoteStore(address) if file_io.is_remote(address) else FolderStore(Path(address))
-
-
-def copy(source: CheckpointStore, name: str, files: tuple[str, ...], target: CheckpointStore) -> None:
-    """Copy ``name`` into another store, writing ``files`` in their order."""
-    target.write(name, {file: source.read(name, file) for file in files})

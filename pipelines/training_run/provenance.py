@@ -13,18 +13,15 @@ from ruamel.yaml import YAML
 
 
 def run_tags(stage: str, data_digest: str, folder: Path | None = None) -> dict[str, str]:
-    """Return the tags of a run: git commit, data digest, the stage's hash and the name of the DVC experiment."""
+    """Tags of a run: git commit, data digest, the stage's hash and the name of the DVC experiment."""
     root = folder or Path.cwd()
     tags = {"data.digest": data_digest, "dvc.stage": stage, **git_tags(root)}
-    if digest := stage_hash(stage, root):
-        tags["dvc.stage_hash"] = digest
-    if name := os.environ.get("DVC_EXP_NAME"):
-        tags["dvc.exp_name"] = name
-    return tags
+    optional = {"dvc.stage_hash": stage_hash(stage, root), "dvc.exp_name": os.environ.get("DVC_EXP_NAME")}
+    return tags | {name: value for name, value in optional.items() if value}
 
 
 def git_tags(folder: Path) -> dict[str, str]:
-    """Return the commit and whether tracked files differ from it (``git.dirty``); empty outside a repository."""
+    """The commit, and whether tracked files differ from it (``git.dirty``); empty outside a repository."""
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return {}
@@ -33,7 +30,7 @@ def git_tags(folder: Path) -> dict[str, str]:
 
 
 def stage_hash(stage: str, folder: Path) -> str | None:
-    """Return the SHA-256 of a stage's definition, the values of its parameters and the content of its dependencies.
+    """SHA-256 of a stage's definition, the values of its parameters and the content of its dependencies.
 
     ``None`` if there is no dvc.yaml or no such stage in it.
     """
@@ -50,21 +47,21 @@ def stage_hash(stage: str, folder: Path) -> str | None:
 
 
 def content_hash(path: Path) -> str:
-    """Return the SHA-256 of a file or folder; ``missing`` if there is neither.
+    """SHA-256 of a file or folder; ``missing`` if there is neither.
 
-    A folder with an ``index.json`` counts by that index, which holds the SHA-256 of what it lists; any other folder
-    counts by the names and contents of its files.
+    A folder with an ``index.json`` is hashed by that index, which holds the SHA-256 of what it lists; any other folder
+    by the names and contents of its files.
     """
     if path.is_file():
-        with path.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     if not path.is_dir():
         return "missing"
     if (path / "index.json").is_file():
         return content_hash(path / "index.json")
     total = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        total.update(f"{file.relative_to(path).as_posix()}\0{content_hash(file)}\0".encode())
+    for each in sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        total.update(f"{each.relative_to(path).as_posix()}\0{content_hash(each)}\0".encode())
     return total.hexdigest()
 
 
@@ -78,11 +75,9 @@ def _look_up(values: Any, dotted: str) -> Any:
     return values
 
 
-def _git(folder: Path, *words: str) -> str:
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=False
-        )
-    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    except (FileNotFoundError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

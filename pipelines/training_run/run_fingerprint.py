@@ -1,7 +1,7 @@
-"""What a training folder was started with, and so whether a launch resumes it, finds it finished, or starts over.
+"""The fingerprint that a training folder was started with, and whether a launch resumes, replaces or keeps its run.
 
-DVC keeps the outputs of the stage (``persist``), so the folder may hold a run of another configuration. Only the run's
-length and the intervals of its outputs may change during a run.
+DVC keeps the outputs of the stage (``persist``), so the folder may hold a run of another configuration. Only the keys in
+``MAY_CHANGE`` may change during a run.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from digan.atomic import write_json
 from digan.errors import UserError
 from pipelines.training_run.provenance import content_hash
 
 ORIGIN, INDEX = "origin.json", "index.json"
-MAY_CHANGE = (
+MAY_CHANGE = {
     *("clips", "checkpoint_interval", "checkpoints_kept", "sample_interval", "snapshot_interval", "snapshots_kept"),
     *("compile", "deterministic", "on_divergence", "collapse_loss", "collapse_clips"),
-)
+}
 CODE = ("digan/data", "digan/models", "digan/ops", "digan/training", "digan/seeding.py", "digan/times.py")
 
-# Keys of params.yaml under the names that older runs and sweeps recorded them with.
+# Keys of params.yaml in the records of older runs and sweeps, and their present names.
 RENAMED = {
     "mirror": "horizontal_flip",
     "interval": "grace_period",
@@ -39,7 +39,7 @@ RENAMED = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunFingerprint:
-    """``training`` and ``model`` as dicts, digests of the data and of the code behind the weights, and workers."""
+    """Sections ``training`` and ``model``, digests of the data and of the code behind the weights, number of workers."""
 
     training: dict[str, Any]
     model: dict[str, Any]
@@ -50,10 +50,10 @@ class RunFingerprint:
 
 @dataclass(frozen=True, kw_only=True)
 class ResumeDecision:
-    """``kind`` is ``fresh``, ``continue``, ``finished`` or ``over`` (the folder holds another run); ``notes`` say why."""
+    """What a launch does with its folder; ``replace`` if it holds another run. ``notes`` are reasons, for the user."""
 
-    kind: str
-    notes: list[str]
+    kind: Literal["fresh", "resume", "finished", "replace"]
+    notes: tuple[str, ...] = ()
 
 
 def code_digest() -> str:
@@ -65,66 +65,63 @@ def code_digest() -> str:
 
 def weights_digest(generator: Path) -> str:
     """SHA-256 over a generator folder's configuration and weights."""
-    total = hashlib.sha256()
-    for name in ("config.json", "weights.pt"):
-        total.update((generator / name).read_bytes())
-    return total.hexdigest()
+    return hashlib.sha256(
+        b"".join((generator / name).read_bytes() for name in ("config.json", "weights.pt"))
+    ).hexdigest()
 
 
 def decide(folder: Path, now: RunFingerprint, *, clips_seen: int) -> ResumeDecision:
-    """What to do in ``folder``, which holds a run of ``clips_seen`` clips."""
+    """Decide what a launch with fingerprint ``now`` does in ``folder``, whose log ends at ``clips_seen`` clips."""
     if not folder.exists() or not any(folder.iterdir()):
-        return ResumeDecision(kind="fresh", notes=[])
+        return ResumeDecision(kind="fresh")
     before = read_origin(folder)
     if before is None:
-        return ResumeDecision(kind="over", notes=["it has no readable origin.json"])
-    changed = _changes(before, now)
-    if now.training["clips"] < before.training["clips"] and now.training["clips"] < clips_seen:
-        changed.append(f"training.clips={now.training['clips']} is less than the {clips_seen} clips it has seen")
-    if changed:
-        return ResumeDecision(kind="over", notes=changed)
-    whole = _is_whole(folder, now)
-    if whole and before.code == now.code:
-        return ResumeDecision(kind="finished", notes=[])
-    if whole:
-        return ResumeDecision(kind="over", notes=["the code in digan/ has changed since it finished"])
-    notes = []
-    if before.code != now.code:
-        notes.append("the code in digan/ has changed since it started")
+        return ResumeDecision(kind="replace", notes=("it has no readable origin.json",))
+    if changes := _changes(before, now, clips_seen):
+        return ResumeDecision(kind="replace", notes=tuple(changes))
+    same_code = before.code == now.code
+    if _is_finished(folder, now):
+        if same_code:
+            return ResumeDecision(kind="finished")
+        return ResumeDecision(kind="replace", notes=("the code in digan/ has changed since it finished",))
+    notes = [] if same_code else ["the code in digan/ has changed since it started"]
     if before.workers != now.workers:
-        notes.append(
-            f"resuming with {now.workers} workers in place of {before.workers}: the same run up to the order of summation"
-        )
-    return ResumeDecision(kind="continue", notes=notes)
+        workers = f"{now.workers} workers instead of {before.workers}"
+        notes.append(f"resuming with {workers}: the results are equal up to the order of summation")
+    return ResumeDecision(kind="resume", notes=tuple(notes))
 
 
-def _changes(before: RunFingerprint, now: RunFingerprint) -> list[str]:
-    changed = []
+def _changes(before: RunFingerprint, now: RunFingerprint, clips_seen: int) -> list[str]:
+    """The differences that make ``now`` another run."""
+    changes = []
     for section in ("training", "model"):
         old, new = getattr(before, section), getattr(now, section)
-        for key in sorted({*old, *new} - set(MAY_CHANGE)):
+        for key in sorted({*old, *new} - MAY_CHANGE):
             if old.get(key) != new.get(key):
-                changed.append(f"{section}.{key} was {old.get(key)!r}, is {new.get(key)!r}")
+                changes.append(f"{section}.{key} was {old.get(key)!r}, is {new.get(key)!r}")
     if before.data != now.data:
-        changed.append("the data is different")
-    return changed
+        changes.append("the data is different")
+    clips = now.training["clips"]
+    if clips < before.training["clips"] and clips < clips_seen:
+        changes.append(f"training.clips={clips} is less than the {clips_seen} clips it has seen")
+    return changes
 
 
-def _is_whole(folder: Path, now: RunFingerprint) -> bool:
+def _is_finished(folder: Path, now: RunFingerprint) -> bool:
     """Whether the folder holds a finished, undamaged run of this length."""
     try:
         index = json.loads((folder / INDEX).read_text())
-        same = index["config"]["training"]["clips"] == now.training["clips"]
-        return bool(same and index["weights_digest"] == weights_digest(folder / "generator"))
+        same_length = index["config"]["training"]["clips"] == now.training["clips"]
+        return bool(same_length and index["weights_digest"] == weights_digest(folder / "generator"))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
 def read_origin(folder: Path) -> RunFingerprint | None:
-    """What the folder was started with, or ``None`` where it does not say."""
+    """The fingerprint that the folder's run was started with; ``None`` without a readable origin.json."""
     try:
-        found = json.loads((folder / ORIGIN).read_text())
-        return RunFingerprint(**{**found, "training": with_new_names(found["training"])})
+        values = json.loads((folder / ORIGIN).read_text())
+        return RunFingerprint(**{**values, "training": with_new_names(values["training"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -135,39 +132,32 @@ def with_new_names(section: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_origin(folder: Path, origin: RunFingerprint) -> None:
-    """Record what the folder is started with."""
+    """Record the fingerprint that the folder's run is started with."""
     write_json(folder / ORIGIN, asdict(origin))
 
 
 def move_aside(folder: Path) -> Path | None:
-    """``folder`` becomes ``folder.previous``, in place of an older one; without a checkpoint it is deleted."""
+    """Rename ``folder`` to ``folder.previous``, replacing an older one; delete it if it has neither checkpoint nor result."""
     if not any((folder / "checkpoints").glob("*")) and not (folder / "generator").exists():
         shutil.rmtree(folder)
         return None
     previous = folder.with_name(folder.name + ".previous")
     if previous.exists():
         shutil.rmtree(previous)
-    folder.rename(previous)
-    return previous
-
-
-def lock_of(folder: Path) -> Path:
-    """The file that is locked while a training writes to ``folder``; it has the number of its process."""
-    return folder.parent / f".{folder.name}.lock"
+    return folder.rename(previous)
 
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which ends with the process; ``UserError`` when another process holds it."""
+    """Hold the folder's lock, which ends with the process; ``UserError`` if another process holds it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with lock_of(folder).open("a+") as lock:
+    with (folder.parent / f".{folder.name}.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise UserError(
-                f"{folder}: process {lock.read().strip() or '?'} is training there; wait for it or stop it first"
-            ) from None
+            owner = lock.read().strip() or "?"
+            raise UserError(f"{folder}: process {owner} is training there; wait for it or stop it first") from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

@@ -1,6 +1,6 @@
-"""Synchronize a run whose home is S3 (``cluster.storage``): its records go there, results come back, shards go there once.
+"""Synchronization of a run with ``cluster.storage`` on S3: shards and records are uploaded, results are downloaded.
 
-So the driver can be a job on any machine, in a temporary folder, and the same command still resumes the run.
+The driver can then be a job on any machine, in a temporary folder, and the same command still resumes the run.
 """
 
 from __future__ import annotations
@@ -12,105 +12,107 @@ from pathlib import Path
 from digan.errors import UserError
 from digan.generator_io import CONFIG, WEIGHTS
 from digan.training import checkpoint
-from digan.training.checkpoint import FolderStore
+from digan.training.checkpoint import CheckpointStore, FolderStore
 from pipelines.dataset.shard_index import INDEX, index_to_json, read_index
 from pipelines.storage import file_io
 from pipelines.training_run import run_fingerprint
-from pipelines.training_run.checkpoint_store import copy, store_at
+from pipelines.training_run.checkpoint_store import store_at
 
-BOOKS = ("origin.json", "run.json", "log.jsonl", "index.json")
+RECORDS = ("origin.json", "run.json", "log.jsonl", "index.json")  # in the order of their upload
 SHARDS = "shards"
-EVERY = 30.0  # seconds between two checks for changed files
-GENERATOR_FILES = (WEIGHTS, CONFIG)
+SYNC_INTERVAL = 30.0  # seconds between two checks for changed records
 
 
-def find_shards(local: Path, home: str) -> str:
-    """The shards' address for the workers: beside the run on S3, or the local folder."""
-    if home and not (local / INDEX).exists():
-        return file_io.join(home, SHARDS)
+def find_shards(local: Path, storage: str) -> str:
+    """The shards' address for the workers: the local folder, or below ``storage`` if there are no local shards."""
+    if storage and not (local / INDEX).exists():
+        return file_io.join(storage, SHARDS)
     return str(local.absolute())
 
 
-def publish_shards(local: str, home: str, say: Callable[[str], None]) -> str:
-    """Upload local shards beside the run on S3, unless they are there; returns the address to read from."""
+def publish_shards(local: str, storage: str, notify: Callable[[str], None]) -> str:
+    """Upload local shards to ``storage`` unless they are on S3 already; returns the address to read from."""
     index = read_index(local)
     if file_io.is_remote(index.address):
         return index.address
-    target = file_io.join(home, SHARDS)
+    target = file_io.join(storage, SHARDS)
     if file_io.exists(file_io.join(target, INDEX)):
-        there = read_index(target)
-        if there.digest == index.digest:
+        published = read_index(target).digest
+        if published == index.digest:
             return target
         raise UserError(
-            f"{target}: holds the shards of other data ({there.digest[:8]}, not {index.digest[:8]}); set cluster.storage "
+            f"{target}: holds the shards of other data ({published[:8]}, not {index.digest[:8]}); set cluster.storage "
             "to another prefix, one per run"
         )
-    paths = [shard.path for listed in index.splits.values() for shard in listed]
-    say(f"uploading {len(paths)} shards to {target}, once")
+    paths = [shard.path for split in index.splits.values() for shard in split]
+    notify(f"uploading {len(paths)} shards to {target}, once")
     for path in paths:
         file_io.upload(Path(local) / path, file_io.join(target, path))
     file_io.write_bytes(file_io.join(target, INDEX), index_to_json(index).encode())
     return target
 
 
-def pull(home: str, folder: Path) -> None:
-    """Download the records of the run at ``home`` into a folder that has none."""
+def pull(storage: str, folder: Path) -> None:
+    """Download the records of the run at ``storage`` into a folder that has none."""
     if (folder / run_fingerprint.ORIGIN).exists():
         return
-    for name in BOOKS:
-        if file_io.exists(file_io.join(home, name)):
-            file_io.download(file_io.join(home, name), folder / name)
+    for name in RECORDS:
+        if file_io.exists(file_io.join(storage, name)):
+            file_io.download(file_io.join(storage, name), folder / name)
     if (folder / run_fingerprint.INDEX).exists():
-        fetch(home, folder)
+        fetch(storage, folder)
 
 
-def fetch(home: str, folder: Path) -> None:
-    """Download the generators and the snapshots; snapshots that are no longer at ``home`` are removed."""
-    source, target = store_at(home), FolderStore(folder)
+def fetch(storage: str, folder: Path) -> None:
+    """Download the generators and the snapshots; snapshots that are no longer at ``storage`` are removed."""
     for name in ("initial_generator", "generator"):
-        copy(source, name, GENERATOR_FILES, target)
-    away, here = store_at(file_io.join(home, "snapshots")), FolderStore(folder / "snapshots")
-    present = checkpoint.listed(away)
-    for name in present:
-        copy(away, name, GENERATOR_FILES, here)
-    for name in set(here.names()) - set(present):
-        here.remove(name)
+        _copy_generator(store_at(storage), name, FolderStore(folder))
+    remote, local = store_at(file_io.join(storage, "snapshots")), FolderStore(folder / "snapshots")
+    names = checkpoint.listed(remote)
+    for name in names:
+        _copy_generator(remote, name, local)
+    for name in set(local.names()) - set(names):
+        local.remove(name)
+
+
+def _copy_generator(source: CheckpointStore, name: str, target: CheckpointStore) -> None:
+    target.write(name, {file: source.read(name, file) for file in (WEIGHTS, CONFIG)})
 
 
 class RunSync:
-    """Upload the records in ``folder`` to ``home`` whenever they change, from a thread; a context manager."""
+    """Upload the records in ``folder`` to ``storage``, if any, whenever they change, from a thread; a context manager."""
 
-    def __init__(self, folder: Path, home: str, warn: Callable[[str], None]) -> None:
-        self._folder, self._home, self._warn = folder, home, warn
-        self._sent: dict[str, tuple[int, int]] = {}
+    def __init__(self, folder: Path, storage: str, warn: Callable[[str], None]) -> None:
+        self._folder, self._storage, self._warn = folder, storage, warn
+        self._uploaded: dict[str, tuple[int, int]] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="books", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="run-sync", daemon=True)
 
     def __enter__(self) -> RunSync:
-        if self._home:
+        if self._storage:
             self.push()
             self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._home:
+        if self._storage:
             self._stop.set()
             self._thread.join()
             self.push()
 
     def push(self) -> None:
-        """Upload what has changed, index.json last."""
-        for name in BOOKS:
-            path = self._folder / name
+        """Upload the changed records, index.json last."""
+        for path in (self._folder / name for name in RECORDS):
             if path.exists():
-                content_tag = (path.stat().st_mtime_ns, path.stat().st_size)
-                if self._sent.get(name) != content_tag:
-                    file_io.write_bytes(file_io.join(self._home, name), path.read_bytes())
-                    self._sent[name] = content_tag
+                status = path.stat()
+                content_tag = (status.st_mtime_ns, status.st_size)
+                if self._uploaded.get(path.name) != content_tag:
+                    file_io.write_bytes(file_io.join(self._storage, path.name), path.read_bytes())
+                    self._uploaded[path.name] = content_tag
 
     def _run(self) -> None:
-        while not self._stop.wait(EVERY):
+        while not self._stop.wait(SYNC_INTERVAL):
             try:
                 self.push()
             except (OSError, UserError) as error:
-                self._warn(f"the log could not be uploaded to {self._home} ({error}); retrying")
+                self._warn(f"the log could not be uploaded to {self._storage} ({error}); retrying")

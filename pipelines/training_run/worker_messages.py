@@ -137,11 +137,11 @@ class WorkerMessages:
         """Allow a worker that waits at this many clips to continue."""
         self._queue.allow.remote(clips_seen)
 
-    def wait_for(self, clips_seen: int, *, patience: float) -> None:
-        """Wait in a worker until the driver allows it to continue, at most ``patience`` seconds."""
+    def wait_for(self, clips_seen: int, *, timeout: float) -> None:
+        """Wait in a worker until the driver allows it to continue, at most ``timeout`` seconds."""
         import ray
 
-        end = time.monotonic() + patience
+        end = time.monotonic() + timeout
         with contextlib.suppress(ray.exceptions.RayError):
             while time.monotonic() < end:
                 if ray.get(self._queue.allowed.remote(), timeout=REPLY_TIMEOUT) >= clips_seen:

@@ -150,13 +150,13 @@ def test_job_brings_its_code_only_and_its_exit_code_shows_success(site: Site) ->
     values["cluster"].update(min_workers=1, storage="s3://digan/job")
     with (checkout / "params.yaml").open("w") as file:
         YAML().dump(values, file)
-    publish = "from pipelines.services import mirror\nimport sys\nmirror.publish_shards(*sys.argv[1:], print)"
+    publish = "from pipelines.training_run import run_sync\nimport sys\nrun_sync.publish_shards(*sys.argv[1:], print)"
     shards = str(site.project / "outputs/shards")
     environment = site.variables | {"PYTHONPATH": str(ROOT)}
     inside(site.one, sys.executable, "-c", publish, shards, "s3://digan/job", environment=environment)
     code, text = submit(site, checkout, site.variables)
     print(text)
-    assert code != 0 and "SQLite in a job's own folder goes with the job" in text
+    assert code != 0 and "this SQLite file is deleted with the Ray job" in text
     values["tracking"].update(uri="")
     with (checkout / "params.yaml").open("w") as file:
         YAML().dump(values, file)

@@ -36,7 +36,7 @@ CONFIG = ClusterConfig(
         ("address", "no address"),
     ],
 )
-def test_invalid_value_is_refused_by_its_key(key: str, value: object) -> None:
+def test_invalid_value_is_rejected_by_its_key(key: str, value: object) -> None:
     with pytest.raises(UserError, match=f"^cluster.{key}={value}: "):
         replace(CONFIG, **{key: value})
 
@@ -50,7 +50,6 @@ def test_resources_contain_gpus_only_if_asked_for() -> None:
     assert CONFIG.resources_per_worker == {"CPU": 1.0}
     with_gpu = replace(CONFIG, gpus_per_worker=1)
     assert with_gpu.resources_per_worker == {"CPU": 1.0, "GPU": 1.0}
-    assert (CONFIG.backend, with_gpu.backend) == ("gloo", "nccl")
 
 
 def test_cpu_worker_has_one_heap_unless_the_user_sets_another_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,14 +60,14 @@ def test_cpu_worker_has_one_heap_unless_the_user_sets_another_number(monkeypatch
     assert CONFIG.worker_environment == {"MALLOC_ARENA_MAX": "4"}
 
 
-def test_request_beyond_the_cluster_is_refused_with_a_number_that_fits() -> None:
+def test_request_beyond_the_cluster_is_rejected_with_a_number_that_fits() -> None:
     with pytest.raises(
         UserError, match=r"^cluster.workers=4: .* needs 4 GPUs, and the cluster has 2; try cluster.workers=2$"
     ):
         ray_cluster._check_capacity(replace(CONFIG, workers=4, gpus_per_worker=1), {"CPU": 64, "GPU": 2}, "the cluster")
 
 
-def test_address_without_a_listener_is_refused_at_once() -> None:
+def test_address_without_a_listener_is_rejected_at_once() -> None:
     with (
         pytest.raises(UserError, match=r"^cluster.address=127.0.0.1:1: no Ray cluster answers there"),
         ray_cluster.connect(replace(CONFIG, address="127.0.0.1:1")),
@@ -96,14 +95,14 @@ def test_environment_is_restored_and_keeps_the_users_values(monkeypatch: pytest.
     assert dict(os.environ) == before
 
 
-def test_scratch_folder_is_removed_with_those_of_killed_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_folder_is_removed_with_those_of_killed_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    old = Path("/tmp") / f"{ray_cluster.SOCKET_FOLDER}{dead.pid}-test"
+    old = Path("/tmp") / f"{ray_cluster.FOLDER_PREFIX}{dead.pid}-test"
     old.mkdir()
-    with ray_cluster._scratch() as mine:
+    with ray_cluster._temporary_folder() as mine:
         assert mine.is_dir() and not old.exists()
-        with ray_cluster._scratch() as other:
+        with ray_cluster._temporary_folder() as other:
             assert other != mine and mine.is_dir()
     assert not mine.exists()
 

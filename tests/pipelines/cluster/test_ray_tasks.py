@@ -20,16 +20,16 @@ def test_threads_give_every_result_once() -> None:
     def make() -> nullcontext[Callable[[float], float]]:
         return nullcontext(math.sqrt)
 
-    for processes in (1, 3, 100):
-        assert answers(list(ray_tasks.run_here(make, [1.0, 4.0, 9.0, 16.0], processes=processes))) == {
+    for threads in (1, 3, 100):
+        assert answers(list(ray_tasks.run_in_threads(make, [1.0, 4.0, 9.0, 16.0], threads=threads))) == {
             0: 1,
             1: 2,
             2: 3,
             3: 4,
         }
-    assert list(ray_tasks.run_here(make, [], processes=2)) == []
+    assert list(ray_tasks.run_in_threads(make, [], threads=2)) == []
     with pytest.raises(ValueError):
-        list(ray_tasks.run_here(make, [1.0, -1.0, 4.0], processes=2))
+        list(ray_tasks.run_in_threads(make, [1.0, -1.0, 4.0], threads=2))
 
 
 @pytest.mark.slow

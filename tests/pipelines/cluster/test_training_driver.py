@@ -10,7 +10,7 @@ import pytest
 
 from digan.errors import UserError
 from pipelines.cluster import training_driver
-from pipelines.cluster.train_worker import fault_of
+from pipelines.cluster.train_worker import failure_of
 from pipelines.cluster.training_driver import MessageHandler, TrainingAbortedError, TrialHooks
 from pipelines.report.progress_display import ProgressDisplay
 from pipelines.training_run.training_log import TrainingLog
@@ -96,5 +96,5 @@ def test_measured_trial_continues_after_the_hook(log: TrainingLog, tmp_path: Pat
         (AssertionError(), "bug"),
     ],
 )
-def test_what_a_restart_can_mend(error: Exception, kind: str) -> None:
-    assert fault_of(error, 0).kind == kind
+def test_errors_are_classified_by_what_a_restart_can_repair(error: Exception, kind: str) -> None:
+    assert failure_of(error, 0).kind == kind

@@ -108,8 +108,8 @@ def test_a_run_at_home_on_s3_is_taken_up_by_another_machine(
 @pytest.mark.parametrize(
     ("uri", "home", "said"),
     [
-        ("sqlite:////x/mlflow.db", "s3://b/run", "SQLite in a job's own folder goes with the job"),
-        ("http://tracking:5000", "", 'cluster.storage="": .* goes with the job'),
+        ("sqlite:////x/mlflow.db", "s3://b/run", "this SQLite file is deleted with the Ray job"),
+        ("http://tracking:5000", "", 'cluster.storage="": .* is deleted with the Ray job'),
     ],
 )
 def test_a_job_that_would_lose_its_books_is_refused(uri: str, home: str, said: str) -> None:

@@ -47,17 +47,17 @@ def test_an_empty_folder_is_fresh_and_a_finished_one_is_done(
 @pytest.mark.parametrize(
     ("change", "kind", "note"),
     [
-        ({"training": {"clips": 200, "r1_gamma": 1.0, "checkpoints_kept": 3}}, "continue", None),
+        ({"training": {"clips": 200, "r1_gamma": 1.0, "checkpoints_kept": 3}}, "resume", None),
         ({"training": {"clips": 100, "r1_gamma": 1.0, "checkpoints_kept": 9}}, "finished", None),
-        ({"training": {"clips": 50, "r1_gamma": 1.0, "checkpoints_kept": 3}}, "over", "training.clips=50 is less"),
+        ({"training": {"clips": 50, "r1_gamma": 1.0, "checkpoints_kept": 3}}, "replace", "training.clips=50 is less"),
         (
             {"training": {"clips": 100, "r1_gamma": 2.0, "checkpoints_kept": 3}},
-            "over",
+            "replace",
             "training.r1_gamma was 1.0, is 2.0",
         ),
-        ({"model": {"channel_max": 8}}, "over", "model.channel_max was 4, is 8"),
-        ({"data": "other"}, "over", "the data is different"),
-        ({"code": "other"}, "over", "the code in digan/ has changed"),
+        ({"model": {"channel_max": 8}}, "replace", "model.channel_max was 4, is 8"),
+        ({"data": "other"}, "replace", "the data is different"),
+        ({"code": "other"}, "replace", "the code in digan/ has changed"),
         ({"workers": 1}, "finished", None),
     ],
 )
@@ -76,7 +76,7 @@ def test_an_unfinished_run_goes_on_under_changed_code_and_says_so(
     folder, now = finished
     (folder / "index.json").unlink()
     decision = run_fingerprint.decide(folder, replace(now, code="other", workers=4), clips_seen=40)
-    assert decision.kind == "continue" and len(decision.notes) == 2
+    assert decision.kind == "resume" and len(decision.notes) == 2
 
 
 def test_a_damaged_generator_is_not_taken_for_a_finished_run(
@@ -84,7 +84,7 @@ def test_a_damaged_generator_is_not_taken_for_a_finished_run(
 ) -> None:
     folder, now = finished
     (folder / "generator/weights.pt").write_text("cut")
-    assert run_fingerprint.decide(folder, now, clips_seen=100).kind == "continue"
+    assert run_fingerprint.decide(folder, now, clips_seen=100).kind == "resume"
 
 
 def test_moving_aside_keeps_what_was_learned(finished: tuple[Path, run_fingerprint.RunFingerprint]) -> None:
@@ -103,3 +103,14 @@ def test_origins_survive_json(tmp_path: Path) -> None:
     )
     run_fingerprint.write_origin(tmp_path, now)
     assert run_fingerprint.read_origin(tmp_path) == now
+
+
+def test_run_begun_before_the_rename_resumes(finished: tuple[Path, run_fingerprint.RunFingerprint]) -> None:
+    """origin.json then had the key ``mirror`` for ``horizontal_flip``."""
+    folder, now = finished
+    (folder / "index.json").unlink()
+    write_json(folder / "origin.json", asdict(replace(now, training={**now.training, "mirror": True})))
+    now = replace(now, training={**now.training, "horizontal_flip": True})
+    assert run_fingerprint.decide(folder, now, clips_seen=40).kind == "resume"
+    flipless = replace(now, training={**now.training, "horizontal_flip": False})
+    assert run_fingerprint.decide(folder, flipless, clips_seen=40).kind == "replace"

@@ -70,17 +70,17 @@ def test_messages_of_killed_workers_arrive_in_order(ray_here: None) -> None:
         assert videos.shape == (2, 3, 3, 64, 64) and (videos == number).all()
 
 
-def test_worker_waits_for_permission_at_most_for_its_patience(ray_here: None) -> None:
+def test_worker_waits_for_permission_until_its_timeout(ray_here: None) -> None:
     import ray
 
     messages = WorkerMessages()
-    waiting = ray.remote(num_cpus=1)(WorkerMessages.wait_for).remote(messages, 40, patience=60)
+    waiting = ray.remote(num_cpus=1)(WorkerMessages.wait_for).remote(messages, 40, timeout=60)
     messages.allow(39)
     assert ray.wait([waiting], timeout=2)[0] == []
     messages.allow(40)
     ray.get(waiting, timeout=30)
     begun = time.monotonic()
-    messages.wait_for(41, patience=0.3)
+    messages.wait_for(41, timeout=0.3)
     assert 0.2 < time.monotonic() - begun < 30
 
 
@@ -91,5 +91,5 @@ def test_worker_neither_fails_nor_waits_when_the_actor_is_lost(ray_here: None) -
     assert messages.take() == []
     ray.kill(messages._queue, no_restart=True)
     messages.send(UserNotice(text="lost"), wait=1)
-    messages.wait_for(10**9, patience=60)
+    messages.wait_for(10**9, timeout=60)
     assert messages.take() == []
