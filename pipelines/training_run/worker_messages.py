@@ -1,8 +1,8 @@
-"""Messages from training workers to the driver, which alone writes the log, sample pictures and MLflow.
+"""Messages from training workers to the driver, which alone writes the log, sample images and MLflow.
 
-They travel through a Ray actor on the driver's node. ``ray.train.report`` with a ``UserCallback`` does not fit: every worker
-has to report equally often, a report waits for the controller's next poll, the callback runs in the controller's process and
-not in the driver's, and the last message of a worker that is about to fail would be lost.
+They go through a Ray actor on the driver's node. ``ray.train.report`` with a ``UserCallback`` does not fit: every worker has
+to report equally often, a report waits for the controller's next poll, the callback runs in the controller's process instead
+of the driver's, and the last message of a failing worker would be lost.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REPLY_TIMEOUT = 30.0  # seconds
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerStarted:
-    """Rank 0 of a worker group has started; ``workers`` is the size of the group, ``placement`` its Ray placement group."""
+    """Rank 0 of a group of ``workers`` workers has started; ``placement`` is the Ray placement group."""
 
     workers: int
     placement: Any = None
@@ -28,7 +28,7 @@ class WorkerStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class ProgressReport:
-    """Progress of rank 0: the training loop's progress as plain values; ``metrics`` by name."""
+    """The training loop's progress on rank 0, as plain values."""
 
     clips_seen: int
     clips_total: int
@@ -39,7 +39,7 @@ class ProgressReport:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleVideos:
-    """Videos of the fixed seeds: uint8 [B, T, 3, H, W]."""
+    """Videos of the fixed seeds, uint8 [B, T, 3, H, W]."""
 
     clips_seen: int
     videos: np.ndarray
@@ -47,9 +47,9 @@ class SampleVideos:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerFailed:
-    """What stopped a worker.
+    """The error that stopped a worker.
 
-    ``kind`` is ``mistake`` (the user's; ``text`` is the line to show), ``bug`` (``text`` is the traceback) or ``loss``
+    ``kind`` is ``mistake`` (the user's; ``text`` is one line), ``bug`` (``text`` is the traceback) or ``loss``
     (a peer, device or connection was lost; Ray restarts the workers).
     """
 
@@ -68,7 +68,7 @@ class TrialMeasured:
 
 @dataclass(frozen=True, kw_only=True)
 class UserNotice:
-    """A line for the user about something that training has handled by itself."""
+    """A line for the user about an event that the training has handled by itself."""
 
     text: str
 
@@ -102,7 +102,7 @@ class MessageQueue:
 
 
 class WorkerMessages:
-    """The driver creates it while Ray is connected and passes it to the workers as it is.
+    """A handle to the queue; the driver creates it while connected to Ray and passes it to the workers.
 
     The actor ends with its last handle, at the latest with the driver's connection to Ray.
     """

@@ -156,8 +156,8 @@ def wait_for(what: str, seconds: float, holds: Callable[[], object], log: Path |
         except (OSError, ValueError, subprocess.SubprocessError):
             pass
         time.sleep(0.5)
-    said = log.read_text(errors="replace")[-3000:] if log and log.exists() else ""
-    raise AssertionError(f"{what}: not within {seconds:.0f} s\n{said}")
+    tail = log.read_text(errors="replace")[-3000:] if log and log.exists() else ""
+    raise AssertionError(f"{what}: not within {seconds:.0f} s\n{tail}")
 
 
 def inside(host: Host, *command: str, seconds: float = 60, environment: dict[str, str] | None = None) -> str:

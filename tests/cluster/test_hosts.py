@@ -115,11 +115,11 @@ def test_run_completes_after_the_loss_of_a_host(site: Site, loss: str) -> None:
     (site.two.kill if loss == "killed" else site.two.cut)()
     begun = time.monotonic()
     code = ended(poll, 600)
-    told = log.read_text()
-    print(told, f"{time.monotonic() - begun:.0f} s after the loss")
-    assert code == 0, told
-    assert "restart 1 of at most 3" in told
-    assert_whole(site, told)
+    output_text = log.read_text()
+    print(output_text, f"{time.monotonic() - begun:.0f} s after the loss")
+    assert code == 0, output_text
+    assert "restart 1 of at most 3" in output_text
+    assert_whole(site, output_text)
     output.rename(site.project / f"outputs/{run}")
     if loss == "killed":
         join(site.one, site.two)  # the machine is back

@@ -55,11 +55,11 @@ def write_shards(folder: Path, *, shards: int = 4, videos: int = 3) -> None:
         memory = io.BytesIO()
         with tarfile.open(fileobj=memory, mode="w") as tar:
             for video in range(videos):
-                colour, name = rng.integers(0, 256, 3), f"v{number}{video}"
+                color, name = rng.integers(0, 256, 3), f"v{number}{video}"
                 members: dict[str, bytes] = {}
                 for t in range(FRAMES + 2):
                     frame = np.full((RESOLUTION, RESOLUTION, 3), 200, np.uint8)
-                    frame[8:16, 2 * t + 4 : 2 * t + 12] = colour
+                    frame[8:16, 2 * t + 4 : 2 * t + 12] = color
                     png = io.BytesIO()
                     Image.fromarray(frame).save(png, "png")
                     members[f"{t:04d}.png"] = png.getvalue()

@@ -1,4 +1,4 @@
-"""Many kills at random moments of one run, of workers, driver and raylet in turn: equal weights, and no checkpoint is lost."""
+"""Many kills at random moments of one run, of workers, driver and raylet in turn: equal weights, no lost checkpoint."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.pipelines.small_run import assert_same_weights, log_of, write_params,
 
 KILLS = int(os.environ.get("DIGAN_KILLS", "20"))
 VICTIMS = ("RayTrainWorker", "driver", "raylet")
-PATIENCE = 150.0  # seconds for a launch to write its next checkpoint, on a busy machine
-MOST_WAIT = 4.0  # seconds of training before a kill, at most
+TIMEOUT = 150.0  # seconds for a launch to write its next checkpoint, on a busy machine
+MAX_WAIT = 4.0  # seconds of training before a kill, at most
 
 
 def newest(output: Path) -> int:
@@ -29,7 +29,7 @@ def newest(output: Path) -> int:
     return int(names[0]) if names else -1
 
 
-def find(driver: subprocess.Popen[bytes], victim: str, luck: random.Random) -> psutil.Process | None:
+def find(driver: subprocess.Popen[bytes], victim: str, rng: random.Random) -> psutil.Process | None:
     if victim == "driver":
         return psutil.Process(driver.pid)
     found = []
@@ -40,7 +40,7 @@ def find(driver: subprocess.Popen[bytes], victim: str, luck: random.Random) -> p
             continue
         if victim in named:
             found.append(process)
-    return luck.choice(found) if found else None
+    return rng.choice(found) if found else None
 
 
 def is_agent(process: psutil.Process) -> bool:
@@ -61,7 +61,7 @@ def test_weights_are_equal_after_kills_at_random_moments(tmp_path: Path) -> None
     write_shards(shards)
     with connect(params.cluster):
         train.train(params, shards=shards, output=tmp_path / "unbroken")
-    output, luck = tmp_path / "outputs/train", random.Random(0)
+    output, rng = tmp_path / "outputs/train", random.Random(0)
 
     def launch() -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "pipelines.train"]
@@ -72,15 +72,15 @@ def test_weights_are_equal_after_kills_at_random_moments(tmp_path: Path) -> None
     while sum(done.values()) < KILLS:
         victim = VICTIMS[sum(done.values()) % len(VICTIMS)]
         begun = time.monotonic()
-        while newest(output) <= best and driver.poll() is None and time.monotonic() - begun < PATIENCE:
+        while newest(output) <= best and driver.poll() is None and time.monotonic() - begun < TIMEOUT:
             time.sleep(0.05)
-        time.sleep(luck.uniform(0, MOST_WAIT))
-        if driver.poll() is None and (process := find(driver, victim, luck)) is not None:
+        time.sleep(rng.uniform(0, MAX_WAIT))
+        if driver.poll() is None and (process := find(driver, victim, rng)) is not None:
             family = psutil.Process(driver.pid).children(recursive=True)
             process.kill()
             done[victim] += 1
             if victim != "RayTrainWorker":
-                driver.wait(timeout=PATIENCE)
+                driver.wait(timeout=TIMEOUT)
                 psutil.wait_procs([p for p in family if not is_agent(p)], timeout=30)
         now = newest(output)
         assert now >= best, "a checkpoint is lost"

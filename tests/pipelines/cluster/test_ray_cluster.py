@@ -1,4 +1,4 @@
-"""The section `cluster` of params.yaml, and the connection to Ray, which leaves nothing behind."""
+"""The section `cluster` of params.yaml, and the connection to Ray, which cleans up after itself."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_address_without_a_listener_is_rejected_at_once() -> None:
 
 
 def test_private_cluster_asks_no_other_clusters_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even one that the user has named: it would not know a training's driver, which Ray Train would take for dead."""
+    """Even one that the user has named: it does not know the driver, which Ray Train would consider dead."""
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://elsewhere:8265")
     with ray_cluster._environment({}, ray_cluster.PRIVATE_ENVIRONMENT):
         assert os.environ["RAY_API_SERVER_ADDRESS"] == "http://127.0.0.1:9"
@@ -113,7 +113,7 @@ def test_config_is_importable_without_ray_and_torch() -> None:
 
 
 def test_sigterm_handler_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray sets its own handler while it starts, which would end a preempted training without a message."""
+    """``ray.init`` installs a handler that would end a preempted training without a message."""
 
     def own(signum: int, frame: object) -> None: ...
 

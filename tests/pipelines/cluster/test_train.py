@@ -1,4 +1,4 @@
-"""The stage `train`: two workers from end to end, lost workers and drivers, refused inputs."""
+"""The stage `train`: two workers from end to end, lost workers and drivers, rejected inputs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def relatives(driver: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def training(driver: subprocess.Popen[str], *, seconds: float = 90) -> list[psutil.Process]:
-    """The same, once this driver has a worker of its own; files may still come from a killed driver's workers."""
+    """The same, once this driver has a worker; checkpoints may still be those of a killed driver's workers."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = relatives(driver)
@@ -114,8 +114,8 @@ def test_two_workers_from_shards_to_a_generator(
     assert any(moved)
     seen = [line["clips_seen"] for line in log_of(unbroken)]
     assert seen == sorted(set(seen)) and seen[-1] == CLIPS
-    told = {name for line in log_of(unbroken) for name in line}
-    assert told >= {
+    logged = {name for line in log_of(unbroken) for name in line}
+    assert logged >= {
         *("clips_seen", "clips_per_second", "seconds_per_1000_clips", "seconds_left", "waiting", "memory_gb"),
         *("loss/generator", "loss/discriminator", "loss/r1", "gradients/generator", "gradients/discriminator"),
         *("gradients/r1", "logits/real_image", "signs/real_image", "signs/fake_motion"),
@@ -174,9 +174,9 @@ def test_weights_are_equal_after_killed_and_interrupted_drivers(project: Project
         again = launch()
         family = training(again)
         stop(again)
-        _, told = again.communicate(timeout=60)
-        assert again.returncode == 130 and "Traceback" not in told, told
-        assert "to resume" in told
+        _, errors = again.communicate(timeout=60)
+        assert again.returncode == 130 and "Traceback" not in errors, errors
+        assert "to resume" in errors
         assert psutil.wait_procs(family, timeout=20)[1] == []
         run_id = json.loads((output / "run.json").read_text())["run_id"]
         assert status(project.folder, run_id) == "KILLED"
@@ -190,7 +190,7 @@ def test_weights_are_equal_after_killed_and_interrupted_drivers(project: Project
     assert steps == sorted(set(steps)) and steps[-1] == CLIPS
 
 
-def test_second_training_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+def test_second_training_in_the_same_folder_is_rejected(tmp_path: Path) -> None:
     with (
         run_fingerprint.sole_writer(tmp_path / "train"),
         pytest.raises(UserError, match=f"process {os.getpid()} is training there"),
@@ -205,7 +205,7 @@ def test_missing_shards_are_reported_and_nothing_is_written(project: Project, tm
     assert not (tmp_path / "train").exists()
 
 
-def test_shards_of_another_size_are_refused(project: Project, tmp_path: Path) -> None:
+def test_shards_of_another_size_are_rejected(project: Project, tmp_path: Path) -> None:
     params = replace(project.params, clips=replace(project.params.clips, resolution=64))
     with pytest.raises(UserError, match=r"32 pixels .* asks for 64"):
         train.train(params, shards=project.shards, output=tmp_path / "train")

@@ -75,11 +75,7 @@ def test_measured_trial_continues_after_the_hook(log: TrainingLog, tmp_path: Pat
     started = WorkerStarted(workers=1)
     seen: list[WorkerStarted | TrialMeasured] = []
     hooks = TrialHooks(
-        objective=lambda clips, _: {},
-        on_started=seen.append,
-        on_measured=seen.append,
-        gpu_share=1.0,
-        run_file=tmp_path,
+        objective=lambda clips, _: {}, on_started=seen.append, on_measured=seen.append, gpu_share=1.0, run_file=tmp_path
     )
     _, queue = run(log, [started, measured], trial=hooks)
     assert (seen, queue.allowed()) == ([started, measured], 40)

@@ -1,4 +1,4 @@
-"""Checkpoints on S3, a run whose home is S3, and what is refused before the start; a real S3 server."""
+"""Checkpoints and runs on S3, and the checks before the start; a real S3 server."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ def test_checkpoints_on_s3_are_kept_found_and_checked(s3_bucket: str, caplog: py
     for clips in (4, 8, 12, 16):
         save(store, clips, keep=2)
     assert [int(name) for name in checkpoint.listed(store)] == [16, 12]
-    place = f"{s3_bucket}/run/checkpoints/0000000016/state.pt"
-    data = bytearray(file_io.read_bytes(place))
+    path = f"{s3_bucket}/run/checkpoints/0000000016/state.pt"
+    data = bytearray(file_io.read_bytes(path))
     data[100] ^= 1
-    file_io.write_bytes(place, bytes(data))
+    file_io.write_bytes(path, bytes(data))
     found = checkpoint.newest(store)
     assert found is not None and int(found[0]) == 12
     assert "0000000016" in caplog.text
 
 
-def test_what_is_half_there_is_not_there(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A writer that dies between two files, and one that dies while it replaces."""
+def test_incomplete_names_are_not_listed(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writers killed between two files, the first time and while replacing."""
     store = RemoteStore(f"{s3_bucket}/run")
     files = generator_files(initial_generator(TRAINING, MODEL))
     store.write("generator", files)
     assert store.names() == ["generator"]
     put = file_io.write_bytes
 
-    def dies(address: str, data: bytes) -> None:
+    def killed_write(address: str, data: bytes) -> None:
         if address.endswith("config.json"):
             raise KeyboardInterrupt
         put(address, data)
 
-    monkeypatch.setattr(file_io, "write_bytes", dies)
+    monkeypatch.setattr(file_io, "write_bytes", killed_write)
     for name in ("generator", "other"):
         with pytest.raises(KeyboardInterrupt):
             store.write(name, files)
@@ -65,23 +65,23 @@ def test_what_is_half_there_is_not_there(s3_bucket: str, monkeypatch: pytest.Mon
 
 def test_shards_are_published_once_and_only_for_one_data_set(s3_bucket: str, tmp_path: Path) -> None:
     pytest.importorskip("pipelines.dataset.shard_store", reason="shards are not read from S3 yet")
-    home, said = f"{s3_bucket}/run", []
+    storage, notices = f"{s3_bucket}/run", []
     write_shards(tmp_path / "a")
-    address = run_sync.publish_shards(str(tmp_path / "a"), home, said.append)
-    assert run_sync.publish_shards(str(tmp_path / "a"), home, said.append) == address and len(said) == 1
-    assert run_sync.find_shards(tmp_path / "nothing", home) == address
+    address = run_sync.publish_shards(str(tmp_path / "a"), storage, notices.append)
+    assert run_sync.publish_shards(str(tmp_path / "a"), storage, notices.append) == address and len(notices) == 1
+    assert run_sync.find_shards(tmp_path / "nothing", storage) == address
     write_shards(tmp_path / "b", shards=2)
     with pytest.raises(UserError, match="holds the shards of other data"):
-        run_sync.publish_shards(str(tmp_path / "b"), home, said.append)
+        run_sync.publish_shards(str(tmp_path / "b"), storage, notices.append)
 
 
 @pytest.mark.slow
-def test_a_run_at_home_on_s3_is_taken_up_by_another_machine(
+def test_run_on_s3_is_resumed_on_another_machine(
     s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The second machine has neither shards nor a checkpoint nor the log, only params.yaml."""
     pytest.importorskip("pipelines.dataset.shard_store", reason="shards are not read from S3 yet")
-    home = f"{s3_bucket}/runs/one"
+    storage = f"{s3_bucket}/runs/one"
 
     def params_for(folder: Path, clips: int, storage_at: str) -> object:
         folder.mkdir()
@@ -93,10 +93,10 @@ def test_a_run_at_home_on_s3_is_taken_up_by_another_machine(
             yaml.dump(values, file)
         return load(path)
 
-    first = params_for(tmp_path / "first", 120, home)
+    first = params_for(tmp_path / "first", 120, storage)
     write_shards(tmp_path / "first/shards")
     train.train(first, shards=tmp_path / "first/shards", output=tmp_path / "first/train")  # type: ignore[arg-type]
-    second = params_for(tmp_path / "second", 240, home)
+    second = params_for(tmp_path / "second", 240, storage)
     train.train(second, shards=tmp_path / "second/shards", output=tmp_path / "second/train")  # type: ignore[arg-type]
     assert "resuming from the latest checkpoint (log ends at 120 clips)" in capsys.readouterr().out
     load_generator(tmp_path / "second/train/snapshots/0000000240")
@@ -106,21 +106,21 @@ def test_a_run_at_home_on_s3_is_taken_up_by_another_machine(
 
 
 @pytest.mark.parametrize(
-    ("uri", "home", "said"),
+    ("uri", "storage", "message"),
     [
         ("sqlite:////x/mlflow.db", "s3://b/run", "this SQLite file is deleted with the Ray job"),
         ("http://tracking:5000", "", 'cluster.storage="": .* is deleted with the Ray job'),
     ],
 )
-def test_a_job_that_would_lose_its_books_is_refused(uri: str, home: str, said: str) -> None:
+def test_job_that_would_lose_its_records_is_rejected(uri: str, storage: str, message: str) -> None:
     job_folder = Path("/tmp/r/session/runtime_resources/working_dir_files/_ray_pkg_1")
-    with pytest.raises(UserError, match=said):
-        preflight.check_driver(uri, home, job_folder / "outputs/train", job_folder)
-    preflight.check_driver(uri, home, Path("/mnt/shared/outputs/train"), job_folder)
-    preflight.check_driver(uri, home, job_folder / "outputs/train", None)  # no job
+    with pytest.raises(UserError, match=message):
+        preflight.check_driver(uri, storage, job_folder / "outputs/train", job_folder)
+    preflight.check_driver(uri, storage, Path("/mnt/shared/outputs/train"), job_folder)
+    preflight.check_driver(uri, storage, job_folder / "outputs/train", None)  # no job
 
 
-def test_a_machine_says_what_it_does_not_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probe_names_what_a_machine_does_not_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipelines.training_run import run_fingerprint
 
     write_shards(tmp_path / "shards")

@@ -1,4 +1,4 @@
-"""When a folder's run goes on, is done, or starts over."""
+"""When a launch resumes, replaces or keeps the run in its folder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def finished(tmp_path: Path) -> tuple[Path, run_fingerprint.RunFingerprint]:
     return tmp_path, now
 
 
-def test_an_empty_folder_is_fresh_and_a_finished_one_is_done(
+def test_empty_folder_is_fresh_and_a_finished_run_is_kept(
     tmp_path_factory: pytest.TempPathFactory, finished: tuple[Path, run_fingerprint.RunFingerprint]
 ) -> None:
     folder, now = finished
@@ -61,7 +61,7 @@ def test_an_empty_folder_is_fresh_and_a_finished_one_is_done(
         ({"workers": 1}, "finished", None),
     ],
 )
-def test_what_may_change(
+def test_changes_resume_or_replace_the_run(
     finished: tuple[Path, run_fingerprint.RunFingerprint], change: dict[str, Any], kind: str, note: str | None
 ) -> None:
     folder, now = finished
@@ -70,7 +70,7 @@ def test_what_may_change(
     assert note is None or any(note in line for line in decision.notes)
 
 
-def test_an_unfinished_run_goes_on_under_changed_code_and_says_so(
+def test_unfinished_run_resumes_with_changed_code_and_a_note(
     finished: tuple[Path, run_fingerprint.RunFingerprint],
 ) -> None:
     folder, now = finished
@@ -79,15 +79,13 @@ def test_an_unfinished_run_goes_on_under_changed_code_and_says_so(
     assert decision.kind == "resume" and len(decision.notes) == 2
 
 
-def test_a_damaged_generator_is_not_taken_for_a_finished_run(
-    finished: tuple[Path, run_fingerprint.RunFingerprint],
-) -> None:
+def test_run_with_a_damaged_generator_resumes(finished: tuple[Path, run_fingerprint.RunFingerprint]) -> None:
     folder, now = finished
     (folder / "generator/weights.pt").write_text("cut")
     assert run_fingerprint.decide(folder, now, clips_seen=100).kind == "resume"
 
 
-def test_moving_aside_keeps_what_was_learned(finished: tuple[Path, run_fingerprint.RunFingerprint]) -> None:
+def test_moving_aside_keeps_a_trained_generator(finished: tuple[Path, run_fingerprint.RunFingerprint]) -> None:
     folder, _ = finished
     previous = run_fingerprint.move_aside(folder)
     assert previous is not None and (previous / "generator/weights.pt").exists() and not folder.exists()
@@ -97,7 +95,7 @@ def test_moving_aside_keeps_what_was_learned(finished: tuple[Path, run_fingerpri
     assert (previous / "generator/weights.pt").exists()
 
 
-def test_origins_survive_json(tmp_path: Path) -> None:
+def test_fingerprint_survives_json(tmp_path: Path) -> None:
     now = run_fingerprint.RunFingerprint(
         training=asdict(load(ROOT / "params.yaml").training), model={"classes": 0}, data="d", code="c", workers=2
     )

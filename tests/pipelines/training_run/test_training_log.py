@@ -1,4 +1,4 @@
-"""The books of a training: log, tracking, samples."""
+"""The log of a training: log.jsonl, tracking and samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.training_run.training_log import TrainingLog, repair_log
 from tests.pipelines.small_run import report
 
 
-def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
+def test_incomplete_last_line_is_cut_off(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text('{"clips_seen": 8, "seconds": 2.0}\n{"clips_se')
     assert repair_log(log)["clips_seen"] == 8
@@ -25,7 +25,7 @@ def test_store_that_fails_once_gets_every_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("pipelines.training_run.training_log.RETRY", 0.01)
-    monkeypatch.setattr("pipelines.training_run.training_log.BETWEEN_POINTS", 0.0)
+    monkeypatch.setattr("pipelines.training_run.training_log.MLFLOW_INTERVAL", 0.0)
     got: list[int] = []
     fails = iter([True])
 
@@ -34,19 +34,19 @@ def test_store_that_fails_once_gets_every_point(
             raise ConnectionError("no answer")
         got.append(clips)
 
-    book = TrainingLog(tmp_path, track=track, track_file=lambda path: None)
+    log = TrainingLog(tmp_path, track=track, track_file=lambda path: None)
     for clips in (10, 20, 30):
-        book.report(report(clips))
+        log.report(report(clips))
     time.sleep(0.1)
-    book.close()
+    log.close()
     assert got == [10, 20, 30] and len(caplog.records) == 1
 
 
 def test_samples_are_written_and_tracked_once(tmp_path: Path) -> None:
     tracked: list[Path] = []
-    book = TrainingLog(tmp_path, track=lambda metrics, clips: None, track_file=tracked.append)
+    log = TrainingLog(tmp_path, track=lambda metrics, clips: None, track_file=tracked.append)
     for _ in range(2):
-        book.samples(160, np.zeros((2, 3, 3, 32, 32), np.uint8))
-    book.close()
+        log.samples(160, np.zeros((2, 3, 3, 32, 32), np.uint8))
+    log.close()
     assert tracked == [tmp_path / "samples/00000160.png"]
     assert Image.open(tracked[0]).width > 3 * 32
