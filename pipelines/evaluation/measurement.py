@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from digan import generator_io
 from digan.errors import UserError
-from digan.metrics.feature_metrics import FRECHET, KERNEL, FeatureMetric
+from digan.metrics.feature_metrics import FRECHET, INCEPTION_SCORE, KERNEL, METRICS, FeatureMetric
 from digan.metrics.inception_score import inception_score
 from digan.metrics.uncertainty import bootstrap, extrapolate
 from pipelines.dataset import loader
@@ -129,7 +129,9 @@ def metrics_of(
             infinite=extrapolate(metric, reference, first, seed=seed) if extrapolated else None,
         )
 
-    return {detector.metric_name: summary(FRECHET), detector.kernel_name: summary(KERNEL)}
+    names = {FRECHET.name: detector.metric_name, KERNEL.name: detector.kernel_name}
+    distances = [metric for metric in METRICS.values() if metric is not INCEPTION_SCORE]
+    return {names.get(each.name, f"{each.name}_{detector.network}"): summary(each) for each in distances}
 
 
 def conditions(

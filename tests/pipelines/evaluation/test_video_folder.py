@@ -111,7 +111,10 @@ def test_frames_are_as_good_as_videos(folders: tuple[Path, Path], tmp_path: Path
         ("few", "has 2 videos of 10 frames, protocol stylegan-v takes 2048; add videos, or set --videos 2"),
         ("weights", "evaluation.weights is empty: FVD is defined by I3D's trained weights"),
         ("nine", "--frames 9: i3d_untrained needs 10 or more"),
-        ("nowhere", "--ray nowhere: is no address of a Ray cluster; start a cluster with `ray start --head`, or omit --ray"),
+        (
+            "nowhere",
+            "--ray nowhere: is no address of a Ray cluster; start a cluster with `ray start --head`, or omit --ray",
+        ),
         ("127.0.0.1:1", "--ray 127.0.0.1:1: no Ray cluster answers there ("),
     ],
 )

@@ -29,8 +29,8 @@ def write_video(path: Path, codec: str, frames: int = 20) -> None:
         stream = container.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
         for k in range(frames):
-            plain = np.full((64, 64, 3), 10 * k, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(plain, format="rgb24")))
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 10 * k, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 
@@ -293,9 +293,6 @@ def test_kinetics_food_ingested(tmp_path: Path) -> None:
     ingest(config, CLIPS, SHARDS, tmp_path / "out", processes=1)
     index = read_index(tmp_path / "out")
     assert {name: count["clips"] for name, count in index.counts.items()} == {"train": 5, "val": 2}
-
-
-# Every source
 
 
 def test_every_source_is_documented() -> None:
