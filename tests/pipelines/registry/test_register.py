@@ -225,7 +225,7 @@ def test_version_registered_before_the_restructuring_loads(store: Path, tmp_path
 
 def test_missing_or_broken_file_is_named(stage: Stage) -> None:
     register.METRICS.write_text("{}")
-    with pytest.raises(UserError, match=r"metrics/evaluation\.json: holds no figure"):
+    with pytest.raises(UserError, match=r"metrics/evaluation\.json: holds no metric"):
         register.main()
     register.METRICS.write_text("{")
     with pytest.raises(UserError, match="line 1: not valid JSON"):
