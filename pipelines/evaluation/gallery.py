@@ -172,7 +172,7 @@ def write_pictures(
         "videos.mp4": "24 generated videos playing, three times",
         "videos.gif": "24 generated videos playing",
         "motion_and_content.png": "one content with five motions, one motion with five contents",
-        "distances.png": "the figure between floor and untrained generator",
+        "distances.png": "the metric, with real vs. real and the untrained generator for comparison",
         **({CLASSES: "a row for each class"} if classes else {}),
         **{item.file: item.title for group in groups.values() for item in group},
     }

@@ -35,8 +35,8 @@ class NearestClips:
         text = f"The median distance to the nearest real clip is {self.generated:.3g}; that of other real clips is"
         text = f"{text} {self.held_out:.3g} ({ratio:.2f} times)."
         if ratio < 0.75:
-            return f"{text} Generated clips lie nearer to the real ones than other real clips do: it may be copying."
-        return f"{text} Generated clips lie no nearer than other real clips do: no sign of copying."
+            return f"{text} Generated clips are nearer to the real ones than other real clips are: the model may be copying."
+        return f"{text} Generated clips are no nearer than other real clips: no sign of copying."
 
 
 def nearest(real: Array, generated: Array, real_vs_real: Array) -> NearestClips:

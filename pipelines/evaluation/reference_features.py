@@ -235,6 +235,6 @@ def _notes(content: dict[str, Any]) -> list[str]:
     split = content["reference"]["split"]
     if content["real_vs_real"]["split"] == split:
         notes.append(
-            f"floor: no other split; taken from the {split} split itself, so it is lower than that of unseen videos"
+            f"real vs. real: no other split; taken from the {split} split itself, so it is lower than that of unseen videos"
         )
     return notes

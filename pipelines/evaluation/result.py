@@ -19,7 +19,7 @@ MEAN, STD = "mean over draws", "standard deviation over draws"
 ROWS = (
     (STD, "std", "{std:.2g}"),
     ("95 % interval (bootstrap)", "low", "{low:.4g} to {high:.4g}"),
-    ("real against real (the floor)", "real_vs_real", "{real_vs_real:.4g}"),
+    ("real vs. real", "real_vs_real", "{real_vs_real:.4g}"),
     ("untrained generator", "untrained", "{untrained:.4g}"),
     ("ratio to the untrained generator", "ratio_to_untrained", "{ratio_to_untrained:.3f}"),
     ("infinitely many videos", "infinite", "{infinite:.4g} +- {infinite_error:.2g}{trust}"),

@@ -117,7 +117,7 @@ def test_from_real_clips_to_figures(workplace: SimpleNamespace, capsys: pytest.C
 
     output = capsys.readouterr().out
     assert f"frechet_means: {content['frechet_means']['mean']:.4g} +- " in output
-    assert "real against real (the floor)" in output and "untrained generator" in output
+    assert "real vs. real" in output and "untrained generator" in output
     assert "6 clips from 3 videos of the train split" in output
     rows = Path("plots/draws.csv").read_text().splitlines()
     assert rows[0] == "draw,frechet_means,kernel_means" and len(rows) == 3

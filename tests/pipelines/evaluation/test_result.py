@@ -75,7 +75,7 @@ def test_text_table_and_markdown_show_the_same_values() -> None:
         assert fact in text, fact
     head, rows = RESULT.table()
     assert head == ("", "fvd", "kvd") and all(len(row) == 3 for row in rows)
-    assert ("real against real (the floor)", "1.5", "-") in rows
+    assert ("real vs. real", "1.5", "-") in rows
 
 
 @pytest.mark.parametrize(
