@@ -56,7 +56,8 @@ def write_outputs(
     _plot_distances(measured, paths.folder / "distances.png")
     page = report_page.render_page(
         measured,
-        report_page.videos(groups, paths.folder),
+        groups,
+        paths.folder,
         copying=near.verdict,
         params=params,
         training_curves=train / "curves.csv",

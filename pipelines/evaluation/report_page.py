@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,90 +12,60 @@ from pipelines.evaluation.measurement import Measurement
 from pipelines.evaluation.result import EvaluationResult
 from pipelines.params_file import flatten
 from pipelines.report import plots
-from pipelines.report.html_page import Figure, Paragraph, Section, Table, data_address, page
+from pipelines.report.html_page import data_address, render
 
 DIGESTS = ("data_digest", "detector_digest", "weights_sha256", "weights_digest")
-TRAINING_PLOTS = (  # title, prefix of the metrics, caption
-    ("Losses", "loss/", "Of generator and discriminator."),
-    ("Logits", "logit", "What the discriminators say of real and generated ones."),
-)
-
-
-def videos(shown: Mapping[str, Sequence[GalleryItem]], folder: Path) -> dict[str, list[Figure]]:
-    """The gallery's videos in ``folder`` by group."""
-
-    def figure(item: GalleryItem) -> Figure:
-        address = data_address("video/mp4", (folder / item.file).read_bytes())
-        return Figure(title=item.title, caption=item.caption, video=address)
-
-    return {group: [figure(item) for item in items] for group, items in shown.items()}
+TRAINING_PLOTS = {"losses": "loss/", "logits": "logit"}  # prefix of the metrics in each plot
 
 
 def render_page(
     measured: Measurement,
-    groups: Mapping[str, Sequence[Figure]],
+    groups: Mapping[str, Sequence[GalleryItem]],
+    folder: Path,
     *,
     copying: str,
     params: Mapping[str, Any],
     training_curves: Path,
 ) -> str:
-    """The page as HTML; ``groups`` has the videos to show, ``copying`` the verdict of the nearest clips."""
+    """Return the page. ``groups`` are videos in ``folder`` by section; ``copying`` is the verdict of the nearest clips."""
     result = measured.result
     head, rows = result.table()
-    digests = Table(head=("digest", "SHA-256"), rows=[(key, getattr(result, key) or "-") for key in DIGESTS])
-    settings = Table(
-        head=("params.yaml", "value"), rows=[(name, str(value)) for name, value in flatten(params).items()]
-    )
-    over_training = [_curve(result, measured.curve), *_training(training_curves)]
-    sections = [
-        Section(title="Real and generated", figures=groups["side"]),
-        Section(title="Over the training", figures=over_training),
-        *([Section(title="Classes", figures=groups["classes"])] if groups.get("classes") else []),
-        Section(title="Content and motion", figures=groups["codes"]),
-        Section(title="A video at any time", figures=groups["time"]),
-        Section(title="Is it copying?", paragraphs=[copying], figures=groups["nearest"]),
-        Section(title="Metrics", tables=[Table(head=head, rows=rows)], paragraphs=measured.real.index["notes"]),
-        Section(title="What it was measured with", tables=[digests, settings]),
-    ]
-    return page(f"Evaluation: {result.metric} {result.main.mean:.4g}", _lead(result), sections)
-
-
-def _lead(result: EvaluationResult) -> list[Paragraph]:
-    main = result.main
-    interval = "" if math.isnan(main.low) else f" (95 % interval {main.low:.4g} to {main.high:.4g})"
-    found = f"± {main.std:.2g} {result.metric}{interval}; lower is better. Real against real: {main.real_vs_real:.4g}."
-    how = (
-        f"Protocol {result.protocol_text}; seed {result.seed}, truncation {result.truncation:g}; {result.resolution} pixels;"
-        f" detector {result.detector}. Best snapshot: {result.clips_seen} clips seen."
-    )
-    lead = [Paragraph(big=f"{main.mean:.4g}", text=found), Paragraph(style="soft", text=how)]
-    return [*lead, Paragraph(style="note", text=result.stand_in_note)] if result.stand_in_note else lead
-
-
-def _curve(result: EvaluationResult, curve: Sequence[Mapping[str, float]]) -> Figure:
-    return Figure(
-        title="Quick measure of each snapshot",
-        caption=f"{result.curve_videos} videos each, one draw; bootstrap interval.",
-        svg=plots.lines_svg(
-            {result.metric: [(row["clips_seen"], row["value"]) for row in curve]},
-            y=result.metric + (" (stand-in, no FVD)" if result.is_stand_in else ""),
-            band=[(row["clips_seen"], row["low"], row["high"]) for row in curve],
-            points=True,
-            log=min(row["low"] for row in curve) > 0,
-        ),
+    files = {item.file for items in groups.values() for item in items}
+    return render(
+        "evaluation.html.jinja",
+        result=result,
+        groups=groups,
+        addresses={file: data_address("video/mp4", (folder / file).read_bytes()) for file in files},
+        curve=_curve(result, measured.curve),
+        training=_training(training_curves),
+        copying=copying,
+        notes=measured.real.index["notes"],
+        head=head,
+        rows=rows,
+        digests={key: getattr(result, key) or "-" for key in DIGESTS},
+        params=flatten(params),
     )
 
 
-def _training(path: Path) -> list[Figure]:
-    """Plots of the training's table of metrics; none if there is no table."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as stream:
-        points = [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(stream)]
-    found = []
-    for title, prefix, caption in TRAINING_PLOTS:
+def _curve(result: EvaluationResult, curve: Sequence[Mapping[str, float]]) -> str:
+    return plots.lines_svg(
+        {result.metric: [(row["clips_seen"], row["value"]) for row in curve]},
+        y=result.metric + (" (stand-in, no FVD)" if result.is_stand_in else ""),
+        band=[(row["clips_seen"], row["low"], row["high"]) for row in curve],
+        points=True,
+        log=min(row["low"] for row in curve) > 0,
+    )
+
+
+def _training(path: Path) -> dict[str, str]:
+    """Plot the training's table of metrics as SVG elements; empty without a table or such metrics."""
+    points: list[dict[str, float]] = []
+    if path.is_file():
+        with path.open(newline="") as stream:
+            points = [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(stream)]
+    found = {}
+    for title, prefix in TRAINING_PLOTS.items():
         names = sorted({name for row in points for name in row if name.startswith(prefix)})
         lines = {name: [(row["clips_seen"], row[name]) for row in points if name in row] for name in names}
-        if lines:
-            found.append(Figure(title=title, caption=caption, svg=plots.lines_svg(lines, y=title.lower())))
+        found[title] = plots.lines_svg(lines, y=title) if lines else ""
     return found

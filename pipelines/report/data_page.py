@@ -16,7 +16,7 @@ from pipelines.dataset.shard_index import ShardIndex, read_index
 from pipelines.dataset.shard_reader import ShardSample
 from pipelines.dataset.shard_store import read_shard
 from pipelines.dataset.shard_writer import REPORT
-from pipelines.report.html_page import Bars, Section, Table, data_address, page
+from pipelines.report.html_page import data_address, render
 from pipelines.storage import file_io
 from pipelines.video import image_codec
 
@@ -33,34 +33,25 @@ def write(folder: Path, path: Path = PAGE) -> Path:
     """Write the page for the shards whose index and ingest report are in ``folder``."""
     index = read_index(folder)
     report = json.loads(file_io.read_bytes(file_io.join(str(folder), REPORT)))
-    bars = [
-        _bars("Frames per video", _ranges(report["frames"])),
-        _bars("Frames per second", {key if float(key) else "none": count for key, count in report["rates"].items()}),
-        _bars("Width x height", report["sizes"]),
-        _bars("Codec", report["codecs"]),
-        _bars("Videos per class", {key or "(none)": count for key, count in report["classes"].items()}),
-    ]
-    sections = [
-        Section(title="Overview", tables=[_overview(index, report)]),
-        _example_clips(index),
-        Section(title="Videos", bars=bars),
-        _listed(f"Rejected: {len(report['rejected'])}", report["rejected"]),
-    ]
-    optional = {
-        "Decoded with PyAV, since decord failed": report["decoded_with_pyav"],
-        "Variable frame rate": dict.fromkeys(report["unsteady"], ""),
+    bars = {
+        "Frames per video": _ranges(report["frames"]),
+        "Frames per second": {key if float(key) else "none": count for key, count in report["rates"].items()},
+        "Width x height": report["sizes"],
+        "Codec": report["codecs"],
+        "Videos per class": {key or "(none)": count for key, count in report["classes"].items()},
     }
-    sections += [_listed(title, reasons) for title, reasons in optional.items() if reasons]
-    return write_text(path, page(f"The data: {index.source['name']}", [], sections))
+    values = {"overview": _overview(index, report), "clips": _example_clips(index), "bars": bars, "report_file": REPORT}
+    limits = {"max_bars": MAX_BARS, "max_classes": MAX_CLASSES, "max_rows": MAX_ROWS, "frames_shown": FRAMES_SHOWN}
+    return write_text(path, render("data.html.jinja", index=index, report=report, **values, **limits))
 
 
-def _overview(index: ShardIndex, report: dict[str, Any]) -> Table:
+def _overview(index: ShardIndex, report: dict[str, Any]) -> dict[str, str]:
     statistics, rejected = index.statistics, len(report["rejected"])
     splits = {
         name: f"{c['clips']} clips in {c['segments']} segments, {c['shards']} shards, {c['bytes'] / 1e6:.1f} MB"
         for name, c in index.counts.items()
     }
-    rows = {
+    return {
         "videos": f"{report['used']} used of {report['videos']}, {rejected} rejected",
         "clips": f"{index.frames} frames of {index.resolution}x{index.resolution}, stride {index.frame_stride}",
         "stored": f"{index.encoding}, at {index.address}",
@@ -70,15 +61,14 @@ def _overview(index: ShardIndex, report: dict[str, Any]) -> Table:
         "digest": index.digest[:16],
         "software": ", ".join(f"{name} {version}" for name, version in index.software.items()),
     }
-    return Table(rows=list(rows.items()))
 
 
 def _rgb(values: list[float] | None) -> str:
     return ", ".join(f"{c} {v:.1f}" for c, v in zip(("red", "green", "blue"), values or (), strict=False)) or "unknown"
 
 
-def _example_clips(index: ShardIndex) -> Section:
-    """Show some clips of each class, one row per clip; classes are shown for unconditional models too."""
+def _example_clips(index: ShardIndex) -> dict[str, list[str]]:
+    """Draw some clips of each class as data URLs; classes are shown for unconditional models too."""
     found: dict[str, list[str]] = {}
     shards = [shard for split in index.splits.values() for shard in split]
     for shard in shards[:: max(1, len(shards) // MAX_SHARDS)][:MAX_SHARDS]:
@@ -88,10 +78,7 @@ def _example_clips(index: ShardIndex) -> Section:
             if len(rows) < CLIPS_PER_CLASS and sample.meta["name"] not in seen:
                 seen.add(sample.meta["name"])
                 rows.append(_clip_image(sample, index))
-    names = sorted(found)[:MAX_CLASSES]
-    note = f"Each row is a clip, {min(FRAMES_SHOWN, index.frames)} of its {index.frames} frames."
-    more = f" {len(found) - len(names)} more classes are not shown." if len(found) > len(names) else ""
-    return Section(title="Clips", paragraphs=[note + more], pictures={name: found[name] for name in names})
+    return found
 
 
 def _clip_image(sample: ShardSample, index: ShardIndex) -> str:
@@ -117,17 +104,3 @@ def _ranges(counts: dict[str, int]) -> dict[str, int]:
     for number, n in numbers.items():
         found[(number - low) // width] += n
     return {f"{low + k * width} to {low + (k + 1) * width - 1}": found[k] for k in sorted(found)}
-
-
-def _bars(title: str, counts: dict[str, int]) -> Bars:
-    shown = dict(sorted(counts.items(), key=lambda item: -item[1])[:MAX_BARS]) if len(counts) > MAX_BARS else counts
-    return Bars(title=title, counts=shown, more=_more(len(counts) - len(shown)))
-
-
-def _listed(title: str, reasons: dict[str, str]) -> Section:
-    rows = list(reasons.items())[:MAX_ROWS]
-    return Section(title=title, tables=[Table(rows=rows, more=_more(len(reasons) - len(rows), f", in {REPORT}"))])
-
-
-def _more(left: int, where: str = "") -> str:
-    return f"and {left} more{where}" if left else ""

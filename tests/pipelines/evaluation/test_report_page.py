@@ -65,7 +65,8 @@ def page(tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     )
     text = report_page.render_page(
         measured,
-        report_page.videos(groups, folder),
+        groups,
+        folder,
         copying="The median distance <is> fine.",
         params={"evaluation": {"protocol": "quick"}, "training": {"clips": 120000}},
         training_curves=folder / "curves.csv",
