@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +11,8 @@ from pathlib import Path
 from digan.data.clips import ClipsConfig
 from pipelines.cluster import ray_tasks
 from pipelines.dataset import ingest_tasks
-from pipelines.dataset.ingest_run import IngestRequest, Run, make_shards
-from pipelines.dataset.ingest_tasks import IngestResult, IngestRunner, IngestTask
+from pipelines.dataset.ingest_run import Results, Run, make_shards
+from pipelines.dataset.ingest_tasks import IngestRequest, IngestTask
 from pipelines.dataset.shard_writer import ShardsConfig
 from pipelines.report.progress_display import ProgressDisplay
 from pipelines.sources import SourceConfig, open_source
@@ -31,39 +30,33 @@ def ingest(
     run: Run | None = None,
 ) -> str:
     """Make the shards of a source (see ``make_shards``), by default with ``processes`` threads of this process."""
-    request = IngestRequest(
-        source=asdict(source),
-        classes=source.classes,
-        max_rejected=source.max_rejected,
-        clips=clips,
-        shards=shards,
-        out=out,
-    )
     videos = open_source(source)
-    work = run or (lambda wanted: ray_tasks.run_in_threads(IngestRunner, wanted, threads=processes))
-    return make_shards(videos, request, lambda wanted: _displayed(work, wanted, len(videos)))
+    request = IngestRequest(source=asdict(source), clips=clips, shards=shards, out=out)
+
+    def run_in_threads(tasks: Sequence[IngestTask]) -> Results:
+        return ray_tasks.run_in_threads(ingest_tasks.task_runner, tasks, threads=processes)
+
+    return make_shards(videos, request, lambda tasks: _displayed(run or run_in_threads, tasks, len(videos)))
 
 
-def _displayed(run: Run, wanted: Sequence[IngestTask], videos: int) -> Iterator[tuple[int, IngestResult] | None]:
+def _displayed(run: Run, tasks: Sequence[IngestTask], videos: int) -> Results:
     """Run the tasks and show how many of all videos are done."""
     display = ProgressDisplay("ingest", videos)
-    known = videos - sum(len(task.videos) for task in wanted)
-    display.skip(known)
-    if known:
+    if known := videos - sum(len(task.videos) for task in tasks):
+        display.skip(known)
         display.message(f"resuming after {known} videos of an earlier start")
     frames = rejected = 0
     with closing(display):
-        for ended in run(wanted):
+        for ended in run(tasks):
             records = ended[1].records if ended else ()
             frames += sum(record["frames"] for record in records)
             rejected += sum(bool(record["rejected"]) for record in records)
-            display.advance(
-                len(records), f"{frames / display.seconds:.0f} frames/s, {rejected} rejected" if ended else ""
-            )
+            details = f"{frames / display.seconds:.0f} frames/s, {rejected} rejected" if ended else ""
+            display.advance(len(records), details)
             yield ended
 
 
-def main(argv: list[str] | None = None) -> None:
+def main() -> None:
     """Make the shards on Ray and write the data page."""
     from pipelines.cluster import ray_cluster
     from pipelines.params import load
@@ -72,10 +65,10 @@ def main(argv: list[str] | None = None) -> None:
     params = load()
     began = time.monotonic()
 
-    def on_ray(wanted: Sequence[IngestTask]) -> Iterator[tuple[int, IngestResult] | None]:
-        if wanted:
+    def on_ray(tasks: Sequence[IngestTask]) -> Results:
+        if tasks:
             with ray_cluster.connect(params.cluster):
-                yield from ray_tasks.run(ingest_tasks.run_ingest_task, wanted)
+                yield from ray_tasks.run(ingest_tasks.run_ingest_task, tasks)
 
     line = ingest(params.source, params.clips, params.shards, OUT, run=on_ray)
     page = data_page.write(OUT)
@@ -85,4 +78,4 @@ def main(argv: list[str] | None = None) -> None:
 if __name__ == "__main__":
     from pipelines.exit_status import run_stage
 
-    run_stage(lambda: main(sys.argv[1:]))
+    run_stage(main)

@@ -33,15 +33,14 @@ def videos_by_split(videos: Sequence[RawVideo], clips: ClipsConfig) -> dict[str,
     found: dict[str, list[RawVideo]] = {TRAIN: [], VALIDATION: []}
     for name in shuffled(list(by_name)):
         found[by_name[name].split or split_of(name, clips.validation_share)].append(by_name[name])
+    none = f"none of the {len(videos)} videos"
     if all(video.split for video in videos):
         if not found[TRAIN]:
-            raise UserError(f"none of the {len(videos)} videos is in the train split; check the list that splits them")
+            raise UserError(f"{none} is in the train split; check the list that splits them")
         return found
     for split in (split for split, chosen in found.items() if not chosen):
-        raise UserError(
-            f"clips.validation_share={clips.validation_share}: none of the {len(videos)} videos falls into the"
-            f" {split} split; use more videos or another share, such as 0.5"
-        )
+        what = f"clips.validation_share={clips.validation_share}: {none} falls into the {split} split"
+        raise UserError(f"{what}; use more videos or another share, such as 0.5")
     return found
 
 
@@ -82,18 +81,15 @@ def _stored_bytes_per_byte(videos: Sequence[RawVideo], clips: ClipsConfig, shard
     probed = present[:: max(1, len(present) // PROBED_VIDEOS)][:PROBED_VIDEOS]
     if not probed:
         return 1.0
-    pictures = sum(_frame_counts(probed)) / clips.frame_stride
+    pictures = _count_frames(probed) / clips.frame_stride
     return BYTES_PER_PIXEL[shards.encoding] * clips.resolution**2 * pictures / sum(video.bytes for video in probed)
 
 
-def _frame_counts(videos: Sequence[RawVideo]) -> list[int]:
-    """The number of frames of each video, read in a child process, which a damaged video may crash."""
-    counts = dict.fromkeys(videos, UNKNOWN_FRAMES)
-    folders = [video for video in videos if video.kind == "frames"]
-    counts |= {video: int(n) for video in folders if (n := video.content_tag.split()[0]).isdigit()}
-    local = [video for video in videos if video.kind == "video" and not file_io.is_remote(video.path)]
+def _count_frames(videos: Sequence[RawVideo]) -> int:
+    """The number of frames of the videos, read in a child process, which a damaged video may crash."""
+    counts = [int(n) for video in videos if video.kind == "frames" and (n := video.content_tag.split()[0]).isdigit()]
+    local = [str(video.path) for video in videos if video.kind == "video" and not file_io.is_remote(video.path)]
     if local:
         with isolation.IsolatedPool("pipelines.video.decoder:count_frames", processes=1) as pool:
-            found = pool.map([str(video.path) for video in local], lambda _: 60.0)
-            counts |= {v: n for v, n in zip(local, found, strict=True) if isinstance(n, int) and n > 0}
-    return [counts[video] for video in videos]
+            counts += [n for n in pool.map(local, lambda _: 60.0) if isinstance(n, int) and n > 0]
+    return sum(counts) + UNKNOWN_FRAMES * (len(videos) - len(counts))

@@ -11,23 +11,19 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import reduce
 from importlib.metadata import version
-from operator import add
 from pathlib import Path
 from typing import Any
 
 from digan import atomic
-from digan.data.clips import ClipsConfig
 from digan.data.splits import TRAIN, VALIDATION
 from digan.errors import UserError
 from pipelines.dataset.ingest_plan import videos_by_split, videos_by_task
-from pipelines.dataset.ingest_tasks import RECORDS, IngestResult, IngestTask
+from pipelines.dataset.ingest_tasks import RECORDS, IngestRequest, IngestResult, IngestTask
 from pipelines.dataset.shard_index import INDEX, Shard, ShardIndex, digest_of, index_to_json, read_index
-from pipelines.dataset.shard_writer import REPORT, ShardsConfig, task_of
+from pipelines.dataset.shard_writer import REPORT, task_of
 from pipelines.storage import file_io
 from pipelines.video.raw_video import RawVideo
 from pipelines.video.transcode import ChannelStatistics
@@ -36,28 +32,8 @@ NAMED = 5  # rejected videos in a line
 REJECTED = ".refused.json"  # all of them, if they are too many
 LIBRARIES = ("numpy", "torch", "pillow", "decord", "av", "webdataset", "simplejpeg")  # torch resizes
 
-Run = Callable[[Sequence[IngestTask]], Iterator[tuple[int, IngestResult] | None]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class IngestRequest:
-    """What to make of the videos. The set is written to ``shards.address`` or ``out``; its index is in ``out``.
-
-    ``source`` is copied to the index. ``classes``: whether the videos' classes become labels. ``max_rejected``: the
-    largest share of unusable videos.
-    """
-
-    source: dict[str, Any]
-    classes: bool
-    max_rejected: float
-    clips: ClipsConfig
-    shards: ShardsConfig
-    out: Path
-
-    @property
-    def address(self) -> str:
-        """The address of the shards."""
-        return self.shards.address or str(self.out)
+Results = Iterator[tuple[int, IngestResult] | None]
+Run = Callable[[Sequence[IngestTask]], Results]
 
 
 def make_shards(videos: Sequence[RawVideo], request: IngestRequest, run: Run) -> str:
@@ -66,38 +42,43 @@ def make_shards(videos: Sequence[RawVideo], request: IngestRequest, run: Run) ->
     ``run`` runs tasks and yields the number and result of each as it completes, and ``None`` now and then. ``UserError``
     if nothing is usable, too many videos are rejected or ``out`` is not writable; an older set is then kept.
     """
-    out = request.out
+    out, clips = request.out, request.clips
     _check_writable(out)
-    classes = tuple(sorted({video.class_name or "" for video in videos})) if request.classes else ()
+    classes = tuple(sorted({video.class_name or "" for video in videos})) if request.source["classes"] else ()
     tasks = _tasks(videos, classes, request)
     results = _results(tasks, run)
     splits: dict[str, tuple[Shard, ...]] = {TRAIN: (), VALIDATION: ()}
     for task, result in zip(tasks, results, strict=True):
         splits[task.split] += result.shards
     records = [record for result in results for record in result.records]
-    _check_usable({split: splits[split] for split in dict.fromkeys(task.split for task in tasks)}, records, request)
-    levels = reduce(add, (result.levels for result in results), ChannelStatistics())
+    rejected = {record["name"]: record["rejected"] for record in records if record["rejected"]}
+    _check_usable({task.split: splits[task.split] for task in tasks}, rejected, len(records), request)
+    levels = sum((result.levels for result in results), ChannelStatistics())
     index = ShardIndex(
         address=request.address,
-        resolution=request.clips.resolution,
-        frames=request.clips.frames,
-        frame_stride=request.clips.frame_stride,
+        resolution=clips.resolution,
+        frames=clips.frames,
+        frame_stride=clips.frame_stride,
         encoding=request.shards.encoding,
         classes=classes,
         splits=splits,
-        source={**request.source, "videos": len(_used(records)), "rejected": len(records) - len(_used(records))},
+        source={**request.source, "videos": len(records) - len(rejected), "rejected": len(rejected)},
         software=tasks[0].software,
         counts={split: _counts(listed) for split, listed in splits.items()},
-        statistics={"frames_sampled": levels.values // request.clips.resolution**2, **levels.described()},
+        statistics={"frames_sampled": levels.values // clips.resolution**2, **levels.described()},
         digest=digest_of(splits),
     )
-    report = json.dumps(_report(records, index), indent=1) + "\n"
-    _publish(index, report)
-    if request.shards.address:
-        atomic.write_text(out / REPORT, report)
-        atomic.write_text(out / INDEX, index_to_json(index, beside=False))
+    used = [record for record in records if not record["rejected"]]
+    report = {"videos": len(records), "used": len(used), "rejected": rejected, **_properties(used)}
+    text = json.dumps({**report, "statistics": index.statistics}, indent=1) + "\n"
+    for folder in dict.fromkeys((index.address, str(out))):  # the index, written last, makes the set visible
+        file_io.write_bytes(file_io.join(folder, REPORT), text.encode())
+        file_io.write_bytes(file_io.join(folder, INDEX), index_to_json(index, beside=folder == index.address).encode())
+    _delete_all_but(index.address, {shard.path for shard in index.shards})
     (out / REJECTED).unlink(missing_ok=True)
-    return _summary(index, records)
+    parts = [f"{split} {count['clips']} clips in {count['shards']} shards" for split, count in index.counts.items()]
+    line = f"ingest: {index.source['videos']} videos used, {'; '.join(parts)}; {len(rejected)} rejected"
+    return f"{line}: {_named(rejected)}; see {REPORT}" if rejected else line
 
 
 def _check_writable(out: Path) -> None:
@@ -114,14 +95,12 @@ def _tasks(videos: Sequence[RawVideo], classes: tuple[str, ...], request: Ingest
     software = {name: version(name).partition("+")[0] for name in LIBRARIES}  # without the build's label
     return [
         IngestTask(
+            request=request,
             split=split,
             task_number=number,
             videos=chosen,
             classes=classes,
-            clips=request.clips,
-            shards=request.shards,
             software=software,
-            address=request.address,
             published={path: sha256 for path, sha256 in published.items() if task_of(path) == (split, number)},
         )
         for split, listed in videos_by_split(videos, request.clips).items()
@@ -137,34 +116,28 @@ def _results(tasks: list[IngestTask], run: Run) -> list[IngestResult]:
     return [found[number] for number in range(len(tasks))]
 
 
-def _check_usable(splits: dict[str, tuple[Shard, ...]], records: list[dict[str, Any]], request: IngestRequest) -> None:
-    """``UserError`` if a split is empty, or if more videos were rejected than ``max_rejected`` allows."""
-    rejected, names = _rejected(records), _named(records)
+def _check_usable(
+    splits: dict[str, tuple[Shard, ...]], rejected: dict[str, str], videos: int, request: IngestRequest
+) -> None:
+    """``UserError`` if a split is empty, or if more of the videos were rejected than ``max_rejected`` allows."""
+    limit, listing = request.source["max_rejected"], request.out / REJECTED
     for split in (split for split, shards in splits.items() if not shards):
-        _delete_all_but(request.address, _published_shards(request.address))
+        _delete_all_but(request.address, _published_shards(request.address).keys())
         with suppress(OSError):
             request.out.rmdir()  # unless it has an older set
-        raise UserError(f"no usable video for the {split} split: {len(rejected)} rejected: {names}; add videos")
-    if len(rejected) > request.max_rejected * len(records):
+        rest = f"{len(rejected)} rejected: {_named(rejected)}"
+        raise UserError(f"no usable video for the {split} split: {rest}; add videos")
+    if len(rejected) > limit * videos:
         # The shards are kept: with a higher limit, the same command needs no decoding.
-        atomic.write_json(request.out / REJECTED, rejected, indent=1)
+        atomic.write_json(listing, rejected, indent=1)
         raise UserError(
-            f"source.max_rejected={request.max_rejected}: {len(rejected)} of {len(records)} videos were rejected: {names};"
-            f" {request.out / REJECTED} names all; repair or remove them, or raise the limit"
+            f"source.max_rejected={limit}: {len(rejected)} of {videos} videos were rejected: {_named(rejected)};"
+            f" {listing} names all; repair or remove them, or raise the limit"
         )
 
 
-def _used(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [record for record in records if not record["rejected"]]
-
-
-def _rejected(records: list[dict[str, Any]]) -> dict[str, str]:
-    """The names of rejected videos, with the reasons."""
-    return {record["name"]: record["rejected"] for record in records if record["rejected"]}
-
-
-def _named(records: list[dict[str, Any]]) -> str:
-    listed = [f"{name} ({reason})" for name, reason in _rejected(records).items()]
+def _named(rejected: dict[str, str]) -> str:
+    listed = [f"{name} ({reason})" for name, reason in rejected.items()]
     return ", ".join(listed[:NAMED]) + (f" and {len(listed) - NAMED} more" if len(listed) > NAMED else "")
 
 
@@ -173,13 +146,9 @@ def _counts(shards: tuple[Shard, ...]) -> dict[str, int]:
     return {"shards": len(shards), "segments": segments, "clips": clips, "bytes": sum(shard.bytes for shard in shards)}
 
 
-def _report(records: list[dict[str, Any]], index: ShardIndex) -> dict[str, Any]:
-    """The content of ingest_report.json: rejected videos with reasons, and properties of the used ones."""
-    used = _used(records)
+def _properties(used: list[dict[str, Any]]) -> dict[str, Any]:
+    """What ingest_report.json says about the used videos."""
     return {
-        "videos": len(records),
-        "used": len(used),
-        "rejected": _rejected(records),
         "decoded_with_pyav": {record["name"]: record["note"] for record in used if record["decoder"] == "pyav"},
         "unsteady": [record["name"] for record in used if not record["constant_frame_rate"]],
         "classes": dict(sorted(Counter(record["category"] or "" for record in used).items())),
@@ -187,14 +156,7 @@ def _report(records: list[dict[str, Any]], index: ShardIndex) -> dict[str, Any]:
         "sizes": dict(Counter("x".join(map(str, record["size"])) for record in used).most_common()),
         "rates": {str(rate): n for rate, n in sorted(Counter(record["fps"] or 0.0 for record in used).items())},
         "frames": {str(count): n for count, n in sorted(Counter(record["frames"] for record in used).items())},
-        "statistics": index.statistics,
     }
-
-
-def _summary(index: ShardIndex, records: list[dict[str, Any]]) -> str:
-    parts = [f"{split} {count['clips']} clips in {count['shards']} shards" for split, count in index.counts.items()]
-    line = f"ingest: {index.source['videos']} videos used, {'; '.join(parts)}; {index.source['rejected']} rejected"
-    return f"{line}: {_named(records)}; see {REPORT}" if index.source["rejected"] else line
 
 
 def _published_shards(address: str) -> dict[str, str]:
@@ -207,19 +169,11 @@ def _published_shards(address: str) -> dict[str, str]:
         return {}
     if file_io.is_remote(index.address) and not file_io.is_remote(address):  # only the index is here
         return {}
-    return {shard.path: shard.sha256 for shards in index.splits.values() for shard in shards}
+    return {shard.path: shard.sha256 for shard in index.shards}
 
 
-def _publish(index: ShardIndex, report: str) -> None:
-    """Make the set visible, then delete all other files of ingests."""
-    file_io.write_bytes(file_io.join(index.address, REPORT), report.encode())
-    file_io.write_bytes(file_io.join(index.address, INDEX), index_to_json(index).encode())
-    _delete_all_but(index.address, (shard.path for shards in index.splits.values() for shard in shards))
-
-
-def _delete_all_but(address: str, paths: Iterable[str]) -> None:
-    """Delete every shard and record of ingests, except the shards at ``paths``."""
-    kept = set(paths)
+def _delete_all_but(address: str, kept: Collection[str]) -> None:
+    """Delete every shard and record of ingests, except the shards at the paths in ``kept``."""
     names = file_io.list_names(address)
     for name in sorted(names, key=lambda name: name.startswith(RECORDS)):  # records last: until then a start resumes
         if name not in kept and re.fullmatch(rf"[a-z]+/\d{{6,}}\.tar|{re.escape(RECORDS)}/.+", name):

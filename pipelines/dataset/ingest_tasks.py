@@ -1,8 +1,7 @@
 """Tasks of an ingest: each turns successive videos of a split into shards, on any core of any machine.
 
-A task contains all its input, so it gives the same bytes wherever it runs. Decoding happens in a child process, which may
-crash, hang or leak (isolation.py). Videos on S3 are downloaded to a temporary folder, a few ahead. A task's record follows
-its shards, so an interrupted ingest resumes after the last record.
+A task contains all its input, so it gives the same bytes wherever it runs. Its record follows its shards, so an interrupted
+ingest resumes after the last record. Decoding happens in a child process, which may crash, hang or leak (isolation.py).
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,31 @@ from pipelines.dataset.shard_index import Shard, shard_from_json
 from pipelines.dataset.shard_writer import IngestWriter, ShardsConfig
 from pipelines.storage import file_io
 from pipelines.video import image_codec, isolation, transcode
+from pipelines.video.isolation import IsolatedPool
 from pipelines.video.raw_video import RawVideo
 from pipelines.video.transcode import ChannelStatistics, EncodedVideo, EncodeJob
 
 RECORDS = ".building"
 DOWNLOADS_AHEAD = 4  # videos fetched from S3 while earlier ones are decoded
 SECONDS, SECONDS_PER_MEGABYTE = 60.0, 5.0  # the time limit for a video
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestRequest:
+    """What to make of the videos: a set at ``shards.address`` or in ``out``, with its index in ``out``.
+
+    ``source``: the section of params.yaml, which is copied to the index.
+    """
+
+    source: dict[str, Any]
+    clips: ClipsConfig
+    shards: ShardsConfig
+    out: Path
+
+    @property
+    def address(self) -> str:
+        """The address of the shards."""
+        return self.shards.address or str(self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,19 +61,17 @@ class IngestResult:
 
 @dataclass(frozen=True, kw_only=True)
 class IngestTask:
-    """Videos that become shards below ``address``, in this order; ``published`` as in ``IngestWriter``.
+    """Videos that become shards, in this order; ``published`` as in ``IngestWriter``.
 
     ``classes``: the names that labels index, empty for unlabeled sets.
     """
 
+    request: IngestRequest
     split: str
     task_number: int
     videos: tuple[RawVideo, ...]
     classes: tuple[str, ...]
-    clips: ClipsConfig
-    shards: ShardsConfig
     software: dict[str, str]
-    address: str
     published: dict[str, str]
 
     def label(self, video: RawVideo) -> int | None:
@@ -64,7 +81,7 @@ class IngestTask:
     @property
     def record(self) -> str:
         """The address of the record that marks the task as finished."""
-        return file_io.join(self.address, RECORDS, f"{self.split}-{self.task_number:05d}.json")
+        return file_io.join(self.request.address, RECORDS, f"{self.split}-{self.task_number:05d}.json")
 
     @property
     def fingerprint(self) -> str:
@@ -72,76 +89,72 @@ class IngestTask:
         known = [
             (v.name, v.class_name, self.label(v), v.kind, v.window_mode, v.bytes, v.content_tag) for v in self.videos
         ]
-        config = {**asdict(self.shards), "address": ""}
-        text = json.dumps([known, asdict(self.clips), config, self.software], sort_keys=True)
+        shards = {**asdict(self.request.shards), "address": ""}
+        text = json.dumps([known, asdict(self.request.clips), shards, self.software], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def earlier_result(self) -> IngestResult | None:
-        """The result, if an earlier ingest with equal input finished the task and its shards are intact.
-
-        Local shards are compared by SHA-256, since a disk may lose writes in a power cut; on S3 by size.
-        """
+        """The result, if an earlier ingest with equal input finished the task and its shards are intact."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             content = json.loads(file_io.read_bytes(self.record))
-            if content["fingerprint"] != self.fingerprint:
-                return None
-            shards = tuple(map(shard_from_json, content["shards"]))
-            if not all(self.published.get(s.path, s.sha256) == s.sha256 and self._is_intact(s) for s in shards):
-                return None
-            kept = content["levels"]
-            levels = ChannelStatistics(values=kept["values"], sums=tuple(kept["sums"]), squares=tuple(kept["squares"]))
-            return IngestResult(shards=shards, records=tuple(content["records"]), levels=levels)
+            shards, sums = tuple(map(shard_from_json, content["shards"])), content["levels"]
+            if content["fingerprint"] == self.fingerprint and all(map(self._is_intact, shards)):
+                levels = ChannelStatistics(**{**sums, "sums": tuple(sums["sums"]), "squares": tuple(sums["squares"])})
+                return IngestResult(shards=shards, records=tuple(content["records"]), levels=levels)
         return None
 
     def _is_intact(self, shard: Shard) -> bool:
-        path = file_io.join(self.address, shard.path)
+        """Compare local shards by SHA-256, since a disk may lose writes in a power cut; those on S3 by size."""
+        path = file_io.join(self.request.address, shard.path)
+        if self.published.get(shard.path, shard.sha256) != shard.sha256:
+            return False
         if file_io.is_remote(path):
             return file_io.size(path) == shard.bytes
-        with file_io.open_read(path) as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest() == shard.sha256  # type: ignore[arg-type]
+        return hashlib.sha256(file_io.read_bytes(path)).hexdigest() == shard.sha256
 
 
-class IngestRunner:
-    """Runs tasks one after the other, with one child process for decoding: ``with IngestRunner() as run: run(task)``."""
+@contextlib.contextmanager
+def task_runner() -> Iterator[Callable[[IngestTask], IngestResult]]:
+    """A function that runs one task after the other, with one child process for decoding."""
+    with IsolatedPool(transcode.FUNCTION, processes=1) as pool:
+        yield partial(_run, pool)
 
-    def __init__(self) -> None:
-        self._pool = isolation.IsolatedPool(transcode.FUNCTION, processes=1)
 
-    def __enter__(self) -> IngestRunner:
-        self._pool.__enter__()
-        return self
+def run_ingest_task(task: IngestTask) -> IngestResult:
+    """Run a task on Ray; its process keeps the decoding child process, which ends with it."""
+    return _run(_pool_of_process(), task)
 
-    def __exit__(self, *error: object) -> None:
-        self._pool.__exit__(*error)
 
-    def __call__(self, task: IngestTask) -> IngestResult:
-        """Write the shards, then the record."""
-        file_io.delete(task.record)  # one of other input would claim the shards that are overwritten now
-        writer = IngestWriter(
-            address=task.address,
-            split=task.split,
-            task_number=task.task_number,
-            suffix=image_codec.SUFFIX[task.shards.encoding],
-            limit=int(task.shards.megabytes * 1e6),
-            published=task.published,
-        )
-        records: list[dict[str, Any]] = []
-        levels = ChannelStatistics()
-        jobs = _Jobs(task)
-        with jobs, contextlib.closing(self._pool.map(jobs, lambda job: job.seconds)) as results:
-            for number, (video, result) in enumerate(zip(task.videos, results, strict=True)):
-                encoded = transcode.rejection(result.reason) if isinstance(result, isolation.ItemLost) else result
-                fps = None if encoded.fps is None else encoded.fps / task.clips.frame_stride
-                meta = {"name": video.name, "category": video.class_name, "label": task.label(video), "fps": fps}
-                for part, segment in enumerate(encoded.segments):
-                    writer.add(meta, segment, number=part, clip_frames=task.clips.frames)
-                records.append(_record(video, encoded))
-                levels += encoded.levels
-                jobs.release(number)
-        writer.close_shard()
-        done = IngestResult(shards=tuple(writer.shards), records=tuple(records), levels=levels)
-        file_io.write_bytes(task.record, json.dumps({"fingerprint": task.fingerprint, **asdict(done)}).encode())
-        return done
+@cache
+def _pool_of_process() -> IsolatedPool:
+    return IsolatedPool(transcode.FUNCTION, processes=1).__enter__()
+
+
+def _run(pool: IsolatedPool, task: IngestTask) -> IngestResult:
+    """Write the shards, then the record."""
+    file_io.delete(task.record)  # one of other input would claim the shards that are overwritten now
+    request, clips = task.request, task.request.clips
+    suffix, limit = image_codec.SUFFIX[request.shards.encoding], int(request.shards.megabytes * 1e6)
+    writer = IngestWriter(request.address, task.split, task.task_number, suffix, limit, task.published)
+    records: list[dict[str, Any]] = []
+    levels = ChannelStatistics()
+    with (
+        contextlib.closing(_Jobs(task)) as jobs,
+        contextlib.closing(pool.map(jobs, lambda job: job.seconds)) as results,
+    ):
+        for number, (video, result) in enumerate(zip(task.videos, results, strict=True)):
+            encoded = transcode.rejection(result.reason) if isinstance(result, isolation.ItemLost) else result
+            fps = None if encoded.fps is None else encoded.fps / clips.frame_stride
+            meta = {"name": video.name, "category": video.class_name, "label": task.label(video), "fps": fps}
+            for part, segment in enumerate(encoded.segments):
+                writer.add(meta, segment, number=part, clip_frames=clips.frames)
+            records.append(_record(video, encoded))
+            levels += encoded.levels
+            jobs.release(number)
+    writer.close_shard()
+    done = IngestResult(shards=tuple(writer.shards), records=tuple(records), levels=levels)
+    file_io.write_bytes(task.record, json.dumps({"fingerprint": task.fingerprint, **asdict(done)}).encode())
+    return done
 
 
 def _record(video: RawVideo, encoded: EncodedVideo) -> dict[str, Any]:
@@ -156,37 +169,31 @@ class _Jobs(Sequence[EncodeJob]):
 
     def __init__(self, task: IngestTask) -> None:
         self._task = task
-        self._stack = contextlib.ExitStack()
-        self._threads: ThreadPoolExecutor | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="digan-videos-")
+        self._threads = ThreadPoolExecutor(DOWNLOADS_AHEAD, thread_name_prefix="videos")
         self._downloads: dict[int, Future[Path]] = {}
 
-    def __enter__(self) -> _Jobs:
-        if any(file_io.is_remote(video.path) for video in self._task.videos):
-            self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="digan-videos-")))
-            self._threads = ThreadPoolExecutor(DOWNLOADS_AHEAD, thread_name_prefix="videos")
-            self._stack.callback(self._threads.shutdown, cancel_futures=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    def close(self) -> None:
+        """Stop the downloads and delete what they left."""
+        self._threads.shutdown(cancel_futures=True)
+        self._folder.cleanup()
 
     def __len__(self) -> int:
         return len(self._task.videos)
 
     def __getitem__(self, number: Any) -> Any:
-        task, video = self._task, self._task.videos[number]
-        if self._threads is not None:
-            for ahead in range(number, min(number + DOWNLOADS_AHEAD, len(self))):
-                if ahead not in self._downloads:
-                    self._downloads[ahead] = self._threads.submit(self._download, ahead)
+        videos, request = self._task.videos, self._task.request
+        for ahead in range(number, min(number + DOWNLOADS_AHEAD, len(self))):
+            if ahead not in self._downloads and file_io.is_remote(videos[ahead].path):
+                self._downloads[ahead] = self._threads.submit(self._download, ahead)
         return EncodeJob(
-            path=self._downloads[number].result() if self._threads else Path(video.path),
-            clips=task.clips,
-            encoding=task.shards.encoding,
-            jpeg_quality=task.shards.jpeg_quality,
-            kind=video.kind,
-            window_mode=video.window_mode,
-            seconds=SECONDS + SECONDS_PER_MEGABYTE * max(video.bytes, 0) / 1e6,
+            path=self._downloads[number].result() if number in self._downloads else Path(videos[number].path),
+            clips=request.clips,
+            encoding=request.shards.encoding,
+            jpeg_quality=request.shards.jpeg_quality,
+            kind=videos[number].kind,
+            window_mode=videos[number].window_mode,
+            seconds=SECONDS + SECONDS_PER_MEGABYTE * max(videos[number].bytes, 0) / 1e6,
         )
 
     def release(self, number: int) -> None:
@@ -197,22 +204,11 @@ class _Jobs(Sequence[EncodeJob]):
 
     def _download(self, number: int) -> Path:
         video = self._task.videos[number]
-        path = self._folder / f"{number}{Path(video.name).suffix}"
+        path = Path(self._folder.name, f"{number}{Path(video.name).suffix}")
         if video.kind == "frames":
             for name in (name for name in file_io.list_names(video.path) if "/" not in name):
-                file_io.download(file_io.join(video.path, name), path / name)
+                file_io.copy(file_io.join(video.path, name), path / name)
         else:
             with contextlib.suppress(FileNotFoundError):  # deleted since it was listed: rejected by name, as on a disk
-                file_io.download(video.path, path)
+                file_io.copy(video.path, path)
         return path
-
-
-_runner: IngestRunner | None = None
-
-
-def run_ingest_task(task: IngestTask) -> IngestResult:
-    """Run a task on Ray; its process keeps the decoding child process, which ends with it."""
-    global _runner
-    if _runner is None:
-        _runner = IngestRunner().__enter__()
-    return _runner(task)

@@ -57,6 +57,11 @@ class ShardIndex:
     statistics: dict[str, Any]
     digest: str
 
+    @property
+    def shards(self) -> list[Shard]:
+        """The shards of all splits."""
+        return [shard for listed in self.splits.values() for shard in listed]
+
 
 def digest_of(splits: dict[str, tuple[Shard, ...]]) -> str:
     """The data digest, which changes with any byte of any shard."""
@@ -85,10 +90,9 @@ def read_index(folder: Path | str) -> ShardIndex:
             raise UserError(f"{path}: written by another version; {AGAIN}, with python -m pipelines.ingest")
         splits = {split: tuple(map(shard_from_json, listed)) for split, listed in content.pop("splits").items()}
         address = content.pop("address", "") or folder
-        if "origin" in content:  # the former name
-            content["source"] = content.pop("origin")
+        source = content.pop("origin" if "origin" in content else "source")  # origin: the former name
         known = {"statistics": {}, **content, "classes": tuple(content["classes"])}
-        index = ShardIndex(address=address, splits=splits, **known)
+        index = ShardIndex(address=address, splits=splits, source=source, **known)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path}: no such file; make the shards first, with python -m pipelines.ingest") from None
     except UserError:
@@ -97,7 +101,7 @@ def read_index(folder: Path | str) -> ShardIndex:
         raise UserError(f"{path}: not an index of shards ({error}); {AGAIN}") from error
     if address != folder and not file_io.is_remote(address):
         raise UserError(f"{path}: address {address!r} is rejected; shards must be beside the index or on s3://")
-    for shard in (shard for listed in splits.values() for shard in listed):
+    for shard in index.shards:
         if not re.fullmatch(r"[a-z]+/\d{6,}\.tar", shard.path):
             raise UserError(f"{path}: shard path {shard.path!r} is rejected; expected paths like train/000000.tar")
         if not shard.windows or min(shard.windows) < 1:

@@ -64,7 +64,6 @@ class IngestWriter:
 
     def add(self, meta: dict[str, Any], segment: EncodedSegment, *, number: int, clip_frames: int) -> None:
         """Append a segment as a sample; if the current shard would get too large, write it first."""
-        name = meta["name"]
         members = {f"{k:04d}.{self.suffix}": data for k, data in enumerate(segment.pictures)}
         members["json"] = json.dumps({**meta, "frame_numbers": segment.numbers}, sort_keys=True).encode()
         size = sum(512 + -(-len(data) // 512) * 512 for data in members.values())
@@ -73,9 +72,9 @@ class IngestWriter:
         if self._writer is None:
             self._stream = io.BytesIO()
             self._writer = tar_writer(self._stream)
-        self._writer.write({"__key__": sample_key(name, number), **members})
+        self._writer.write({"__key__": sample_key(meta["name"], number), **members})
         self._size += size
-        self._names.add(name)
+        self._names.add(meta["name"])
         self._windows.append(len(segment.numbers) - clip_frames + 1)
 
     def close_shard(self) -> None:
@@ -87,9 +86,10 @@ class IngestWriter:
         self._writer.close()
         data = self._stream.getvalue()
         sha256 = hashlib.sha256(data).hexdigest()
-        path, videos, windows = self._free_path(sha256), len(self._names), tuple(self._windows)
-        file_io.write_bytes(file_io.join(self.address, path), data)
-        self.shards.append(Shard(path=path, bytes=len(data), sha256=sha256, videos=videos, windows=windows))
+        windows, videos = tuple(self._windows), len(self._names)
+        shard = Shard(path=self._free_path(sha256), bytes=len(data), sha256=sha256, videos=videos, windows=windows)
+        file_io.write_bytes(file_io.join(self.address, shard.path), data)
+        self.shards.append(shard)
         self._writer, self._windows, self._names, self._size = None, [], set(), 0
 
     def _free_path(self, sha256: str) -> str:

@@ -111,18 +111,16 @@ def open_read(address: str | Path, offset: int = 0) -> BinaryIO:
     return stream
 
 
-def upload(path: str | Path, address: str | Path) -> None:
-    """Copy a local file to the address, whole or not at all."""
-    if is_remote(address):
-        s3.upload(str(address), Path(path))
-    else:
-        download(path, address)
+def copy(source: str | Path, target: str | Path) -> None:
+    """Copy a file between addresses, one of which is local; the copy appears whole or not at all.
 
-
-def download(address: str | Path, path: str | Path) -> None:
-    """Copy a file to a local path, whole or not at all; ``FileNotFoundError`` if it is missing."""
-    with open_read(address) as source, atomic.replacing(path) as part, part.open("wb") as target:
-        shutil.copyfileobj(source, target, BUFFER_BYTES)
+    ``FileNotFoundError`` if there is no such file.
+    """
+    if is_remote(target):
+        s3.upload(str(target), Path(source))
+        return
+    with open_read(source) as stream, atomic.replacing(target) as part, part.open("wb") as copied:
+        shutil.copyfileobj(stream, copied, BUFFER_BYTES)
 
 
 def delete(address: str | Path) -> None:

@@ -47,7 +47,7 @@ def publish_shards(local: str, storage: str, notify: Callable[[str], None]) -> s
     paths = [shard.path for split in index.splits.values() for shard in split]
     notify(f"uploading {len(paths)} shards to {target}, once")
     for path in paths:
-        file_io.upload(Path(local) / path, file_io.join(target, path))
+        file_io.copy(Path(local) / path, file_io.join(target, path))
     file_io.write_bytes(file_io.join(target, INDEX), index_to_json(index).encode())
     return target
 
@@ -58,7 +58,7 @@ def pull(storage: str, folder: Path) -> None:
         return
     for name in RECORDS:
         if file_io.exists(file_io.join(storage, name)):
-            file_io.download(file_io.join(storage, name), folder / name)
+            file_io.copy(file_io.join(storage, name), folder / name)
     if (folder / run_fingerprint.INDEX).exists():
         fetch(storage, folder)
 

@@ -65,7 +65,7 @@ def test_ingest_from_and_to_s3_goes_on(
     shards: str, s3_bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for entry in file_io.list_names(tmp_path / "raw"):
-        file_io.upload(tmp_path / "raw" / entry, file_io.join(s3_bucket, "raw", entry))
+        file_io.copy(tmp_path / "raw" / entry, file_io.join(s3_bucket, "raw", entry))
     source = source_config(
         name="frames", frames={"layout": "strips"}, path=file_io.join(s3_bucket, "raw"), classes=True
     )
@@ -166,7 +166,7 @@ def test_the_cache_is_used_and_bounded(shards: str, tmp_path: Path, monkeypatch:
         names()
     shutil.rmtree(tmp_path / "cache")
     for shard in index.splits["train"]:
-        file_io.upload(tmp_path / "local" / shard.path, file_io.join(shards, shard.path))
+        file_io.copy(tmp_path / "local" / shard.path, file_io.join(shards, shard.path))
     monkeypatch.setenv("DIGAN_CACHE_GB", str(2.5 * max(sizes) / 1e9))
     assert names() == before
     assert 0 < sum(path.stat().st_size for path in (tmp_path / "cache").iterdir()) <= 2.5 * max(sizes)

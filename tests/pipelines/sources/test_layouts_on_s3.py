@@ -36,7 +36,7 @@ def test_official_layouts_are_found_on_s3(s3_bucket: str, tmp_path: Path) -> Non
             Image.fromarray(np.full((32, 32, 3), number, np.uint8)).save(path)
     for root in (ucf, sky):
         for name in file_io.list_names(root):
-            file_io.upload(root / name, file_io.join(s3_bucket, root.name, name))
+            file_io.copy(root / name, file_io.join(s3_bucket, root.name, name))
     for name, root in (("ucf101", ucf), ("sky_timelapse", sky)):
         local = open_source(source_config(name=name, path=str(root)))
         remote = open_source(source_config(name=name, path=file_io.join(s3_bucket, root.name)))
@@ -91,7 +91,7 @@ def test_every_layout_gives_the_same_shards_from_s3_as_from_a_disk(layout: str, 
     layout_tree(layout, tmp_path / "raw")
     address = file_io.join(s3_bucket, layout)
     for name in file_io.list_names(tmp_path / "raw"):
-        file_io.upload(tmp_path / "raw" / name, file_io.join(address, name))
+        file_io.copy(tmp_path / "raw" / name, file_io.join(address, name))
     clips = clips_config(resolution=32, frames=4, frame_stride=2, validation_share=0.5)
     for path, out in ((str(tmp_path / "raw"), "disk"), (address, "s3")):
         config = source_config(name=layout.split()[0], path=path, **LAYOUTS[layout])

@@ -50,9 +50,9 @@ def test_what_is_written_is_read(place: str, tmp_path: Path) -> None:
         assert stream.read(4) == DATA[-10:-6] and stream.read() == DATA[-6:]
     with file_io.open_read(address, 10**9) as stream:
         assert stream.read() == b""
-    file_io.download(address, tmp_path / "down/a.tar")
+    file_io.copy(address, tmp_path / "down/a.tar")
     assert (tmp_path / "down/a.tar").read_bytes() == DATA
-    file_io.upload(tmp_path / "down/a.tar", file_io.join(place, "up.tar"))
+    file_io.copy(tmp_path / "down/a.tar", file_io.join(place, "up.tar"))
     assert file_io.read_bytes(file_io.join(place, "up.tar")) == DATA
     file_io.delete(address)
     file_io.delete(address)
@@ -60,7 +60,7 @@ def test_what_is_written_is_read(place: str, tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_a_missing_file(place: str, tmp_path: Path) -> None:
-    for call in (file_io.read_bytes, file_io.open_read, lambda address: file_io.download(address, tmp_path / "x")):
+    for call in (file_io.read_bytes, file_io.open_read, lambda address: file_io.copy(address, tmp_path / "x")):
         with pytest.raises(FileNotFoundError):
             call(file_io.join(place, "nothing"))
     assert list(tmp_path.glob("**/*x*")) == []
@@ -70,7 +70,7 @@ def test_large_files_go_up_in_parts(s3_bucket: str, tmp_path: Path) -> None:
     with (tmp_path / "large").open("wb") as file:
         for number in range(20):
             file.write(np.random.default_rng(number).bytes(2**20))
-    file_io.upload(tmp_path / "large", file_io.join(s3_bucket, "large"))
+    file_io.copy(tmp_path / "large", file_io.join(s3_bucket, "large"))
     with file_io.open_read(file_io.join(s3_bucket, "large")) as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     with (tmp_path / "large").open("rb") as stream:
