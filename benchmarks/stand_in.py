@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from digan.metrics import frechet
 from digan.metrics.networks import i3d, transnetv2
-from pipelines.detectors import networks
+from pipelines.detectors import networks, weights
 
 FRAMES = 16
 Videos = torch.Tensor  # uint8 [B, T, 3, H, W]
@@ -89,7 +89,7 @@ def i3d_candidate(resolution: int) -> Callable[[Videos], Features]:
 
 def transnet_candidate(height: int, width: int) -> Callable[[Videos], Features]:
     """TransNetV2's trunk on clips scaled to ``height`` x ``width``, with several ways from its maps to one vector."""
-    state = networks.transnetv2_state()
+    state = weights.state_dict(networks.transnetv2_weights(), "transnetv2")
     network = transnetv2.TransNetV2Trunk().eval()
     network.load_state_dict(transnetv2.trunk_weights(state))
 

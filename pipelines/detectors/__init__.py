@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from digan.errors import UserError
-from pipelines.detectors import networks, weights
+from pipelines.detectors import weights
 from pipelines.detectors.config import DetectorConfig
 from pipelines.detectors.detector import Detector
 from pipelines.detectors.table import TABLE
@@ -14,23 +12,24 @@ __all__ = ["Detector", "DetectorConfig", "load", "load_extra_detectors"]
 
 
 def load(config: DetectorConfig, resize: str = "crop") -> Detector:
-    """The detector that ``config`` names; a ``UserError`` where its weights are missing or do not fit."""
-    row = TABLE[config.detector]
-    if row.is_stand_in:
-        return row.detector(b"", f"evaluation.detector={row.name}", resize)
-    data = weights.read(config.weights, key="evaluation.weights", where=weights.WHERE, sha256=config.weights_sha256)
-    if row.runs_code and not config.weights_sha256:
-        raise UserError(
-            f"evaluation.detector={row.name}: runs the code in the file, so evaluation.weights_sha256 must name"
-            f" it; this file's is {hashlib.sha256(data).hexdigest()}"
-        )
-    return row.detector(data, f"evaluation.weights={config.weights}", resize)
+    """Return the detector that ``config`` names. Errors: ``UserError`` if its weights are missing or do not fit."""
+    entry = TABLE[config.detector]
+    if entry.is_stand_in:
+        return entry.detector(entry.own_weights(), f"evaluation.detector={entry.name}", resize)
+    stand_in = "set evaluation.detector=transnetv2, a stand-in whose values are not FVD"
+    remedy = f"give {entry.file} as a path or s3:// address, or {stand_in}"
+    if not config.weights:
+        raise UserError(f"evaluation.weights is empty: FVD is defined by I3D's trained weights; {remedy}")
+    setting = f"evaluation.weights={config.weights}"
+    data = weights.read(config.weights, setting, remedy)
+    return entry.detector(data, setting, resize, expected_sha256=config.weights_sha256)
 
 
 def load_extra_detectors(config: DetectorConfig) -> list[Detector]:
-    """The extra detectors of ``evaluation.extra_detectors``, in its order."""
+    """Return the detectors of ``evaluation.extra_detectors``, in its order. Errors: as in ``load``."""
     found = []
     for name, address in config.extra_weights().items():
-        data = weights.read(address, key=f"evaluation.extra_detectors: {name}", where=networks.C3D_WHERE)
-        found.append(TABLE[name].detector(data, f"evaluation.extra_detectors: {name}={address}", "crop"))
+        entry, setting = TABLE[name], f"evaluation.extra_detectors: {name}={address}"
+        data = weights.read(address, setting, f"give {entry.file} as {name}=ADDRESS or leave {name} out")
+        found.append(entry.detector(data, setting))
     return found

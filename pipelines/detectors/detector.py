@@ -1,12 +1,13 @@
-"""A detector: a network with its preprocessing, and the names of what is measured with its features.
+"""Detectors: a row of the table (``DetectorEntry``), and a network with its preprocessing (``Detector``).
 
 Legend: B batch, T times, H, W pixels, D features.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,15 @@ import torch
 from numpy.typing import NDArray
 
 from digan.errors import UserError
+from pipelines.detectors.networks import NetworkEmbedding
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detector:
-    """A network with its preprocessing. ``digest`` covers both: equal digests, comparable figures.
+    """A network with its preprocessing. ``digest`` covers both: values are comparable if their digests are equal.
 
-    ``measure`` says what its features are for: ``frechet`` (with the kernel distance beside it) or ``inception_score``.
-    Figures of a detector that ``is_stand_in`` stand in for FVD and are none.
+    ``measure`` is ``frechet`` (also gives the kernel distance) or ``inception_score``. The values of a detector that
+    ``is_stand_in`` are not FVD. ``embed`` maps videos uint8 [B, T, 3, H, W] to features.
     """
 
     network: str
@@ -40,29 +42,69 @@ class Detector:
         return self.kernel or f"kernel_{self.network}"
 
     def described(self, data_digest: str) -> dict[str, Any]:
-        """What a figure is measured with and on, for JSON."""
-        return {
-            "detector": self.network,
-            "detector_digest": self.digest,
-            "weights_sha256": self.weights_sha256,
-            "data_digest": data_digest,
-        }
+        """Return the keys of a result's JSON that name the detector and the data."""
+        keys = {"detector": self.network, "detector_digest": self.digest, "weights_sha256": self.weights_sha256}
+        return {**keys, "data_digest": data_digest}
 
     def features(self, videos: torch.Tensor) -> NDArray[np.float64]:
-        """Features float64 [B, D] of ``videos``, uint8 [B, T, 3, H, W]; of each frame, [B T, D], for per-frame detectors."""
+        """Return features float64 [B, D] of ``videos``, uint8 [B, T, 3, H, W]; per-frame detectors return [B T, D]."""
         if videos.dtype != torch.uint8 or videos.ndim != 5 or videos.shape[2] != 3:
             raise ValueError(f"videos {videos.dtype} {tuple(videos.shape)}: expected uint8 [B, T, 3, H, W]")
         if videos.shape[1] < self.min_frames:
-            raise UserError(
-                f"clips.frames={videos.shape[1]}: {self.network} needs {self.min_frames} or more;"
-                " cut longer clips or choose another evaluation.detector"
-            )
+            needs = f"{self.network} needs {self.min_frames} or more"
+            remedy = "cut longer clips or choose another evaluation.detector"
+            raise UserError(f"clips.frames={videos.shape[1]}: {needs}; {remedy}")
         with torch.inference_mode():
             found = self.embed(videos).double().cpu().numpy()
-        if not np.isfinite(found).all():
-            bad = int((~np.isfinite(found).all(axis=1)).sum())
-            raise UserError(
-                f"{self.network}: features of {bad} of {len(found)} clips are not finite; the videos or the detector's"
-                " weights are damaged"
-            )
+        if bad := int((~np.isfinite(found).all(axis=1)).sum()):
+            problem = f"features of {bad} of {len(found)} clips are not finite"
+            raise UserError(f"{self.network}: {problem}; the videos or the detector's weights are damaged")
         return found
+
+
+@dataclass(frozen=True)
+class DetectorEntry:
+    """A row of the table of detectors.
+
+    ``load`` turns the weights into an embedding and a digest. Its arguments are the bytes of the file, a text that names
+    the file in errors, and the protocol's way of resizing (``crop`` or ``squash``). ``file`` is the file in
+    words; ``own_weights`` returns the bytes of a stand-in's. ``kernel`` names the kernel distance (default: ``kernel_<name>``).
+    A file that ``runs_code`` must be named by its SHA-256. An ``is_extra`` detector is measured beside the main one.
+    """
+
+    name: str
+    metric_name: str
+    load: Callable[[bytes, str, str], tuple[NetworkEmbedding, str]]
+    min_frames: int
+    file: str = ""
+    _: KW_ONLY
+    own_weights: Callable[[], bytes] = bytes
+    kernel: str = ""
+    measure: str = "frechet"
+    is_stand_in: bool = False
+    is_extra: bool = False
+    runs_code: bool = False
+
+    def detector(self, data: bytes, setting: str, resize: str = "crop", *, expected_sha256: str = "") -> Detector:
+        """Return the detector with these weights. Errors: ``UserError`` that names ``setting`` if they do not fit."""
+        sha256 = hashlib.sha256(data).hexdigest() if data else ""
+        if expected_sha256 not in ("", sha256):
+            remedy = "fetch the right file, or empty evaluation.weights_sha256"
+            raise UserError(
+                f"{setting}: SHA-256 is {sha256}, evaluation.weights_sha256 says {expected_sha256}; {remedy}"
+            )
+        if self.runs_code and not expected_sha256:
+            problem = "runs the code in the file, so evaluation.weights_sha256 must name it"
+            raise UserError(f"evaluation.detector={self.name}: {problem}; this file's is {sha256}")
+        embedding, digest = self.load(data, setting, resize)
+        return Detector(
+            network=self.name,
+            metric_name=self.metric_name,
+            digest=digest,
+            weights_sha256=sha256,
+            min_frames=self.min_frames,
+            embed=embedding,
+            measure=self.measure,
+            kernel=self.kernel,
+            is_stand_in=self.is_stand_in,
+        )

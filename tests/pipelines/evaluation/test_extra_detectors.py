@@ -96,13 +96,20 @@ def test_companions(tmp_path: Path) -> None:
     assert found[1].kernel_name == "kid_frames"
 
 
+@pytest.mark.parametrize(("name", "file"), [("c3d", "the C3D state dict"), ("video_transformer", "a traced video")])
+def test_missing_weights_of_extra_detector_are_described(name: str, file: str, tmp_path: Path) -> None:
+    config = evaluation_config(extra_detectors=f"{name}={tmp_path}/no.pt").detectors()
+    with pytest.raises(UserError, match=f"no.pt: no such file; give {file}.* as {name}=ADDRESS or leave {name} out"):
+        detectors.load_extra_detectors(config)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda p: torch.save({"a": torch.ones(1)}, p), "not C3D: it has no fc8.weight"),
         (
             lambda p: torch.save({**c3d.C3D(5, 1).state_dict(), "extra": torch.ones(1)}, p),
-            r"not C3D: 0 keys missing, 1 foreign \(first: extra\)",
+            r"not C3D: 0 keys missing, 1 unknown \(first: extra\)",
         ),
         (
             lambda p: torch.save({k: v * float("nan") for k, v in c3d.C3D(5, 1).state_dict().items()}, p),
