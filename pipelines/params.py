@@ -89,10 +89,10 @@ class Params:
     def __post_init__(self) -> None:
         self.model.config(resolution=self.clips.resolution, classes=0)
         _check_workers(self.training, self.cluster.workers)
-        frames, detector = self.clips.frames, self.evaluation.detector
-        if detector.startswith("i3d") and frames < I3D_FRAMES:
+        detector = self.evaluation.detector
+        if detector.startswith("i3d") and self.clips.frames < I3D_FRAMES:
             need = f"evaluation.detector={detector} requires at least {I3D_FRAMES} frames per clip"
-            raise UserError(f"clips.frames={frames}: {need}; try 16, or another detector")
+            raise UserError(f"clips.frames={self.clips.frames}: {need}; try 16, or another detector")
         space.parse(self.tune.space, self.as_dict())
 
     def training_job(self) -> TrainingJob:

@@ -49,9 +49,7 @@ def set_values(text: str, values: Mapping[str, Any], path: str | Path) -> str:
             raise UserError(f"{path}: has no key {name}; every key is required")
         if node[key] != value or isinstance(value, bool) != isinstance(node[key], bool):
             node[key] = _styled(value, node[key])
-    stream = io.StringIO()
-    yaml.dump(content, stream)
-    return stream.getvalue()
+    return dump(content, yaml)
 
 
 def flatten(values: Mapping[str, Any], *, keep: str = "", prefix: str = "") -> dict[str, Any]:
@@ -64,10 +62,10 @@ def flatten(values: Mapping[str, Any], *, keep: str = "", prefix: str = "") -> d
     return flat
 
 
-def dump(values: Mapping[str, Any]) -> str:
+def dump(values: Mapping[str, Any], yaml: YAML | None = None) -> str:
     """Return ``values`` as YAML in block style."""
     stream = io.StringIO()
-    YAML().dump(values, stream)
+    (yaml or YAML()).dump(values, stream)
     return stream.getvalue()
 
 
@@ -83,10 +81,13 @@ def _styled(value: Any, old: Any) -> Any:
 def _parse(yaml: YAML, text: str, path: str | Path) -> Any:
     try:
         values = yaml.load(text)
-    except DuplicateKeyError as error:
-        raise UserError(f"{path}, {_line(error)}: duplicate key ({_problem(error)}); keep one") from None
     except YAMLError as error:
-        raise UserError(f"{path}, {_line(error)}: not valid YAML ({_problem(error)})") from None
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        where = f"{path}, line {mark.line + 1 if mark else 'unknown'}"
+        problem = str(getattr(error, "problem", None) or error).strip().partition("\n")[0]
+        if isinstance(error, DuplicateKeyError):
+            raise UserError(f"{where}: duplicate key ({problem}); keep one") from None
+        raise UserError(f"{where}: not valid YAML ({problem})") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: must hold sections such as `training:`, not {shown(values)}")
     return values
@@ -100,13 +101,3 @@ def shown(value: Any) -> str:
         return str(value).lower()
     text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _line(error: YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    return f"line {mark.line + 1}" if mark is not None else "line unknown"
-
-
-def _problem(error: YAMLError) -> str:
-    text = str(getattr(error, "problem", None) or error).strip().splitlines()
-    return text[0] if text else "no reason given"

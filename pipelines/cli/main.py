@@ -54,9 +54,7 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     add("--model", required=True, help="folder of a generator, models:/NAME@alias or models:/NAME/3")
     seeds = parser.add_mutually_exclusive_group()
     seeds.add_argument("--seed", type=int, help="seed of one video (default: 0)")
-    seeds.add_argument(
-        "--seeds", help="seeds such as 1,2,3 or 0-7; side by side in a video, one per row in a contact sheet"
-    )
+    seeds.add_argument("--seeds", help="seeds such as 1,2,3 or 0-7; side by side in a video, one per row in a .png")
     add("--frames", type=int, default=16, help="number of frames, evenly spaced from --from to --to (default: 16)")
     add("--from", type=float, default=0.0, dest="start", help="first time; training clips span 0 to 1 (default: 0)")
     add("--to", type=float, default=1.0, dest="stop", help="last time; extrapolates above 1 (default: 1)")
@@ -71,8 +69,7 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
 def sample_command(arguments: argparse.Namespace) -> None:
     """Run `digan sample`: the same arguments give the same file."""
     seeds = [arguments.seed or 0] if arguments.seeds is None else read_seeds(arguments.seeds)
-    out: Path = arguments.out
-    _check(arguments, seeds, out)
+    _check(arguments, seeds)
     import torch
 
     from digan.generator_io import load_generator
@@ -89,13 +86,12 @@ def sample_command(arguments: argparse.Namespace) -> None:
     if arguments.label is not None:
         labels = [class_names.number_of(arguments.label, folder, generator.config.classes)] * len(seeds)
     videos = sample(generator, seeds=seeds, times=times, labels=labels, truncation=arguments.truncation)
+    out: Path = arguments.out
     if out.suffix.lower() == ".png":
-        video_writer.write_contact_sheet(out, videos, arguments.scale)
+        print(video_writer.write_contact_sheet(out, videos, arguments.scale))
     else:
-        side_by_side = torch.cat(list(videos), dim=-1)
         writer = video_writer.write_video if out.suffix.lower() == ".mp4" else video_writer.write_gif
-        writer(out, side_by_side, arguments.fps, scale=arguments.scale)
-    print(out)
+        print(writer(out, torch.cat(list(videos), dim=-1), arguments.fps, scale=arguments.scale))
 
 
 def read_seeds(text: str) -> list[int]:
@@ -104,21 +100,19 @@ def read_seeds(text: str) -> list[int]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         try:
-            low = int(first)
-            high = int(last) if dash else low
+            span = range(int(first), int(last if dash else first) + 1)
         except ValueError:
             raise UserError(f"--seeds {text}: must be whole numbers from 0, such as 1,2,3 or 0-7") from None
-        if high < low or high - low >= MAX_SEEDS:
-            raise UserError(
-                f"--seeds {text}: {part.strip()} must be an increasing range of at most {MAX_SEEDS} seeds; try 0-7"
-            )
-        seeds.extend(range(low, high + 1))
+        if not 0 < len(span) <= MAX_SEEDS:
+            must = f"must be an increasing range of at most {MAX_SEEDS} seeds; try 0-7"
+            raise UserError(f"--seeds {text}: {part.strip()} {must}")
+        seeds.extend(span)
     return seeds
 
 
-def _check(arguments: argparse.Namespace, seeds: list[int], out: Path) -> None:
+def _check(arguments: argparse.Namespace, seeds: list[int]) -> None:
     """Reject invalid arguments before a model is downloaded."""
-    start, stop = arguments.start, arguments.stop
+    out, start, stop = arguments.out, arguments.start, arguments.stop
     is_span = abs(start) <= 1e6 and abs(stop) <= 1e6 and start <= stop
     rules = (
         (out.suffix.lower() in SUFFIXES, f"out {out}", f"end in {', '.join(SUFFIXES)}; try {out.stem or 'clip'}.mp4"),

@@ -73,7 +73,7 @@ def apply(name: str, path: Path, *, write: bool) -> str:
     """
     new, old = text(name), ""
     if path.exists():
-        read(path)
+        read(path)  # rejects what is no parameter file
         old = path.read_text(encoding="utf-8")
         with suppress(UserError):  # a file of an older version lacks keys and is replaced
             new = _with_values(old, name, path)

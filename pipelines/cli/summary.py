@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from digan.errors import UserError
-from pipelines.evaluate import EVALUATION, METRICS, REPORT
+from pipelines.evaluate import EVALUATION, REPORT
 from pipelines.evaluation.gallery import CLASSES
 from pipelines.evaluation.result import EvaluationResult
 from pipelines.exit_status import run_stage
-from pipelines.register import RESULT
+from pipelines.register import METRICS, REMEDY, RESULT, read_json
 from pipelines.tracking.runs import TrackingConfig, resolved
-
-REMEDY = "run `make demo` or `dvc repro`"
 
 
 def text(evaluation: EvaluationResult, registered: dict[str, Any], tracking: TrackingConfig, base: Path) -> str:
@@ -53,16 +49,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.cli.summary", description=__doc__)
     parser.add_argument("--base", type=Path, default=Path(), help="folder that paths are relative to")
     base = parser.parse_args(argv).base
-    evaluation = EvaluationResult.from_json(_read(METRICS), source=str(METRICS), remedy=REMEDY)
-    print(text(evaluation, _read(RESULT), params.load().tracking, base), flush=True)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; {REMEDY} first") from None
-    return content
+    content = read_json(METRICS, "evaluate")
+    evaluation = EvaluationResult.from_json(content, source=str(METRICS), remedy=REMEDY)
+    print(text(evaluation, read_json(RESULT, "register"), params.load().tracking, base), flush=True)
 
 
 if __name__ == "__main__":

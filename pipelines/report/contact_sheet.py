@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from digan.atomic import write_bytes
+from pipelines.video.video_writer import enlarge, grid
 
 MIN_FRAME_SIZE = 96  # pixels; smaller frames are enlarged
 GAP, MARGIN = 2, 10  # pixels between frames and around the sheet
@@ -24,47 +25,41 @@ def scale_for(resolution: int) -> int:
 
 def frame_rows(sections: Sequence[tuple[str, torch.Tensor]]) -> Image.Image:
     """Draw a row of at most eight evenly spaced frames for each video, with a heading above each (title, videos) section."""
-    frames, _, frame_height, frame_width = sections[0][1].shape[1:]
-    columns, scale, heading = min(8, frames), scale_for(frame_width), 34
-    width, height = scale * frame_width + GAP, scale * frame_height + GAP
-    rows = sum(len(videos) for _, videos in sections)
-    size = (2 * MARGIN + columns * width - GAP, 2 * MARGIN + rows * height + len(sections) * heading - GAP)
-    sheet, top = Image.new("RGB", size, WHITE), MARGIN
-    for title, videos in sections:
-        font = ImageFont.load_default(size=18)
+    drawn = [(title, _rows(videos, 8, scale_for(videos.shape[-1]))) for title, videos in sections]
+    font, heading = ImageFont.load_default(size=18), 34
+    height = sum(heading + rows.height + GAP for _, rows in drawn) - GAP
+    sheet, top = Image.new("RGB", (2 * MARGIN + drawn[0][1].width, 2 * MARGIN + height), WHITE), MARGIN
+    for title, rows in drawn:
         ImageDraw.Draw(sheet).text((MARGIN, top + 6), title, fill=TEXT_COLOR, font=font)
-        top += heading
-        for video in videos:
-            _paste(sheet, video, columns, scale, (MARGIN, top))
-            top += height
+        sheet.paste(rows, (MARGIN, top + heading))
+        top += heading + rows.height + GAP
     return sheet
 
 
 def named_rows(names: Sequence[str], videos: torch.Tensor) -> Image.Image:
     """Draw a row with a name and at most five evenly spaced frames for each video, the rows in two blocks side by side."""
-    columns, blocks = min(5, videos.shape[1]), min(2, len(names))
     scale = max(1, scale_for(videos.shape[-1]) * 2 // 3)
-    width, height = scale * videos.shape[-1] + GAP, scale * videos.shape[-2] + GAP
-    font = ImageFont.load_default(size=14)
+    blocks = [_rows(part, 5, scale) for part in videos.split(-(-len(videos) // 2))]
+    font, height = ImageFont.load_default(size=14), scale * videos.shape[-2] + GAP
     labels = [name.replace("_", " ") for name in names]
     label_width = 12 + max(int(font.getlength(label)) for label in labels)
-    rows = -(-len(names) // blocks)
-    block_width = label_width + columns * width + MARGIN
-    sheet = Image.new("RGB", (MARGIN + blocks * block_width, 2 * MARGIN + rows * height - GAP), WHITE)
-    for number, (label, video) in enumerate(zip(labels, videos, strict=True)):
-        left, top = MARGIN + number // rows * block_width, MARGIN + number % rows * height
-        middle = (left, top + (height - GAP) // 2)
+    block_width = label_width + blocks[0].width + GAP + MARGIN
+    sheet = Image.new("RGB", (MARGIN + len(blocks) * block_width, 2 * MARGIN + blocks[0].height), WHITE)
+    for number, block in enumerate(blocks):
+        sheet.paste(block, (MARGIN + number * block_width + label_width, MARGIN))
+    rows_per_block = -(-len(labels) // len(blocks))
+    for number, label in enumerate(labels):
+        block_number, row = divmod(number, rows_per_block)
+        middle = (MARGIN + block_number * block_width, MARGIN + row * height + (height - GAP) // 2)
         ImageDraw.Draw(sheet).text(middle, label, fill=TEXT_COLOR, font=font, anchor="lm")
-        _paste(sheet, video, columns, scale, (left + label_width, top))
     return sheet
 
 
-def _paste(sheet: Image.Image, video: torch.Tensor, columns: int, scale: int, corner: tuple[int, int]) -> None:
-    """Paste ``columns`` evenly spaced, enlarged frames of a video side by side."""
-    times = np.linspace(0, len(video) - 1, columns).round().astype(int)
-    for column, frame in enumerate(video[times].permute(0, 2, 3, 1).cpu().numpy()):
-        image = Image.fromarray(np.repeat(np.repeat(frame, scale, axis=0), scale, axis=1))
-        sheet.paste(image, (corner[0] + column * (image.width + GAP), corner[1]))
+def _rows(videos: torch.Tensor, columns: int, scale: int) -> Image.Image:
+    """Draw a row of at most ``columns`` evenly spaced, enlarged frames for each video."""
+    frames = videos.shape[1]
+    times = np.linspace(0, frames - 1, min(columns, frames)).round().astype(int)
+    return Image.fromarray(grid(enlarge(videos[:, times], scale), gap=GAP))
 
 
 def save_png(path: Path, image: Image.Image) -> Path:
@@ -76,11 +71,7 @@ def save_png(path: Path, image: Image.Image) -> Path:
 
 def tiles(videos: torch.Tensor, *, columns: int) -> torch.Tensor:
     """Arrange videos in a grid with ``columns`` per row and white lines between them -> uint8 [T, 3, H', W']."""
-    count, frames, channels, height, width = videos.shape
-    columns = min(columns, count)
-    size = (-(-count // columns) * (height + 1) - 1, columns * (width + 1) - 1)
-    grid = torch.full((frames, channels, *size), 255, dtype=torch.uint8)
-    for number, video in enumerate(videos):
-        top, left = number // columns * (height + 1), number % columns * (width + 1)
-        grid[:, :, top : top + height, left : left + width] = video
-    return grid
+    columns = min(columns, len(videos))
+    empty = torch.full_like(videos[:1], 255).expand(-len(videos) % columns, *videos.shape[1:])
+    rows = torch.cat([videos, empty]).unflatten(0, (-1, columns)).movedim(2, 0)  # [T, rows, columns, 3, H, W]
+    return torch.from_numpy(grid(enlarge(rows, 1), gap=1)).movedim(-1, 1)

@@ -19,6 +19,7 @@ from pipelines.dataset.shard_writer import REPORT
 from pipelines.report.html_page import data_address, render
 from pipelines.storage import file_io
 from pipelines.video import image_codec
+from pipelines.video.video_writer import grid
 
 PAGE = Path("reports/data.html")
 CLIPS_PER_CLASS = 4
@@ -84,9 +85,8 @@ def _example_clips(index: ShardIndex) -> dict[str, list[str]]:
 def _clip_image(sample: ShardSample, index: ShardIndex) -> str:
     """Draw frames of a clip side by side, enlarged to about 1024 pixels; return a data URL."""
     numbers = np.linspace(0, index.frames - 1, min(FRAMES_SHOWN, index.frames)).round().astype(int)
-    gap = ((0, 0), (0, max(1, index.resolution // 32)), (0, 0))
-    frames = [np.pad(image_codec.decode(sample.picture(int(n))), gap, constant_values=255) for n in numbers]
-    row = Image.fromarray(np.concatenate(frames, axis=1)[:, : -gap[1][1]])
+    frames = np.stack([image_codec.decode(sample.picture(int(number))) for number in numbers])
+    row = Image.fromarray(grid(frames[None], gap=max(1, index.resolution // 32)))
     scale = max(1, 1024 // row.width)
     stream = io.BytesIO()
     row.resize((row.width * scale, row.height * scale), Image.Resampling.NEAREST).save(stream, "WEBP", quality=85)

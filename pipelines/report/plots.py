@@ -5,44 +5,41 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, NullLocator
 
 from digan.atomic import write_bytes
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
+COLORS = ("#2f6fde", "#c4570f", "#2e9e6b", "#7a5bd0", "#b3406e", "#8a6d3b", "#1f9bb5", "#c2483a", "#5d6b82", "#a3a025")
 
 
 def distance_plot(
     path: Path, *, title: str, metric: str, draws: Sequence[float], real_vs_real: float, untrained: float
 ) -> Path:
     """Plot the distances of the untrained and the trained generator and of real vs. real, on a logarithmic axis."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    bars = [
-        ("untrained generator", untrained, "#b8bec9"),
-        ("this generator", sum(draws) / len(draws), "#2f6fde"),
-        ("real vs. real", real_vs_real, "#5aa469"),
-    ]
+    names = ("untrained generator", "this generator", "real vs. real")
+    values = (untrained, sum(draws) / len(draws), real_vs_real)
     figure = Figure(figsize=(7.2, 2.6), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    axes.barh([name for name, _, _ in bars], [value for _, value, _ in bars], color=[c for _, _, c in bars], height=0.6)
+    axes.barh(names, values, color=("#b8bec9", "#2f6fde", "#5aa469"), height=0.6)
     axes.plot(draws, [1] * len(draws), "o", color="#12306b", markersize=4, label=f"{len(draws)} draws")
-    positive = [value for _, value, _ in bars if value > 0]
-    if positive:
+    if positive := [value for value in values if value > 0]:
         axes.set_xscale("log")
         axes.set_xlim(min(positive) / 2, max(positive) * 3)
-    for index, (_, value, _) in enumerate(bars):
-        axes.annotate(f"{value:.4g}", (value, index), xytext=(8, 0), textcoords="offset points", va="center")
+    for row, value in enumerate(values):
+        axes.annotate(f"{value:.4g}", (value, row), xytext=(8, 0), textcoords="offset points", va="center")
     axes.invert_yaxis()
     axes.set_xlabel(f"{metric} (lower is better)")
     axes.set_title(title, fontsize=10, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(stream)
+    figure.savefig(stream, format="png")
     return write_bytes(path, stream.getvalue())
 
 
@@ -55,7 +52,6 @@ def lines_svg(
     points: bool = False,
 ) -> str:
     """Plot named lines of (clips seen, value) and a ``band`` of (clips seen, low, high) -> an SVG element."""
-    from matplotlib.ticker import EngFormatter
 
     def draw(axes: Axes) -> None:
         if band:
@@ -65,9 +61,7 @@ def lines_svg(
             color, style = COLORS[number % len(COLORS)], "o-" if points else "-"
             axes.plot(*zip(*values, strict=True), style, color=color, markersize=4, linewidth=1.5, label=name)
         if log:
-            heights = [value for values in lines.values() for _, value in values] + [
-                v for _, *ends in band for v in ends
-            ]
+            heights = [height for _, *found in chain(*lines.values(), band) for height in found]
             log_axis(axes.yaxis, min(heights), max(heights))
         axes.xaxis.set_major_formatter(EngFormatter())
         axes.set(xlabel="clips seen", ylabel=y)
@@ -78,17 +72,13 @@ def lines_svg(
 
 def svg(draw: Callable[[Axes], None], width: float, height: float) -> str:
     """Let ``draw`` plot on axes of ``width`` x ``height`` inches -> an SVG element whose text is never read as math."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context({"svg.hashsalt": "digan", "svg.fonttype": "none", "text.parse_math": False}):
+    with rc_context({"svg.hashsalt": "digan", "svg.fonttype": "none", "text.parse_math": False}):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)
         draw(axes)
         stream = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(stream, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = stream.getvalue()
     return text[text.index("<svg") :]
 
@@ -104,12 +94,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 def log_axis(axis: Axis, low: float, high: float) -> None:
     """Make an axis logarithmic with plain numbers at ``log_ticks``."""
-    from matplotlib.ticker import NullLocator
-
     axis.axes.set_yscale("log")
     ticks = log_ticks(low, high)
     axis.set_ticks(ticks, [f"{value:.4g}" for value in ticks])
     axis.set_minor_locator(NullLocator())
-
-
-COLORS = ("#2f6fde", "#c4570f", "#2e9e6b", "#7a5bd0", "#b3406e", "#8a6d3b", "#1f9bb5", "#c2483a", "#5d6b82", "#a3a025")

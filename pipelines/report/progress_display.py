@@ -5,9 +5,15 @@ from __future__ import annotations
 import atexit
 import math
 import sys
-import time
-from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from collections.abc import Mapping
+from time import monotonic
+from typing import TextIO
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from pipelines.report.text_format import duration, grouped
 
@@ -27,28 +33,20 @@ TRAINING_METRICS = (  # name, label and format in the progress line of a trainin
 class ProgressDisplay:
     """Progress of the job ``title``.
 
-    Jobs that count ``unit``s up to ``total`` call ``advance`` and ``finish``; others call ``show`` with a text, or
-    ``render`` with any rich renderable (only if ``is_live``). ``interval`` is the time in seconds between lines when
-    the output is not a terminal.
+    Jobs that count ``unit``s up to ``total`` call ``advance`` and ``finish``; others call ``show`` with a text, or ``render``
+    with any rich renderable (only if ``is_live``). Without a terminal, lines are at least ``interval`` seconds apart.
     """
 
     def __init__(
-        self,
-        title: str,
-        total: int = 0,
-        *,
-        unit: str = "videos",
-        interval: float = 5.0,
-        stream: TextIO | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, title: str, total: int = 0, *, unit: str = "videos", interval: float = 5.0, stream: TextIO | None = None
     ) -> None:
         self.title, self.total, self.unit, self.interval = title, total, unit, interval
-        self._stream, self._clock = stream or sys.stdout, clock
+        self._stream = stream or sys.stdout
         self.done = self._skipped = 0
         self._note = ""
-        self._start = self._last_line = clock()
+        self._start = self._last_line = monotonic()
         self._last_refresh = -math.inf
-        self._live: Any = None
+        self._live: Live | None = None
 
     @property
     def is_live(self) -> bool:
@@ -58,12 +56,11 @@ class ProgressDisplay:
     @property
     def seconds(self) -> float:
         """Seconds since the start."""
-        return max(self._clock() - self._start, 1e-9)
+        return max(monotonic() - self._start, 1e-9)
 
     def advance(self, count: int = 0, note: str = "") -> None:
         """Add ``count`` (0: only refresh); ``note`` is shown after the rate and the time left."""
-        self.done += count
-        self._note = note or self._note
+        self.done, self._note = self.done + count, note or self._note
         rate = (self.done - self._skipped) / self.seconds
         left = f"{duration((self.total - self.done) / rate)} left" if rate else "? left"
         parts = [f"{grouped(self.done)}/{grouped(self.total)} {self.unit}", f"{rate:.1f}/s", left, self._note]
@@ -85,30 +82,23 @@ class ProgressDisplay:
     def show(self, text: str, *, share: float = 0.0, last: bool = False) -> None:
         """Show ``text``, on a terminal with a bar for ``share`` in [0, 1]; ``last`` shows it at once and for good."""
         if self.is_live:
-            from rich.progress_bar import ProgressBar
-            from rich.table import Table
-            from rich.text import Text
-
             row = Table.grid(padding=(0, 1))
             row.add_row(Text(self.title), ProgressBar(total=1.0, completed=share, width=20), Text(text))
             self.render(row, last=last)
-        elif last or self._clock() - self._last_line >= self.interval:
-            self._last_line = self._clock()
+        elif last or monotonic() - self._last_line >= self.interval:
+            self._last_line = monotonic()
             self.message(text)
 
-    def render(self, content: Any, *, last: bool = False) -> None:
+    def render(self, content: RenderableType, *, last: bool = False) -> None:
         """Replace the content of the live display; ``last`` does so at once and ends the display."""
         if self._live is None:
-            from rich.console import Console
-            from rich.live import Live
-
-            console, shares_terminal = Console(file=self._stream), sys.stderr.isatty()
-            self._live = Live(content, console=console, auto_refresh=False, redirect_stderr=shares_terminal)
+            console = Console(file=self._stream)
+            self._live = Live(content, console=console, auto_refresh=False, redirect_stderr=sys.stderr.isatty())
             self._live.start()
             atexit.register(self.close)  # restores the cursor after an error
-        is_due = last or self._clock() - self._last_refresh >= REFRESH_SECONDS
+        is_due = last or monotonic() - self._last_refresh >= REFRESH_SECONDS
         if is_due:
-            self._last_refresh = self._clock()
+            self._last_refresh = monotonic()
         self._live.update(content, refresh=is_due)
         if last:
             self.close()
@@ -123,8 +113,8 @@ class ProgressDisplay:
     def close(self) -> None:
         """End the live display, leaving its last content."""
         if self._live is not None:
-            live, self._live = self._live, None
-            live.stop()
+            self._live.stop()
+            self._live = None
             atexit.unregister(self.close)
 
 

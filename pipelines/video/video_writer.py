@@ -58,25 +58,26 @@ def write_gif(path: str | os.PathLike[str], frames: torch.Tensor, fps: float = 8
     return write_bytes(path, memory.getvalue())
 
 
-def write_contact_sheet(path: str | os.PathLike[str], videos: torch.Tensor, scale: int = 1, *, gap: int = 1) -> Path:
-    """Write uint8 [B, T, 3, H, W] as a png with a row per video and a column per time, ``gap`` white pixels apart.
-
-    The picture is scale * (B * (H + gap) - gap) pixels high and scale * (T * (W + gap) - gap) wide.
-    """
-    pixels = videos.detach().cpu().permute(0, 1, 3, 4, 2).numpy()
-    padded = np.pad(pixels, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
-    b, t, h, w, _ = padded.shape
-    canvas = padded.transpose(0, 2, 1, 3, 4).reshape(b * h, t * w, 3)[: b * h - gap, : t * w - gap]
+def write_contact_sheet(path: str | os.PathLike[str], videos: torch.Tensor, scale: int = 1) -> Path:
+    """Write uint8 [B, T, 3, H, W] as a png with a row per video and a column per time, ``scale`` white pixels apart."""
     memory = io.BytesIO()
-    Image.fromarray(canvas.repeat(scale, 0).repeat(scale, 1)).save(memory, "png")
+    Image.fromarray(grid(enlarge(videos, scale), gap=scale)).save(memory, "png")
     return write_bytes(path, memory.getvalue())
 
 
+def grid(pictures: np.ndarray, *, gap: int) -> np.ndarray:
+    """Arrange uint8 pictures [..., rows, columns, H, W, 3], ``gap`` white pixels apart -> [..., H', W', 3]."""
+    padded = np.pad(pictures, [(0, 0)] * (pictures.ndim - 3) + [(0, gap), (0, gap), (0, 0)], constant_values=255)
+    *outer, rows, columns, height, width, _ = padded.shape
+    height, width = rows * height, columns * width
+    return padded.swapaxes(-4, -3).reshape(*outer, height, width, 3)[..., : height - gap, : width - gap, :]
+
+
 def enlarge(frames: torch.Tensor, scale: int) -> np.ndarray:
-    """Turn uint8 [T, 3, H, W] into an array [T, scale * H, scale * W, 3]; every pixel becomes a square."""
-    assert frames.dtype == torch.uint8 and frames.ndim == 4 and frames.shape[1] == 3, (frames.dtype, frames.shape)
-    pixels = frames.detach().cpu().permute(0, 2, 3, 1).numpy()
-    return np.ascontiguousarray(pixels.repeat(scale, 1).repeat(scale, 2))
+    """Turn uint8 [..., 3, H, W] into an array [..., scale * H, scale * W, 3]; every pixel becomes a square."""
+    assert frames.dtype == torch.uint8 and frames.shape[-3] == 3, (frames.dtype, frames.shape)
+    pixels = frames.detach().cpu().movedim(-3, -1).numpy()
+    return np.ascontiguousarray(pixels.repeat(scale, -3).repeat(scale, -2))
 
 
 def _check_fps(fps: float) -> None:

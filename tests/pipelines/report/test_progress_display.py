@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import math
 
+import pytest
+
 from pipelines.report.progress_display import ProgressDisplay, training_text
 from pipelines.report.text_format import duration
 
@@ -21,9 +23,10 @@ class Clock:
         return self.now
 
 
-def counted(stream: io.StringIO) -> str:
+def counted(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
     clock = Clock()
-    display = ProgressDisplay("ingest", 100, stream=stream, clock=clock)
+    monkeypatch.setattr("pipelines.report.progress_display.monotonic", clock)
+    display = ProgressDisplay("ingest", 100, stream=stream)
     display.skip(20)
     for _ in range(8):
         clock.now += 2.0
@@ -32,16 +35,16 @@ def counted(stream: io.StringIO) -> str:
     return stream.getvalue()
 
 
-def test_file_gets_a_line_per_interval_with_rate_and_time_left() -> None:
-    assert counted(io.StringIO()).splitlines() == [
+def test_file_gets_a_line_per_interval_with_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert counted(io.StringIO(), monkeypatch).splitlines() == [
         "ingest: 50/100 videos, 5.0/s, 0:10 left, 3 rejected",
         "ingest: 80/100 videos, 5.0/s, 0:04 left, 3 rejected",
         "ingest: 80 videos in 16.0 s (5.0/s), 20 were already there",
     ]
 
 
-def test_terminal_shows_a_bar_that_is_refreshed_and_restores_the_cursor() -> None:
-    text = counted(Terminal())
+def test_terminal_shows_a_bar_that_is_refreshed_and_restores_the_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = counted(Terminal(), monkeypatch)
     assert "\x1b[2K" in text and "━" in text and "60/100 videos, 5.0/s, 0:08 left, 3 rejected" in text
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
     assert text.endswith("ingest: 80 videos in 16.0 s (5.0/s), 20 were already there\n")
