@@ -23,7 +23,7 @@ def _environment() -> Environment:
 
     loader, strict = PackageLoader("pipelines.report"), StrictUndefined
     environment = Environment(loader=loader, undefined=strict, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"grouped": grouped, "duration": duration}
+    environment.filters.update(grouped=grouped, duration=duration)
     return environment
 
 
