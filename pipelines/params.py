@@ -34,7 +34,7 @@ DEFAULT_PATH = "params.yaml"
 I3D_FRAMES = 10  # shortest clip that I3D's pooling accepts
 TYPES = {bool: "true or false", str: 'text; put it in quotes, "" for none', int: "a whole number", float: "a number"}
 
-Section = TypeVar("Section")
+Config = TypeVar("Config")
 
 # Keys of older parameter files, which are rejected, and their new names.
 RENAMED_KEYS = {
@@ -120,9 +120,7 @@ def load(path: str | Path = DEFAULT_PATH) -> Params:
 
 def compose(values: dict[str, Any], path: str | Path) -> Params:
     """Check the values of a whole parameter file; ``path`` is named in errors."""
-    sections = get_type_hints(Params)
-    _check_names(values, list(sections), prefix=f"{path}: ", kind="section")
-    return Params(**{name: _section(values[name], name, kind) for name, kind in sections.items()})
+    return _config(values, Params, prefix=f"{path}: ", kind="section")
 
 
 def load_tracking(path: str | Path = DEFAULT_PATH) -> TrackingConfig:
@@ -132,16 +130,15 @@ def load_tracking(path: str | Path = DEFAULT_PATH) -> TrackingConfig:
     values = read(path)
     known = [name for name in get_type_hints(Params) if name in values or name == "tracking"]
     _check_names(values, known, prefix=f"{path}: ", kind="section")
-    return _section(values["tracking"], "tracking", TrackingConfig)
+    return _value(values["tracking"], TrackingConfig, "tracking")
 
 
-def _section(values: Any, name: str, kind: type[Section]) -> Section:
-    if not isinstance(values, dict):
-        raise UserError(f"{name}={shown(values)}: must be a section with keys, one per line below `{name}:`")
-    hints = get_type_hints(kind)
-    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    _check_names(values, names, prefix=f"{name}.", kind="key")
-    return kind(**{key: _value(values[key], hints[key], f"{name}.{key}") for key in names})
+def _config(values: dict[str, Any], config: type[Config], *, prefix: str, kind: str) -> Config:
+    """Build a dataclass from checked values; ``prefix`` and ``kind`` describe its names in errors."""
+    hints, names = get_type_hints(config), [field.name for field in fields(config)]  # type: ignore[arg-type]
+    _check_names(values, names, prefix=prefix, kind=kind)
+    above = "" if kind == "section" else prefix
+    return config(**{name: _value(values[name], hints[name], above + name) for name in names})
 
 
 def _check_names(values: dict[str, Any], names: list[str], *, prefix: str, kind: str) -> None:
@@ -157,10 +154,12 @@ def _check_names(values: dict[str, Any], names: list[str], *, prefix: str, kind:
         raise UserError(f"{prefix}{missing[0]}: missing {kind}; every {kind} is required")
 
 
-def _value(value: Any, kind: type, key: str) -> Any:
+def _value(value: Any, kind: type[Any], key: str) -> Any:
     """Return ``value`` if it has the type ``kind``. Integers are valid floats; booleans are not numbers."""
     if is_dataclass(kind):
-        return _section(value, key, kind)
+        if isinstance(value, dict):
+            return _config(value, kind, prefix=f"{key}.", kind="key")
+        raise UserError(f"{key}={shown(value)}: must be a section with keys, one per line below `{key}:`")
     if get_origin(kind) is Mapping:
         if value is None or isinstance(value, dict):
             return value or {}

@@ -6,7 +6,6 @@ import io
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -41,31 +40,9 @@ def write(folder: Path, path: Path = PAGE) -> Path:
         "Codec": report["codecs"],
         "Videos per class": {key or "(none)": count for key, count in report["classes"].items()},
     }
-    values = {"overview": _overview(index, report), "clips": _example_clips(index), "bars": bars, "report_file": REPORT}
+    values = {"index": index, "report": report, "report_file": REPORT, "bars": bars, "clips": _example_clips(index)}
     limits = {"max_bars": MAX_BARS, "max_classes": MAX_CLASSES, "max_rows": MAX_ROWS, "frames_shown": FRAMES_SHOWN}
-    return write_text(path, render("data.html.jinja", index=index, report=report, **values, **limits))
-
-
-def _overview(index: ShardIndex, report: dict[str, Any]) -> dict[str, str]:
-    statistics, rejected = index.statistics, len(report["rejected"])
-    splits = {
-        name: f"{c['clips']} clips in {c['segments']} segments, {c['shards']} shards, {c['bytes'] / 1e6:.1f} MB"
-        for name, c in index.counts.items()
-    }
-    return {
-        "videos": f"{report['used']} used of {report['videos']}, {rejected} rejected",
-        "clips": f"{index.frames} frames of {index.resolution}x{index.resolution}, stride {index.frame_stride}",
-        "stored": f"{index.encoding}, at {index.address}",
-        **splits,
-        "channel means": f"{_rgb(statistics.get('mean'))} of 255, {statistics.get('frames_sampled', 0)} sampled frames",
-        "channel deviations": _rgb(statistics.get("std")),
-        "digest": index.digest[:16],
-        "software": ", ".join(f"{name} {version}" for name, version in index.software.items()),
-    }
-
-
-def _rgb(values: list[float] | None) -> str:
-    return ", ".join(f"{c} {v:.1f}" for c, v in zip(("red", "green", "blue"), values or (), strict=False)) or "unknown"
+    return write_text(path, render("data.html.jinja", **values, **limits))
 
 
 def _example_clips(index: ShardIndex) -> dict[str, list[str]]:

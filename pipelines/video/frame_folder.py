@@ -1,11 +1,10 @@
 """Videos stored as pictures: a folder of them, or one long picture with all frames side by side.
 
-Frames are in the order of the numbers in their names: frame_2 before frame_10. Gaps in the numbers are ignored.
+Frames are in the order of the numbers in their names: frame_2 before frame_10. Gaps in the numbers do not matter.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,46 +27,45 @@ def is_picture(name: str) -> bool:
 
 
 def numeric(name: str) -> tuple[list[str | int], str]:
-    """A key to sort names by the numbers in them."""
+    """Return a key that sorts names by the numbers in them."""
     parts = re.split(r"([0-9]+)", name)
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
 
 
-def pictures_in(folder: Path) -> list[os.DirEntry[str]]:
-    """The frames of a folder, in their order."""
-    with os.scandir(folder) as entries:
-        found = [entry for entry in entries if is_picture(entry.name)]
-    return sorted(found, key=lambda entry: numeric(entry.name))
+def pictures_in(folder: Path) -> list[Path]:
+    """Return the frames of a folder, in their order."""
+    return sorted((path for path in folder.iterdir() if is_picture(path.name)), key=lambda path: numeric(path.name))
 
 
-def bytes_and_time(path: Path) -> tuple[int, int, int]:
-    """How many pictures a folder holds, their total size in bytes, and the newest modification time in ns."""
-    stats = [entry.stat() for entry in pictures_in(path)]
+def bytes_and_time(folder: Path) -> tuple[int, int, int]:
+    """Return the number of pictures in a folder, their total size in bytes, and the newest modification time in ns."""
+    stats = [path.stat() for path in pictures_in(folder)]
     return len(stats), sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
 
 
 def decode_folder(path: Path) -> Decoded:
-    """The frames of a folder, one by one.
+    """Decode the frames of a folder, one by one.
 
-    ``VideoRejectedError``, here or while iterating, if there are none, if one cannot be read or differs from the first in size, or
-    if two differ in their suffixes only.
+    Errors: ``VideoRejectedError``, here or while iterating, if there are no frames, if one cannot be read or differs in size
+    from the first, or if two differ in their suffixes only.
     """
     if not path.is_dir():
         raise VideoRejectedError("is not a folder")
-    names = [entry.name for entry in pictures_in(path)]
-    if not names:
+    pictures = pictures_in(path)
+    if not pictures:
         raise VideoRejectedError("holds no png or jpg pictures")
     stems: dict[str, str] = {}
-    for name in names:
-        if (other := stems.setdefault(Path(name).stem, name)) != name:
-            raise VideoRejectedError(f"holds a frame twice: {other} and {name}")
-    first = _read(path / names[0])
-    return _decoded(_folder_frames(path, names, first), len(names), names[0], first)
+    for picture in pictures:
+        if (other := stems.setdefault(picture.stem, picture.name)) != picture.name:
+            raise VideoRejectedError(f"holds a frame twice: {other} and {picture.name}")
+    first = _read(pictures[0])
+    return _decoded(_folder_frames(pictures, first), len(pictures), pictures[0].name, first)
 
 
 def decode_strip(path: Path) -> Decoded:
-    """The square frames of one long picture, from left to right or from top to bottom; ``VideoRejectedError`` unless its long side
-    is a multiple of the short one.
+    """Decode the square frames of one long picture, from left to right or from top to bottom.
+
+    Errors: ``VideoRejectedError`` unless the long side is a multiple of the short one.
     """
     if not path.is_file():
         raise VideoRejectedError("is not a file")
@@ -87,18 +85,18 @@ def _decoded(frames: Iterator[np.ndarray], count: int, name: str, first: np.ndar
     return Decoded(frames=frames, container=container, decoder="pillow", note="")
 
 
-def _folder_frames(path: Path, names: list[str], first: np.ndarray) -> Iterator[np.ndarray]:
+def _folder_frames(pictures: list[Path], first: np.ndarray) -> Iterator[np.ndarray]:
     yield first
-    for name in names[1:]:
-        frame = _read(path / name)
+    for picture in pictures[1:]:
+        frame = _read(picture)
         if frame.shape != first.shape:
             sizes = " and ".join(f"{array.shape[1]}x{array.shape[0]}" for array in (first, frame))
-            raise VideoRejectedError(f"has frames of two sizes: {names[0]} and {name} are {sizes}")
+            raise VideoRejectedError(f"has frames of two sizes: {pictures[0].name} and {picture.name} are {sizes}")
         yield frame
 
 
 def _read(path: Path) -> np.ndarray:
-    """uint8 [H, W, 3], rotated as its EXIF says; ``VideoRejectedError`` with the file's name and the reason."""
+    """Return a picture as uint8 [H, W, 3], rotated as its EXIF data says."""
     try:
         with _opened(path) as image:
             if image.width * image.height > MOST_PIXELS:
@@ -114,9 +112,7 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _opened(path: Path) -> ImageFile.ImageFile:
-    """The picture with its header read, opened by the class of its format: ``Image.open`` refuses pictures of more than
-    179 million pixels, and strips may have ``MOST_PIXELS``.
-    """
+    """Open a picture by the class of its format: ``Image.open`` rejects more than 179 million pixels, as strips may have."""
     with path.open("rb") as file:
         start = file.read(8)
     if not start:
