@@ -1,7 +1,7 @@
 """Reads params.yaml into frozen dataclasses and rejects unknown keys, wrong types and invalid values.
 
-The dataclass of a section belongs to the package it configures and checks its own values; checks of several sections
-are here. Every stage and command imports this module, so it imports nothing heavy.
+The dataclass of a section belongs to the package it configures and checks its own values; checks of several sections are
+here. Every stage and command imports this module, so it imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -62,9 +62,6 @@ class ModelParams:
     channel_max: int
     mapping_layers: int
     modulation_rank: int
-
-    def __post_init__(self) -> None:
-        self.config(resolution=32, classes=0)
 
     def config(self, *, resolution: int, classes: int) -> NetworkConfig:
         """Return the configuration of the networks for ``resolution`` pixels and ``classes`` classes (0: none)."""

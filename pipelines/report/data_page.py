@@ -23,9 +23,7 @@ from pipelines.video.video_writer import grid
 PAGE = Path("reports/data.html")
 CLIPS_PER_CLASS = 4
 FRAMES_SHOWN = 8  # evenly spaced frames per clip
-MAX_CLASSES = 32
 MAX_SHARDS = 24  # shards searched for example clips
-MAX_ROWS = 200  # videos listed in a table; the report lists all
 MAX_BARS = 16
 
 
@@ -41,8 +39,8 @@ def write(folder: Path, path: Path = PAGE) -> Path:
         "Videos per class": {key or "(none)": count for key, count in report["classes"].items()},
     }
     values = {"index": index, "report": report, "report_file": REPORT, "bars": bars, "clips": _example_clips(index)}
-    limits = {"max_bars": MAX_BARS, "max_classes": MAX_CLASSES, "max_rows": MAX_ROWS, "frames_shown": FRAMES_SHOWN}
-    return write_text(path, render("data.html.jinja", **values, **limits))
+    page = render("data.html.jinja", **values, max_bars=MAX_BARS, frames_shown=FRAMES_SHOWN)
+    return write_text(path, page)
 
 
 def _example_clips(index: ShardIndex) -> dict[str, list[str]]:

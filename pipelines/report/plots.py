@@ -18,6 +18,8 @@ from digan.atomic import write_bytes
 
 COLORS = ("#2f6fde", "#c4570f", "#2e9e6b", "#7a5bd0", "#b3406e", "#8a6d3b", "#1f9bb5", "#c2483a", "#5d6b82", "#a3a025")
 
+Points = Sequence[tuple[float, ...]]
+
 
 def distance_plot(
     path: Path, *, title: str, metric: str, draws: Sequence[float], real_vs_real: float, untrained: float
@@ -44,12 +46,7 @@ def distance_plot(
 
 
 def lines_svg(
-    lines: Mapping[str, Sequence[tuple[float, float]]],
-    *,
-    y: str,
-    band: Sequence[tuple[float, float, float]] = (),
-    log: bool = False,
-    points: bool = False,
+    lines: Mapping[str, Points], *, y: str, band: Points = (), log: bool = False, points: bool = False
 ) -> str:
     """Plot named lines of (clips seen, value) and a ``band`` of (clips seen, low, high) -> an SVG element."""
 

@@ -18,19 +18,15 @@ import torch
 from PIL import Image
 
 from digan.atomic import write_bytes
-from digan.errors import UserError
-
-MAX_FPS = 120
 
 
 def write_video(path: str | os.PathLike[str], frames: torch.Tensor, fps: float = 8, *, scale: int = 1) -> Path:
     """Write uint8 [T, 3, H, W] as H.264 (yuv420p, which every browser plays) in mp4.
 
-    ``scale`` enlarges by whole pixels. Odd sides are padded by one row or column. ``UserError`` for an impossible ``fps``.
+    ``scale`` enlarges by whole pixels. Odd sides are padded by one row or column.
     """
     import av  # half a second of libraries that only this function needs
 
-    _check_fps(fps)
     pictures = enlarge(frames, scale)
     height, width = pictures.shape[1:3]
     # yuv420p stores one color for two by two pixels
@@ -48,7 +44,6 @@ def write_video(path: str | os.PathLike[str], frames: torch.Tensor, fps: float =
 
 def write_gif(path: str | os.PathLike[str], frames: torch.Tensor, fps: float = 8, *, scale: int = 1) -> Path:
     """Write uint8 [T, 3, H, W] as a looping gif; all frames share one palette, so that plain backgrounds do not flicker."""
-    _check_fps(fps)
     pictures = enlarge(frames, scale)
     everything = Image.fromarray(pictures.reshape(-1, *pictures.shape[2:]))
     palette = everything.quantize(colors=256, method=Image.Quantize.MEDIANCUT)
@@ -78,8 +73,3 @@ def enlarge(frames: torch.Tensor, scale: int) -> np.ndarray:
     assert frames.dtype == torch.uint8 and frames.shape[-3] == 3, (frames.dtype, frames.shape)
     pixels = frames.detach().cpu().movedim(-3, -1).numpy()
     return np.ascontiguousarray(pixels.repeat(scale, -3).repeat(scale, -2))
-
-
-def _check_fps(fps: float) -> None:
-    if not 0 < fps <= MAX_FPS:
-        raise UserError(f"fps={fps}: must be above 0 and at most {MAX_FPS}; try 8")
