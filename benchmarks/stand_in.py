@@ -89,7 +89,7 @@ def i3d_candidate(resolution: int) -> Callable[[Videos], Features]:
 
 def transnet_candidate(height: int, width: int) -> Callable[[Videos], Features]:
     """TransNetV2's trunk on clips scaled to ``height`` x ``width``, with several ways from its maps to one vector."""
-    state = weights.state_dict(networks.transnetv2_weights(), "transnetv2")
+    state = weights.state_dict(networks.transnetv2_file(), "transnetv2")
     network = transnetv2.TransNetV2Trunk().eval()
     network.load_state_dict(transnetv2.trunk_weights(state))
 

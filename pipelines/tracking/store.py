@@ -18,7 +18,9 @@ DEFAULT_ARTIFACTS = "mlartifacts"
 # Error codes of a store that cannot be used, or of a server other than MLflow's.
 UNUSABLE = {"TEMPORARILY_UNAVAILABLE", "ENDPOINT_NOT_FOUND"}
 UNUSABLE |= {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED"}
-
+# MLflow's settings: no usage telemetry, and retries for only a few seconds.
+SETTINGS = dict.fromkeys(("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"), "true")
+SETTINGS |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 _clients: dict[str, Any] = {}
 
 
@@ -54,9 +56,12 @@ def client(config: TrackingConfig) -> Any:
     """Return the process's ``MlflowClient`` for this store. Errors: ``UserError`` if the store cannot be read."""
     uri = resolved(config).uri
     if uri not in _clients:
-        quiet_mlflow()
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
         from mlflow import MlflowClient
 
+        for name in ("alembic", "mlflow"):  # after the import, which configures them to log every migration
+            logging.getLogger(name).setLevel(logging.WARNING)
         try:
             opened = MlflowClient(tracking_uri=uri, registry_uri=uri)
             opened.search_experiments(max_results=1)  # the first request to a server
@@ -66,41 +71,22 @@ def client(config: TrackingConfig) -> Any:
     return _clients[uri]
 
 
-def quiet_mlflow() -> None:
-    """Silence MLflow's migrations and usage telemetry, and limit its retries to a few seconds."""
-    defaults = dict.fromkeys(
-        ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"), "true"
-    )
-    defaults |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_LOGGING_LEVEL": "WARNING"}
-    os.environ.update({name: value for name, value in defaults.items() if name not in os.environ})
-    import mlflow  # noqa: F401 - configures these loggers
-
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
 @contextmanager
 def refusals(uri: str) -> Iterator[None]:
     """Raise a ``UserError`` for errors that mean "this store cannot be used"; let other errors pass."""
+    from requests.exceptions import RequestException
+
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        if not _is_unusable(error):
-            raise
-        raise _unusable(uri, error) from error
-
-
-def _is_unusable(error: BaseException | None) -> bool:
-    """Return whether the error is, or was caused by, a failed request or an unusable store."""
-    from requests.exceptions import RequestException
-
-    if error is None:
-        return False
-    if isinstance(error, RequestException) or getattr(error, "error_code", None) in UNUSABLE:
-        return True
-    return _is_unusable(error.__cause__ or (None if error.__suppress_context__ else error.__context__))
+        cause: BaseException | None = error
+        while cause is not None:  # the error or what caused it
+            if isinstance(cause, RequestException) or getattr(cause, "error_code", None) in UNUSABLE:
+                raise _unusable(uri, error) from error
+            cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+        raise
 
 
 def _unusable(uri: str, error: Exception) -> UserError:
@@ -109,16 +95,23 @@ def _unusable(uri: str, error: Exception) -> UserError:
     return UserError(f"tracking.uri={uri}: this MLflow store cannot be used ({cause}); {remedy}")
 
 
-def find(get: Callable[..., Any], *key: str) -> Any | None:
-    """Return ``get(*key)``, or ``None`` if it does not exist."""
+@contextmanager
+def suppressed(code: str) -> Iterator[None]:
+    """Suppress MLflow's errors with this error code, as ``contextlib.suppress`` does."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return get(*key)
+        yield
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+        if error.error_code != code:
             raise
-        return None
+
+
+def find(get: Callable[..., Any], *key: str) -> Any | None:
+    """Return ``get(*key)``, or ``None`` if it does not exist."""
+    with suppressed("RESOURCE_DOES_NOT_EXIST"):
+        return get(*key)
+    return None
 
 
 def experiment_id(config: TrackingConfig) -> str:
@@ -138,7 +131,6 @@ def experiment_id(config: TrackingConfig) -> str:
                 raise
     if found.lifecycle_stage != "active":
         restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
-        raise UserError(
-            f"tracking.experiment={config.experiment}: deleted in MLflow; run `{restore}` or choose another name"
-        )
+        problem = f"tracking.experiment={config.experiment}: deleted in MLflow"
+        raise UserError(f"{problem}; run `{restore}` or choose another name")
     return found.experiment_id

