@@ -26,7 +26,7 @@ INDEX = Path("outputs/train/index.json")
 RUN_FILE = Path("outputs/train/run.json")
 RESULT = Path("outputs/register/result.json")
 PROTOCOL = "{protocol_text}, truncation {truncation}, seed {seed}"  # must be equal for a comparison
-SOURCE = {"source": str(METRICS), "remedy": "run `dvc repro -f evaluate`"}  # for errors
+SOURCE = {"source": str(METRICS), "remedy": "run `dvc repro evaluate`"}  # for errors
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from digan.errors import UserError
 from pipelines.evaluate import EVALUATION, REPORT
 from pipelines.evaluation.gallery import CLASSES
 from pipelines.evaluation.result import EvaluationResult
 from pipelines.exit_status import run_stage
-from pipelines.register import METRICS, REMEDY, RESULT, read_json
+from pipelines.register import METRICS, RESULT, SOURCE
 from pipelines.tracking.runs import TrackingConfig, resolved
 
 
@@ -49,9 +51,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.cli.summary", description=__doc__)
     parser.add_argument("--base", type=Path, default=Path(), help="folder that paths are relative to")
     base = parser.parse_args(argv).base
-    content = read_json(METRICS, "evaluate")
-    evaluation = EvaluationResult.from_json(content, source=str(METRICS), remedy=REMEDY)
-    print(text(evaluation, read_json(RESULT, "register"), params.load().tracking, base), flush=True)
+    evaluation = EvaluationResult.read(METRICS, **SOURCE)
+    if not RESULT.is_file():
+        raise UserError(f"{RESULT}: missing; run `dvc repro register` first")
+    print(text(evaluation, json.loads(RESULT.read_text()), params.load().tracking, base), flush=True)
 
 
 if __name__ == "__main__":

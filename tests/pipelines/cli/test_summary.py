@@ -50,7 +50,7 @@ def test_tracking_server_is_shown_by_its_address() -> None:
 
 def test_summary_without_results_names_the_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"metrics/evaluation\.json: missing; run `dvc repro evaluate` first"):
+    with pytest.raises(UserError, match=r"metrics/evaluation\.json: no such file; run `dvc repro evaluate`"):
         summary.main([])
 
 

@@ -231,7 +231,7 @@ def test_missing_or_broken_file_is_named(stage: Stage) -> None:
     with pytest.raises(UserError, match=r"is not JSON .*line 1"):
         register.main()
     register.METRICS.unlink()
-    with pytest.raises(UserError, match=r"metrics/evaluation\.json: no such file; run `dvc repro -f evaluate`"):
+    with pytest.raises(UserError, match=r"metrics/evaluation\.json: no such file; run `dvc repro evaluate`"):
         register.main()
     assert not register.RESULT.exists()
     register.RUN_FILE.unlink()
