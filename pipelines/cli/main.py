@@ -82,9 +82,8 @@ def sample_command(arguments: argparse.Namespace) -> None:
     folder = generator_folder(arguments.model, params.load_tracking())
     generator = load_generator(folder)
     times = torch.linspace(arguments.start, arguments.stop, arguments.frames)
-    labels = None
-    if arguments.label is not None:
-        labels = [class_names.number_of(arguments.label, folder, generator.config.classes)] * len(seeds)
+    label, classes = arguments.label, generator.config.classes
+    labels = None if label is None else [class_names.number_of(label, folder, classes)] * len(seeds)
     videos = sample(generator, seeds=seeds, times=times, labels=labels, truncation=arguments.truncation)
     out: Path = arguments.out
     if out.suffix.lower() == ".png":

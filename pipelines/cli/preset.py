@@ -61,9 +61,10 @@ def values(name: str) -> dict[str, Any]:
     return {**(values(base) if base else {}), **flatten(own, keep=KEPT)}
 
 
-def text(name: str) -> str:
-    """Return a preset as a complete parameter file with comments."""
-    return _with_values(find(COMPLETE).read_text(encoding="utf-8"), name, FOLDER)
+def text(name: str, path: Path | None = None) -> str:
+    """Return the text of the parameter file at ``path`` (default: the complete preset) with the values of a preset."""
+    path, new = path or find(COMPLETE), {key: value for key, value in values(name).items() if key != KEPT}
+    return set_values(path.read_text(encoding="utf-8"), new, path)
 
 
 def apply(name: str, path: Path, *, write: bool) -> str:
@@ -76,12 +77,8 @@ def apply(name: str, path: Path, *, write: bool) -> str:
         read(path)  # rejects what is no parameter file
         old = path.read_text(encoding="utf-8")
         with suppress(UserError):  # a file of an older version lacks keys and is replaced
-            new = _with_values(old, name, path)
+            new = text(name, path)
     if write and new != old:
         write_text(path, new)
     lines = difflib.unified_diff(old.splitlines(), new.splitlines(), str(path), f"{path} (new)", n=0, lineterm="")
     return "\n".join(line for line in lines if not line.startswith("@@"))
-
-
-def _with_values(content: str, name: str, path: Path) -> str:
-    return set_values(content, {key: value for key, value in values(name).items() if key != KEPT}, path)

@@ -17,7 +17,6 @@ from rich.text import Text
 
 from pipelines.report.text_format import duration, grouped
 
-REFRESH_SECONDS = 0.5  # minimum time between refreshes of the live display
 TRAINING_METRICS = (  # name, label and format in the progress line of a training
     ("loss/generator", "G", ".3f"),
     ("loss/discriminator", "D", ".3f"),
@@ -45,7 +44,6 @@ class ProgressDisplay:
         self.done = self._skipped = 0
         self._note = ""
         self._start = self._last_line = monotonic()
-        self._last_refresh = -math.inf
         self._live: Live | None = None
 
     @property
@@ -90,16 +88,13 @@ class ProgressDisplay:
             self.message(text)
 
     def render(self, content: RenderableType, *, last: bool = False) -> None:
-        """Replace the content of the live display; ``last`` does so at once and ends the display."""
+        """Replace the content of the live display, which is redrawn twice a second; ``last`` ends the display."""
         if self._live is None:
             console = Console(file=self._stream)
-            self._live = Live(content, console=console, auto_refresh=False, redirect_stderr=sys.stderr.isatty())
-            self._live.start()
+            self._live = Live(content, console=console, refresh_per_second=2, redirect_stderr=sys.stderr.isatty())
+            self._live.start(refresh=True)
             atexit.register(self.close)  # restores the cursor after an error
-        is_due = last or monotonic() - self._last_refresh >= REFRESH_SECONDS
-        if is_due:
-            self._last_refresh = monotonic()
-        self._live.update(content, refresh=is_due)
+        self._live.update(content)
         if last:
             self.close()
 
