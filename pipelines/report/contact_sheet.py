@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from digan.atomic import write_bytes
+from pipelines.video.image_codec import file_of
 from pipelines.video.video_writer import enlarge, grid
 
 MIN_FRAME_SIZE = 96  # pixels; smaller frames are enlarged
@@ -64,9 +64,7 @@ def _rows(videos: torch.Tensor, columns: int, scale: int) -> Image.Image:
 
 def save_png(path: Path, image: Image.Image) -> Path:
     """Write an image atomically."""
-    stream = io.BytesIO()
-    image.save(stream, "png", optimize=True)
-    return write_bytes(path, stream.getvalue())
+    return write_bytes(path, file_of(image, "png", optimize=True))
 
 
 def tiles(videos: torch.Tensor, *, columns: int) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -63,9 +62,8 @@ def _clip_image(sample: ShardSample, index: ShardIndex) -> str:
     frames = np.stack([image_codec.decode(sample.picture(int(number))) for number in numbers])
     row = Image.fromarray(grid(frames[None], gap=max(1, index.resolution // 32)))
     scale = max(1, 1024 // row.width)
-    stream = io.BytesIO()
-    row.resize((row.width * scale, row.height * scale), Image.Resampling.NEAREST).save(stream, "WEBP", quality=85)
-    return data_address("image/webp", stream.getvalue())
+    enlarged = row.resize((row.width * scale, row.height * scale), Image.Resampling.NEAREST)
+    return data_address("image/webp", image_codec.file_of(enlarged, "webp", quality=85))
 
 
 def _ranges(counts: dict[str, int]) -> dict[str, int]:

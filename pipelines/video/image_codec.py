@@ -20,9 +20,14 @@ def encode(frame_hwc: np.ndarray, encoding: str, quality: int) -> bytes:
     if encoding == "jpeg":
         frame_hwc = np.ascontiguousarray(frame_hwc)
         return simplejpeg.encode_jpeg(frame_hwc, quality=quality, colorsubsampling="444", fastdct=False)
-    stream = io.BytesIO()
     options = {"lossless": True, "quality": 0, "method": WEBP_EFFORT} if encoding == "webp" else {}
-    Image.fromarray(frame_hwc).save(stream, encoding, **options)
+    return file_of(Image.fromarray(frame_hwc), encoding, **options)
+
+
+def file_of(image: Image.Image, encoding: str, **options: object) -> bytes:
+    """Return the content of a file with the image; the options are Pillow's for the encoding."""
+    stream = io.BytesIO()
+    image.save(stream, encoding, **options)
     return stream.getvalue()
 
 

@@ -9,7 +9,6 @@ Legend: B videos, T times, H, W pixels. Videos are uint8 torch tensors, channels
 from __future__ import annotations
 
 import io
-import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,9 +17,10 @@ import torch
 from PIL import Image
 
 from digan.atomic import write_bytes
+from pipelines.video.image_codec import file_of
 
 
-def write_video(path: str | os.PathLike[str], frames: torch.Tensor, fps: float = 8, *, scale: int = 1) -> Path:
+def write_video(path: Path, frames: torch.Tensor, fps: float = 8, *, scale: int = 1) -> Path:
     """Write uint8 [T, 3, H, W] as H.264 (yuv420p, which every browser plays) in mp4.
 
     ``scale`` enlarges by whole pixels. Odd sides are padded by one row or column.
@@ -42,22 +42,19 @@ def write_video(path: str | os.PathLike[str], frames: torch.Tensor, fps: float =
     return write_bytes(path, memory.getvalue())
 
 
-def write_gif(path: str | os.PathLike[str], frames: torch.Tensor, fps: float = 8, *, scale: int = 1) -> Path:
+def write_gif(path: Path, frames: torch.Tensor, fps: float = 8, *, scale: int = 1) -> Path:
     """Write uint8 [T, 3, H, W] as a looping gif; all frames share one palette, so that plain backgrounds do not flicker."""
     pictures = enlarge(frames, scale)
     everything = Image.fromarray(pictures.reshape(-1, *pictures.shape[2:]))
     palette = everything.quantize(colors=256, method=Image.Quantize.MEDIANCUT)
     images = [Image.fromarray(p).quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
-    memory = io.BytesIO()
-    images[0].save(memory, "gif", save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0)
-    return write_bytes(path, memory.getvalue())
+    options = {"save_all": True, "append_images": images[1:], "duration": round(1000 / fps), "loop": 0}
+    return write_bytes(path, file_of(images[0], "gif", **options))
 
 
-def write_contact_sheet(path: str | os.PathLike[str], videos: torch.Tensor, scale: int = 1) -> Path:
+def write_contact_sheet(path: Path, videos: torch.Tensor, scale: int = 1) -> Path:
     """Write uint8 [B, T, 3, H, W] as a png with a row per video and a column per time, ``scale`` white pixels apart."""
-    memory = io.BytesIO()
-    Image.fromarray(grid(enlarge(videos, scale), gap=scale)).save(memory, "png")
-    return write_bytes(path, memory.getvalue())
+    return write_bytes(path, file_of(Image.fromarray(grid(enlarge(videos, scale), gap=scale)), "png"))
 
 
 def grid(pictures: np.ndarray, *, gap: int) -> np.ndarray:
