@@ -1,9 +1,7 @@
 """Training pairs and clips from shards in a folder or on S3, without the whole set on disk or in memory.
 
-A shard is a standard WebDataset tar. A sample in it is a segment of a video (digan/data/clips.py): ``KEY.0000.png``,
-``KEY.0001.png``, ... and ``KEY.json``, so a training pair decodes two pictures. The index (shard_index.py) has the number
-of windows (clips) of each sample; sampler.py computes which window is read when, shard_store.py fetches shards,
-shard_reader.py parses them.
+A sample of a shard is a segment of a video: ``KEY.0000.png``, ``KEY.0001.png``, ... and ``KEY.json``, so a training pair
+decodes two pictures. sampler.py computes which window is read when, shard_store.py fetches and parses shards.
 """
 
 from __future__ import annotations
@@ -102,10 +100,9 @@ class PairLoader:
         other.result()
         labels = [self._store.sample(window).meta["label"] for window in windows] if config.labelled else None
         self.batch += 1
-        spans = [slice(start, start + size) for start in range(0, len(windows), size)]
         return [
-            pairs.make_pair(frames[span], draw, index.frames, labels[span] if labels else None)
-            for span, draw in zip(spans, draws, strict=True)
+            pairs.make_pair(frames[start : start + size], draw, index.frames, labels and labels[start : start + size])
+            for start, draw in zip(range(0, len(windows), size), draws, strict=True)
         ]
 
     def _prefetch(self, windows: list[Window]) -> None:
@@ -132,13 +129,8 @@ def read(
     index_folder: Path | str, *, reader_index: int, num_readers: int, start_batch: int = 0, **config: Any
 ) -> Iterator[FramePair]:
     """Endless batches of one of ``num_readers`` readers, one batch prefetched; ``config`` as in ``LoaderConfig``."""
-    loader = PairLoader(
-        index_folder,
-        LoaderConfig(**config),
-        reader_indices=[reader_index],
-        num_readers=num_readers,
-        start_batch=start_batch,
-    )
+    options: dict[str, Any] = {"num_readers": num_readers, "start_batch": start_batch}
+    loader = PairLoader(index_folder, LoaderConfig(**config), reader_indices=[reader_index], **options)
 
     def prefetched() -> Iterator[FramePair]:
         with Prefetcher(loader, depth=1) as batches:
@@ -173,15 +165,14 @@ def clips_at(index: ShardIndex, windows: Iterable[Window]) -> Iterator[Clip]:
     while wanted := list(islice(remaining, CLIPS_AT_ONCE)):
         store = ShardStore(index)
         shards = sorted({window.shard.path: window.shard for window in wanted}.values(), key=lambda shard: shard.path)
-        gathered: dict[int, tuple[list[bytes], dict[str, Any]]] = {}
+        gathered: dict[Window, tuple[list[bytes], dict[str, Any]]] = {}
         for number, shard in enumerate(shards):
             store.prefetch(shards[number : number + 2])
-            for position, window in enumerate(wanted):
-                if window.shard.path == shard.path:
-                    sample, frames = store.sample(window), range(window.first_frame, window.first_frame + index.frames)
-                    gathered[position] = ([sample.picture(frame) for frame in frames], sample.meta)
-        for position, window in enumerate(wanted):
-            encoded, meta = gathered.pop(position)
+            for window in (window for window in wanted if window.shard.path == shard.path):
+                sample, frames = store.sample(window), range(window.first_frame, window.first_frame + index.frames)
+                gathered[window] = [sample.picture(frame) for frame in frames], sample.meta
+        for window in wanted:
+            encoded, meta = gathered[window]
             clip = torch.from_numpy(image_codec.stack(encoded, index.resolution)).permute(0, 3, 1, 2).contiguous()
             name = f"{meta['name']}@{meta['frame_numbers'][window.first_frame]}"
             yield Clip(frames=clip, label=meta["label"], name=name)

@@ -49,7 +49,7 @@ class ShardSample:
 
 
 class _Member(NamedTuple):
-    """A member of a tar: its name, the sample's key, the frame's number (``None`` for the JSON), its span in the bytes."""
+    """A member of a tar: its name, its sample's key, its frame's number (``None``: the JSON) and its span in the bytes."""
 
     name: bytes
     key: bytes
@@ -69,22 +69,19 @@ def samples_of(data: bytes) -> tuple[ShardSample, ...]:
 
 def _sample(data: bytes, members: list[_Member], *, known: bool) -> ShardSample:
     if known:
-        raise InvalidShardError(f"member {_quoted(members[0].name)}: its sample occurs twice")
+        raise InvalidShardError(f"{_quoted(members[0].name)}: its sample occurs twice")
     spans: list[tuple[int, int]] = []
-    json_span: tuple[int, int] | None = None
-    for member in members:
-        name = f"member {_quoted(member.name)}"
-        if member.frame is None:
-            if json_span is not None:
-                raise InvalidShardError(f"{name} occurs twice")
-            json_span = member.span
-        elif member.frame != len(spans):
-            raise InvalidShardError(f"{name} occurs twice or out of order; frame {len(spans)} was expected")
-        else:
-            spans.append(member.span)
-    if json_span is None or not spans:
-        raise InvalidShardError(f"sample {_quoted(members[0].key)} has no {'pictures' if json_span else 'JSON'}")
-    return ShardSample(data, tuple(spans), json_span)
+    json_spans: list[tuple[int, int]] = []
+    for name, _, frame, span in members:
+        if frame is None and json_spans:
+            raise InvalidShardError(f"{_quoted(name)} occurs twice")
+        if frame is not None and frame != len(spans):
+            raise InvalidShardError(f"{_quoted(name)} occurs twice or out of order; frame {len(spans)} was expected")
+        (json_spans if frame is None else spans).append(span)
+    if not json_spans or not spans:
+        key = _quoted(members[0].key, "sample")
+        raise InvalidShardError(f"{key} has no {'pictures' if json_spans else 'JSON'}")
+    return ShardSample(data, tuple(spans), json_spans[0])
 
 
 def _members(data: bytes) -> Iterator[_Member]:
@@ -97,29 +94,24 @@ def _members(data: bytes) -> Iterator[_Member]:
             if header.count(0) == BLOCK:
                 return
             raise InvalidShardError(f"the header at byte {start} has no name")
-        name = header[:100].rstrip(b"\0")
+        name, kind = header[:100].rstrip(b"\0"), header[156:157]
         try:
             size = int(header[124:136].rstrip(b"\0 ") or b"0", 8)
         except ValueError as error:
-            raise InvalidShardError(f"member {_quoted(name)} has a size that is not a number") from error
+            raise InvalidShardError(f"{_quoted(name)} has a size that is not a number") from error
+        first, end = start + BLOCK, start + BLOCK + size
         if header[257:262] != b"ustar" or header[345] != 0:
-            raise InvalidShardError(f"member {_quoted(name)} has no plain ustar header")
-        first = start + BLOCK
-        if size < 0 or first + size > len(data):
-            raise InvalidShardError(f"member {_quoted(name)} is longer than the tar")
-        yield _checked(name, header[156:157], (first, first + size))
+            raise InvalidShardError(f"{_quoted(name)} has no plain ustar header")
+        if size < 0 or end > len(data):
+            raise InvalidShardError(f"{_quoted(name)} is longer than the tar")
+        if kind not in (b"0", b"\0"):
+            what = TYPES.get(kind, f"of unknown type {kind!r}")
+            raise InvalidShardError(f"{_quoted(name)} is {what}; only plain files are read")
+        if (match := MEMBER.fullmatch(name)) is None:
+            raise InvalidShardError(f"{_quoted(name)} has an unexpected name; expected names like KEY.0000.png")
+        yield _Member(name, match[1], None if match[3] else int(match[2]), (first, end))
         start = first + -(-size // BLOCK) * BLOCK
 
 
-def _checked(name: bytes, kind: bytes, span: tuple[int, int]) -> _Member:
-    if kind not in (b"0", b"\0"):
-        what = TYPES.get(kind, f"of unknown type {kind!r}")
-        raise InvalidShardError(f"member {_quoted(name)} is {what}; only plain files are read")
-    match = MEMBER.fullmatch(name)
-    if match is None:
-        raise InvalidShardError(f"member {_quoted(name)} has an unexpected name; expected names like KEY.0000.png")
-    return _Member(name, match[1], None if match[3] else int(match[2]), span)
-
-
-def _quoted(name: bytes) -> str:
-    return repr(name[:100].decode("utf-8", "replace"))
+def _quoted(name: bytes, what: str = "member") -> str:
+    return f"{what} {name[:100].decode('utf-8', 'replace')!r}"

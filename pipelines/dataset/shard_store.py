@@ -64,37 +64,36 @@ class ShardStore:
 
 def _fetch(address: str, shard: Shard) -> bytes:
     remote = file_io.is_remote(address)
-    cache = _cache() if remote else None
-    cached = cache[0] / f"{shard.sha256}.tar" if cache else None
-    if cached is not None and (data := _read_cached(cached, shard)) is not None:
-        return data
+    folder, limit = _cache() if remote else (None, 0)
+    if folder and (cached := _read_cached(folder / f"{shard.sha256}.tar", shard.sha256)) is not None:
+        return cached
     for _ in range(FETCH_ATTEMPTS if remote else 1):
         try:
             data = file_io.read_bytes(address)
         except FileNotFoundError as error:
             raise UserError(f"{address}: shard is missing; {AGAIN}, with python -m pipelines.ingest") from error
         if hashlib.sha256(data).hexdigest() == shard.sha256:
-            if cache is not None and cached is not None:
-                file_io.write_bytes(cached, data)
-                _evict(*cache)
+            if folder:
+                file_io.write_bytes(folder / f"{shard.sha256}.tar", data)
+                _evict(folder, limit)
             return data
     raise UserError(f"{address}: is not the shard that the index names (SHA-256 differs); {AGAIN}")
 
 
-def _cache() -> tuple[Path, int] | None:
-    """The cache's folder and its limit in bytes; ``None`` without DIGAN_CACHE."""
-    folder, size = os.environ.get("DIGAN_CACHE", ""), os.environ.get("DIGAN_CACHE_GB", "")
+def _cache() -> tuple[Path | None, int]:
+    """The cache's folder, if there is one, and its limit in bytes."""
+    folder, size = os.environ.get("DIGAN_CACHE"), os.environ.get("DIGAN_CACHE_GB")
     try:
-        return (Path(folder).expanduser(), int(float(size or CACHE_GB) * 1e9)) if folder else None
+        return (Path(folder).expanduser(), int(float(size or CACHE_GB) * 1e9)) if folder else (None, 0)
     except ValueError:
         raise UserError(f"DIGAN_CACHE_GB={size}: must be a number of gigabytes; try 10") from None
 
 
-def _read_cached(path: Path, shard: Shard) -> bytes | None:
+def _read_cached(path: Path, sha256: str) -> bytes | None:
     """The cached shard, unless it is missing or altered."""
     with contextlib.suppress(FileNotFoundError):
         data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() == shard.sha256:
+        if hashlib.sha256(data).hexdigest() == sha256:
             os.utime(path)
             return data
         path.unlink(missing_ok=True)

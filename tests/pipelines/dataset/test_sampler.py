@@ -106,15 +106,12 @@ def test_a_late_start_is_arithmetic() -> None:
 def test_next_shards_are_those_of_the_next_group(num_readers: int) -> None:
     """The shards that are prefetched are those that the reader needs next."""
     reader = order(UNEVEN, 2 % num_readers, num_readers, group=150)
-    foreseen: tuple[Shard, ...] = ()
-    present: tuple[Shard, ...] = ()
+    expected: list[list[Shard]] = []
     for draw in range(200):
-        window = reader.window(draw)
-        if reader.current_shards() is not present:
-            present = reader.current_shards()
-            assert not foreseen or {shard.path for shard in foreseen} == {shard.path for shard in present}
-            foreseen = reader.next_shards()
+        window, present = reader.window(draw), reader.current_shards()
         assert window.shard in present
+        assert not expected or present in expected
+        expected = [present, reader.next_shards()]
 
 
 def test_the_assignment_of_clips_to_readers_is_that_of_earlier_versions() -> None:
