@@ -24,14 +24,10 @@ def describe(source: SourceConfig) -> str:
     """Return the listing as JSON; only the name for a source that generates its videos."""
     if source.chosen.makes_videos:
         return json.dumps({"source": source.name}) + "\n"
-    videos = open_source(source)
-    digest = hashlib.sha256()
-    total = 0
-    for video in map(with_content_tag, videos):
-        digest.update(json.dumps([video.name, video.class_name, video.split, video.kind, video.bytes]).encode())
-        total += max(video.bytes, 0)
-    found = {"source": source.name, "videos": len(videos), "bytes": total, "digest": digest.hexdigest()}
-    return json.dumps(found, indent=1) + "\n"
+    videos = [with_content_tag(video) for video in open_source(source)]
+    lines = "".join(json.dumps([each.name, each.class_name, each.split, each.kind, each.bytes]) for each in videos)
+    total, digest = sum(max(each.bytes, 0) for each in videos), hashlib.sha256(lines.encode()).hexdigest()
+    return json.dumps({"source": source.name, "videos": len(videos), "bytes": total, "digest": digest}, indent=1) + "\n"
 
 
 def main() -> None:

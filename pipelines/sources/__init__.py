@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from digan.errors import UserError
-from pipelines.sources.config import CommonConfig, RawSource
+from pipelines.sources.base import CommonConfig, RawSource
 from pipelines.sources.folder import FolderConfig
-from pipelines.sources.frames import FramesConfig
+from pipelines.sources.frames import FramesConfig, SkyTimelapseConfig, TaichiHDConfig
 from pipelines.sources.kinetics_food import KineticsFoodConfig
-from pipelines.sources.official_frames import SkyTimelapseConfig, TaichiHDConfig
 from pipelines.sources.toy import ToyConfig
 from pipelines.sources.ucf101 import Ucf101Config
 from pipelines.video.raw_video import RawVideo
@@ -43,9 +42,8 @@ class SourceConfig(CommonConfig):
             raise UserError(f"source.max_rejected={self.max_rejected}: must be a share from 0 to 1; try 0.5")
         if not self.chosen.has_classes and (self.classes or self.only_classes):
             key = "classes=true" if self.classes else f"only_classes={self.only_classes}"
-            raise UserError(
-                f'source.{key}: {self.name} has no classes; set source.classes to false, only_classes to ""'
-            )
+            remedy = 'set source.classes to false, only_classes to ""'
+            raise UserError(f"source.{key}: {self.name} has no classes; {remedy}")
 
     @property
     def chosen(self) -> RawSource:

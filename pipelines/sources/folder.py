@@ -7,8 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from digan.data.splits import TRAIN, VALIDATION
 from digan.errors import UserError
-from pipelines.sources.config import CommonConfig, RawSource, check_classes, class_folder
-from pipelines.sources.source_folder import SUFFIXES, SourceFolder, read_csv
+from pipelines.sources.base import CommonConfig, RawSource, SourceFolder, check_classes, class_folder, read_csv
 from pipelines.video.raw_video import RawVideo
 
 SPLITS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": VALIDATION, "": None}
@@ -33,7 +32,8 @@ class FolderConfig(RawSource):
         files = root.video_files()
         if not files:
             what = "holds no videos" if root.files() else "is empty"
-            raise root.error(f"the folder {what}; put files in it that end in {', '.join(sorted(SUFFIXES))}")
+            endings = ", ".join(f".{suffix}" for suffix in root.suffixes)
+            raise root.error(f"the folder {what}; put files in it that end in {endings}")
         return check_classes(common, [root.video(file, class_name=class_folder(file)) for file in files])
 
 
@@ -41,9 +41,8 @@ def _labeled(labels: str, root: SourceFolder) -> list[RawVideo]:
     """The videos in the CSV, whose path is relative to the working directory or to ``source.path``."""
     given = Path(labels).expanduser()
     if not given.is_file() and not (not given.is_absolute() and root.is_file(labels)):
-        raise UserError(
-            f"source.folder.labels={labels}: no such file, here or in {root.path}; give the path of a CSV file"
-        )
+        what = f"no such file, here or in {root.path}"
+        raise UserError(f"source.folder.labels={labels}: {what}; give the path of a CSV file")
     table = str(given if given.is_file() else root.address(labels))
     lines: dict[str, int] = {}
     found = []

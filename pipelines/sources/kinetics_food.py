@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from digan.errors import UserError
-from pipelines.sources.config import CommonConfig, OfficialSplit, split_names, unknown_class
-from pipelines.sources.source_folder import SourceFolder, read_csv
+from pipelines.sources.base import CommonConfig, OfficialSplit, SourceFolder, check_known, read_csv, split_names
 from pipelines.video.raw_video import RawVideo
 
 log = logging.getLogger(__name__)
@@ -53,21 +52,11 @@ class KineticsFoodConfig(OfficialSplit):
                 labels.add(row["label"])
                 if row["label"] in wanted:
                     listed[_stem(f"{address}, line {line}", row)] = part, row["label"], row["youtube_id"]
-        for name in wanted:
-            if name not in labels:
-                raise unknown_class("source.only_classes", name, labels, f"the lists in {common.path}")
+        check_known("source.only_classes", wanted, labels, f"the lists in {common.path}")
         tested = {identity for part, _, identity in listed.values() if part == "test"}
         chosen = {stem: row for stem, row in listed.items() if row[0] == "test" or row[2] not in tested}
         files = _files(root, listed)
-        present = [stem for stem in chosen if stem in files]
-        if not present:
-            raise root.error(
-                f"none of {len(chosen)} listed videos exists, such as {min(chosen)}.mp4; put them anywhere below it"
-            )
-        if len(present) < len(listed):
-            in_both, missing = len(listed) - len(chosen), len(chosen) - len(present)
-            log.warning("%d of %d listed videos are missing; %d are in both lists", missing, len(listed), in_both)
-        return [
+        videos = [
             root.video(
                 files[stem],
                 name=f"{class_name}/{stem}{PurePosixPath(files[stem]).suffix}",
@@ -78,6 +67,13 @@ class KineticsFoodConfig(OfficialSplit):
             for stem, (part, class_name, _) in chosen.items()
             if stem in files
         ]
+        if not videos:
+            what = f"none of {len(chosen)} listed videos exists, such as {min(chosen)}.mp4"
+            raise root.error(f"{what}; put them anywhere below it")
+        if len(videos) < len(listed):
+            in_both, missing = len(listed) - len(chosen), len(chosen) - len(videos)
+            log.warning("%d of %d listed videos are missing; %d are in both lists", missing, len(listed), in_both)
+        return videos
 
 
 def _stem(location: str, row: dict[str, str]) -> str:

@@ -9,13 +9,14 @@ Legend: T frames, S pixels of a side; positions in [-1, 1], x right, y down.
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import numpy as np
 
 from digan import atomic
 from digan.errors import UserError
-from pipelines.sources.config import CommonConfig, RawSource, check_classes, split_names, unknown_class
+from pipelines.sources.base import CommonConfig, RawSource, check_classes, check_known, split_names
 from pipelines.video.raw_video import RawVideo
 
 log = logging.getLogger(__name__)
@@ -45,12 +46,8 @@ PATHS = ("line", "circle", "hop", "wave")
 HEADINGS = {"right": 0.0, "down": np.pi / 2, "left": np.pi, "up": -np.pi / 2}  # radians; y points down
 HEADING_SPREAD = np.pi / 8  # largest deviation from a heading, radians
 PATHS_WITH_HEADING = ("line", "wave")
-CLASSES = tuple(
-    f"{color}_{shape}{heading}"
-    for heading in ("", *(f"_{heading}" for heading in HEADINGS))
-    for color in COLORS
-    for shape in SHAPES
-)
+ENDINGS = ("", *(f"_{heading}" for heading in HEADINGS))  # of the names of classes
+CLASSES = tuple(f"{color}_{shape}{ending}" for ending in ENDINGS for color in COLORS for shape in SHAPES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,30 +71,21 @@ class ToyConfig(RawSource):
         """Create the files under ``outputs/raw/toy`` unless they exist already."""
         folder = CACHE / f"seed{self.seed}"
         names = [f"{number:06d}" for number in range(self.videos)]
-        classes = list(classes_in(self.classes))
+        classes, index = list(classes_in(self.classes)), folder / "index.json"
         wanted = {"version": VERSION, "seed": self.seed, "videos": self.videos, "classes": classes}
-        index = folder / "index.json"
         found: dict[str, Any] = json.loads(index.read_text()) if index.is_file() else {"made": None}
         complete = found["made"] == wanted and all((folder / f"{name}.mp4").is_file() for name in names)
         labels = found["labels"] if complete else _create(folder, names, wanted)
-        class_names = {name: class_of(labels[name]) for name in names}
-        return check_classes(
-            common,
-            [
-                RawVideo(name=f"{class_name}/{name}.mp4", path=folder / f"{name}.mp4", class_name=class_name)
-                for name, class_name in class_names.items()
-            ],
-        )
+        named = ((class_of(labels[name]), f"{name}.mp4") for name in names)
+        videos = [RawVideo(name=f"{group}/{file}", path=folder / file, class_name=group) for group, file in named]
+        return check_classes(common, videos)
 
 
 def classes_in(text: str) -> tuple[str, ...]:
     """Return the classes in ``source.toy.classes``, each once and in order; * matches anything (``coral_disc_*``)."""
-    found: list[str] = []
-    for pattern in split_names(text):
-        if not (matching := [name for name in CLASSES if fnmatchcase(name, pattern)]):
-            raise unknown_class("source.toy.classes", pattern, CLASSES, "the toy")
-        found += matching
-    return tuple(dict.fromkeys(found))
+    found = {pattern: fnmatch.filter(CLASSES, pattern) for pattern in split_names(text)}
+    check_known("source.toy.classes", [name for name, matching in found.items() if not matching], CLASSES, "the toy")
+    return tuple(dict.fromkeys(chain.from_iterable(found.values())))
 
 
 def _create(folder: Path, names: list[str], wanted: dict[str, Any]) -> dict[str, Any]:
@@ -123,10 +111,7 @@ def _create(folder: Path, names: list[str], wanted: dict[str, Any]) -> dict[str,
 
 
 def draw_label(seed: int, number: int, classes: Sequence[str] = ()) -> dict[str, Any]:
-    """Draw what video ``number`` shows, cycling through ``classes`` (empty: any).
-
-    The result depends on the seed, the number and the classes alone.
-    """
+    """Draw what video ``number`` shows, cycling through ``classes`` (empty: any), from these arguments alone."""
     entropy = hashlib.sha256(f"toy/{VERSION}/{seed}/{number}".encode()).digest()
     random = np.random.default_rng(int.from_bytes(entropy[:8], "big"))
     colors, backgrounds = list(COLORS), list(BACKGROUNDS)

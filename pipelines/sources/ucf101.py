@@ -14,8 +14,7 @@ import re
 from dataclasses import dataclass
 
 from digan.errors import UserError
-from pipelines.sources.config import CommonConfig, OfficialSplit, check_classes, class_folder
-from pipelines.sources.source_folder import SourceFolder
+from pipelines.sources.base import CommonConfig, OfficialSplit, SourceFolder, check_classes, class_folder
 from pipelines.storage import file_io
 from pipelines.video.raw_video import RawVideo
 
@@ -23,6 +22,7 @@ log = logging.getLogger(__name__)
 
 LISTS = "ucfTrainTestlist"
 VIDEOS = "UCF-101"
+LISTED = re.compile(r"\s*(([^\s/]+)/[^\s/]+\.avi)(?:\s+\d+)?\s*")  # training lists have a class number
 SHOWN = 3  # missing videos that an error names
 
 
@@ -47,9 +47,7 @@ class Ucf101Config(OfficialSplit):
         listed: dict[str, str] = {}
         for part in ("train", "test"):
             for location, text in _lines(root, f"{part}list{self.split_list:02d}.txt"):
-                match = re.fullmatch(
-                    r"\s*(([^\s/]+)/[^\s/]+\.avi)(?:\s+\d+)?\s*", text
-                )  # training lists have a class number
+                match = LISTED.fullmatch(text)
                 if match is None:
                     raise UserError(f"{location}: {text.strip()[:60]}: must be CLASS/FILE.avi; unpack the lists again")
                 if listed.setdefault(match[1], part) != part:
@@ -59,11 +57,9 @@ class Ucf101Config(OfficialSplit):
         names = (file.removeprefix(f"{VIDEOS}/") for file in root.video_files(VIDEOS))
         existing = {name for name in names if re.fullmatch(r"[^/]+/[^/]+\.avi", name)}
         if missing := sorted(listed.keys() - existing):
-            raise root.error(
-                f"{len(missing)} of {len(listed)} listed videos are not in {VIDEOS}, such as"
-                f" {', '.join(missing[:SHOWN])}; unpack the whole archive (a part of it: source.name=folder with"
-                " source.folder.labels)"
-            )
+            what = f"{len(missing)} of {len(listed)} listed videos are not in {VIDEOS}, such as {', '.join(missing[:SHOWN])}"
+            part_of_it = "a part of it: source.name=folder with source.folder.labels"
+            raise root.error(f"{what}; unpack the whole archive ({part_of_it})")
         if extra := existing - listed.keys():
             log.warning("%d videos are in no list and are left out, such as %s", len(extra), min(extra))
         videos = [

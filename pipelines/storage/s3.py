@@ -26,7 +26,6 @@ ATTEMPTS = 10  # of a request, by botocore, with pauses that double up to 20 s
 RESUMES = 6  # of a read that receives nothing in between
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0  # seconds before a read resumes, doubled each time
 CONNECT_SECONDS, READ_SECONDS = 10, 30  # timeouts
-MULTIPART_BYTES = 2**23  # larger uploads are split into parts, each with its own attempts
 MISSING = frozenset(("404", "NoSuchKey", "NotFound"))
 REMEDIES = {
     "403": "access is denied: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy",
@@ -49,28 +48,26 @@ class ObjectReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         from botocore.exceptions import HTTPClientError, IncompleteReadError
 
-        pause = FIRST_PAUSE
-        for left in reversed(range(RESUMES)):
-            if self._position >= self._size:
-                return 0
+        failures = 0
+        while self._position < self._size:
             try:
                 if self._body is None:
                     self._open()
                 data = self._body.read(min(len(buffer), self._size - self._position))
                 if not data:
                     raise ConnectionResetError("the transfer ended early")
-            except (HTTPClientError, IncompleteReadError, ConnectionError, TimeoutError) as error:
-                self._drop()
-                if not left:
-                    raise _unreachable(self._address, error) from error
-                log.log(logging.WARNING if pause > 1 else logging.INFO, "%s: %s; resuming", self._address, error)
-                time.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-            else:
                 buffer[: len(data)] = data
                 self._position += len(data)
                 return len(data)
-        raise AssertionError("unreachable")
+            except (HTTPClientError, IncompleteReadError, ConnectionError, TimeoutError) as error:
+                self._drop()
+                failures += 1
+                if failures == RESUMES:
+                    raise _unreachable(self._address, error) from error
+                pause = min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE)
+                log.log(logging.WARNING if pause > 1 else logging.INFO, "%s: %s; resuming", self._address, error)
+                time.sleep(pause)
+        return 0
 
     def close(self) -> None:
         self._drop()
@@ -96,7 +93,7 @@ class ObjectReader(io.RawIOBase):
     def _drop(self) -> None:
         if self._body is not None:
             self._body.close()
-            self._body = None
+        self._body = None
 
 
 def request(address: str | Path, operation: str, **arguments: Any) -> Any:
@@ -119,14 +116,10 @@ def listed(address: str) -> Iterator[tuple[str, int, str]]:
 
 
 def upload(address: str, source: bytes | Path) -> None:
-    """Write an object, whole or not at all, from bytes or a local file; a large one in parts."""
+    """Write an object, whole or not at all, from bytes or a local file; above 8 MiB in parts, each with its own attempts."""
     bucket, key = _parts(address)
-    size = len(source) if isinstance(source, bytes) else source.stat().st_size
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream, _clear_errors(address):
-        if size < MULTIPART_BYTES:
-            client().put_object(Bucket=bucket, Key=key, Body=stream)
-        else:
-            client().upload_fileobj(stream, bucket, key)
+        client().upload_fileobj(stream, bucket, key)
 
 
 @contextmanager
@@ -169,8 +162,7 @@ def _parts(address: str, *, whole_bucket: bool = False) -> tuple[str, str]:
 
 def client() -> Any:
     """boto3's client, one per process and environment: threads may share it, forks may not."""
-    names = sorted(name for name in os.environ if name.startswith("AWS_"))
-    return _client_for(os.getpid(), tuple((name, os.environ[name]) for name in names))
+    return _client_for(os.getpid(), tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))))
 
 
 @lru_cache(maxsize=4)
@@ -179,11 +171,12 @@ def _client_for(process: int, environment: tuple[tuple[str, str], ...]) -> Any:
     from botocore.config import Config
 
     given = dict(environment)
-    options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
     attempts = {} if "AWS_MAX_ATTEMPTS" in given else {"total_max_attempts": ATTEMPTS}
-    options["retries"] = {"mode": given.get("AWS_RETRY_MODE", "standard"), **attempts}
+    retries = {"mode": given.get("AWS_RETRY_MODE", "standard"), **attempts}
+    options: dict[str, Any] = {}
     if "AWS_REQUEST_CHECKSUM_CALCULATION" not in given:  # many other stores do not support the newer checksums
-        options |= {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
+        options = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
+    timeouts = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
     region = given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or "us-east-1"
-    config = Config(max_pool_connections=32, **options)
+    config = Config(max_pool_connections=32, retries=retries, **timeouts, **options)
     return boto3.session.Session(region_name=region).client("s3", config=config)
