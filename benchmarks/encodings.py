@@ -52,7 +52,7 @@ def main() -> None:
     from pipelines import detectors, params
     from pipelines.video import image_codec
 
-    detector = detectors.load(params.load().evaluation.detectors())
+    detector = detectors.load(params.load().evaluation)
     with tempfile.TemporaryDirectory(prefix="digan-encodings-") as name:
         folder = arguments.clips
         if not folder.is_dir():

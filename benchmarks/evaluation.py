@@ -53,7 +53,7 @@ def named(name: str) -> Detector:
         if name == "i3d":
             torch.save(i3d.untrained(0).state_dict(), weights.name)
         path = weights.name if name == "i3d" else ""
-        return detectors.load(replace(params.load("params.yaml").evaluation.detectors(), detector=name, weights=path))
+        return detectors.load(replace(params.load("params.yaml").evaluation, detector=name, weights=path))
 
 
 def bare_loop(name: str, videos: torch.Tensor, batch: int) -> float:

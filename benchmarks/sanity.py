@@ -54,7 +54,7 @@ def main() -> None:
         print(f"skipped: no folder {options.videos}")
         return
     config = replace(params.load("params.yaml").evaluation, detector=options.detector, weights=options.weights)
-    detector = detectors.load(config.detectors())
+    detector = detectors.load(config)
     clips, owners = stand_in.read(options.videos, options.per_video, options.resolution, most=10_000)
     half = owners % 2 == 0
     start = time.process_time()

@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         card=model_card(name, evaluation.to_json(), evaluation.markdown(), index, config.as_dict(), digest),
     )
     result = publish(config.tracking, request)
-    write_json(RESULT, asdict(result))
+    value = {"metric": measured.metric, "value": measured.value, "data_digest": measured.data}
+    digests = {"detector_digest": measured.detector, "weights_digest": digest}
+    write_json(RESULT, {**asdict(result), **value, **digests})
     state = "registered" if result.created else "already registered"
     print(f"{state}: models:/{result.model}/{result.version} as @{result.alias}: {result.reason}", flush=True)
 

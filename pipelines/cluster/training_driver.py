@@ -181,7 +181,7 @@ def _open_log(
     log = TrainingLog(
         output,
         track=lambda metrics, clips: runs.log_metrics(config, run_id, metrics, clips),
-        track_file=lambda path: runs.log_artifact(config, run_id, path, "samples"),
+        track_file=lambda path: runs.client(config).log_artifact(run_id, str(path), "samples"),
     )
     status = "FAILED"
     try:

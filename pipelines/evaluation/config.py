@@ -13,14 +13,10 @@ MINIMA = {"videos": 0, "draws": 0, "seed": 0, "curve_videos": 0, "batch_size": 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
+class EvaluationConfig(DetectorConfig):
     """The section ``evaluation`` of params.yaml; the keys are explained there."""
 
     protocol: str
-    detector: str
-    weights: str
-    weights_sha256: str
-    extra_detectors: str
     videos: int
     draws: int
     curve_videos: int
@@ -44,7 +40,7 @@ class EvaluationConfig:
             raise UserError(f"evaluation.truncation={self.truncation}: must be from 0 to 1; 1 is off")
         if not self.cache.strip():
             raise UserError('evaluation.cache="": must be a folder or an s3:// address; try outputs/features')
-        self.detectors()
+        super().__post_init__()
 
     def measured_by(self) -> EvaluationProtocol:
         """The protocol, with the counts of this section where they are set."""
@@ -53,8 +49,3 @@ class EvaluationConfig:
     def curve(self) -> EvaluationProtocol:
         """The quick variant of the protocol that measures every snapshot: fewer videos, one draw."""
         return PROTOCOLS[self.protocol].with_counts(videos=self.curve_videos or PROTOCOLS["quick"].videos, draws=1)
-
-    def detectors(self) -> DetectorConfig:
-        """The keys that choose the detectors."""
-        keys = ("detector", "weights", "weights_sha256", "extra_detectors")
-        return DetectorConfig(**{key: getattr(self, key) for key in keys})

@@ -33,7 +33,7 @@ def evaluate_folders(
     """
     protocol = config.measured_by()
     videos, frames = protocol.videos, frames or protocol.frames or DEFAULT_FRAMES
-    detector = detectors.load(config.detectors(), protocol.resize)
+    detector = detectors.load(config, protocol.resize)
     if frames < detector.min_frames:
         raise UserError(f"--frames {frames}: {detector.network} needs {detector.min_frames} or more")
     reals, fakes = VideoFolder(real, "--real", frames), VideoFolder(fake, "--fake", frames)

@@ -78,8 +78,8 @@ def parts_of(index: loader.ShardIndex, protocol: EvaluationProtocol, videos: int
 
 def all_detectors(config: EvaluationConfig) -> list[Detector]:
     """The main detector, then the extra ones."""
-    main = detectors.load(config.detectors(), config.measured_by().resize)
-    return [main, *detectors.load_extra_detectors(config.detectors())]
+    main = detectors.load(config, config.measured_by().resize)
+    return [main, *detectors.load_extra_detectors(config)]
 
 
 def read(folder: Path, shards_folder: Path, config: EvaluationConfig, detector: Detector) -> ReferenceFeatures | None:

@@ -50,11 +50,6 @@ class RegistrationResult:
     alias: str
     reason: str
     created: bool
-    metric: str
-    value: float
-    data_digest: str
-    detector_digest: str
-    weights_digest: str
     run_id: str
 
 
@@ -77,18 +72,7 @@ def publish(tracking: TrackingConfig, request: RegistrationRequest) -> Registrat
         mlflow.set_model_version_tag(name, version, "verdict", decision.reason)
         mlflow.update_model_version(name, version, description=request.card.replace("{verdict}", decision.reason))
         mlflow.set_tag(run_id, "registered", f"{name}/{version}")
-    return RegistrationResult(
-        **asdict(decision),
-        model=name,
-        version=int(version),
-        created=not same,
-        metric=measured.metric,
-        value=measured.value,
-        data_digest=measured.data,
-        detector_digest=measured.detector,
-        weights_digest=request.weights_digest,
-        run_id=run_id,
-    )
+    return RegistrationResult(model=name, version=int(version), created=not same, run_id=run_id, **asdict(decision))
 
 
 def _run_for(tracking: TrackingConfig, request: RegistrationRequest) -> str:

@@ -81,4 +81,4 @@ def measured(folder: Path) -> list[dict[str, Any]]:
 
 @functools.cache
 def _detector(config: EvaluationConfig) -> Detector:
-    return detectors.load(config.detectors(), config.measured_by().resize)
+    return detectors.load(config, config.measured_by().resize)

@@ -102,11 +102,6 @@ def _log_points(mlflow: Any, run_id: str, metrics: Mapping[str, float], step: in
     mlflow.log_batch(run_id, metrics=[Metric(key, float(value), milliseconds, step) for key, value in metrics.items()])
 
 
-def log_artifact(config: TrackingConfig, run_id: str, path: Path, folder: str) -> None:
-    """Upload a file to the run's ``folder``, replacing a file of the same name."""
-    client(config).log_artifact(run_id, str(path), folder)
-
-
 def set_tags(config: TrackingConfig, run_id: str, tags: Mapping[str, str]) -> None:
     """Set tags of a run, replacing tags of the same name."""
     from mlflow.entities import RunTag

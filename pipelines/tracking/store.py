@@ -40,16 +40,13 @@ def resolved(config: TrackingConfig, folder: Path | None = None) -> TrackingConf
     """Return ``config`` with an absolute address: its own, $MLFLOW_TRACKING_URI, or SQLite in ``folder``."""
     uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
-        uri = f"sqlite:///{_project_folder(folder or Path.cwd()) / DEFAULT_STORE}"
+        here = (folder or Path.cwd()).resolve()
+        copies = (p for p in here.parents if p.parts[-3:] == (".dvc", "tmp", "exps"))  # of `dvc exp run --queue`
+        project = next((p.parents[2] for p in copies), here)
+        uri = f"sqlite:///{project / DEFAULT_STORE}"
     elif uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
         uri = f"sqlite:///{Path(uri.removeprefix('sqlite:///')).resolve()}"
     return replace(config, uri=uri)
-
-
-def _project_folder(folder: Path) -> Path:
-    """Return ``folder``, or the repository if ``folder`` is a temporary copy made by `dvc exp run --queue`."""
-    folder = folder.resolve()
-    return next((p.parents[2] for p in folder.parents if p.parts[-3:] == (".dvc", "tmp", "exps")), folder)
 
 
 def client(config: TrackingConfig) -> Any:

@@ -16,7 +16,7 @@ from pipelines import detectors
 from tests.conftest import evaluation_config
 
 EVALUATION = evaluation_config(videos=8, draws=2, batch_size=4)
-CONFIG = EVALUATION.detectors()
+CONFIG = EVALUATION
 
 
 @pytest.fixture(scope="module")

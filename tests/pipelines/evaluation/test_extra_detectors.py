@@ -52,9 +52,7 @@ def clips(frames: int = 16) -> torch.Tensor:
 
 def test_i3d_as_torchscript(tmp_path: Path) -> None:
     sha256 = save(LikeI3D(), tmp_path / "i3d.pt")
-    config = evaluation_config(
-        detector="i3d_torchscript", weights=str(tmp_path / "i3d.pt"), weights_sha256=sha256
-    ).detectors()
+    config = evaluation_config(detector="i3d_torchscript", weights=str(tmp_path / "i3d.pt"), weights_sha256=sha256)
     squash, crop = detectors.load(config, "squash"), detectors.load(config, "crop")
     assert squash.metric_name == crop.metric_name == "fvd" and squash.digest != crop.digest
     x = clips()
@@ -69,17 +67,17 @@ def test_torchscript_runs_only_where_it_is_named(tmp_path: Path) -> None:
     sha256 = save(LikeI3D(), tmp_path / "i3d.pt")
     weights = str(tmp_path / "i3d.pt")
     with pytest.raises(UserError, match=r"is TorchScript, which carries code; .* evaluation\.detector=i3d_torchscript"):
-        detectors.load(evaluation_config(detector="i3d", weights=weights).detectors())
+        detectors.load(evaluation_config(detector="i3d", weights=weights))
     with pytest.raises(UserError, match=f"weights_sha256 must name it; this file's is {sha256}"):
-        detectors.load(evaluation_config(detector="i3d_torchscript", weights=weights).detectors())
+        detectors.load(evaluation_config(detector="i3d_torchscript", weights=weights))
     with pytest.raises(UserError, match=r"SHA-256 is .*, evaluation\.weights_sha256 says 0000"):
         wrong = evaluation_config(detector="i3d_torchscript", weights=weights, weights_sha256="0" * 64)
-        detectors.load(wrong.detectors())
+        detectors.load(wrong)
     torch.save(i3d.untrained(0).state_dict(), tmp_path / "state.pt")
     sha256 = hashlib.sha256((tmp_path / "state.pt").read_bytes()).hexdigest()
     config = evaluation_config(detector="i3d_torchscript", weights=str(tmp_path / "state.pt"), weights_sha256=sha256)
     with pytest.raises(UserError, match="is not TorchScript; a state dict goes with"):
-        detectors.load(config.detectors())
+        detectors.load(config)
 
 
 def test_companions(tmp_path: Path) -> None:
@@ -87,7 +85,7 @@ def test_companions(tmp_path: Path) -> None:
     save(LikeTransformer(), tmp_path / "transformer.pt")
     torch.save(c3d.C3D(classes=5, width=1).state_dict(), tmp_path / "c3d.pt")
     listed = f"c3d={tmp_path}/c3d.pt, inception_frames={tmp_path}/frames.pt,video_transformer={tmp_path}/transformer.pt"
-    found = detectors.load_extra_detectors(evaluation_config(extra_detectors=listed).detectors())
+    found = detectors.load_extra_detectors(evaluation_config(extra_detectors=listed))
     names = [one.metric_name for one in found]
     assert names == ["inception_score", "fid_frames", "frechet_video_transformer"]
     shapes = [one.features(clips()).shape for one in found]
@@ -98,7 +96,7 @@ def test_companions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "file"), [("c3d", "the C3D state dict"), ("video_transformer", "a traced video")])
 def test_missing_weights_of_extra_detector_are_described(name: str, file: str, tmp_path: Path) -> None:
-    config = evaluation_config(extra_detectors=f"{name}={tmp_path}/no.pt").detectors()
+    config = evaluation_config(extra_detectors=f"{name}={tmp_path}/no.pt")
     with pytest.raises(UserError, match=f"no.pt: no such file; give {file}.* as {name}=ADDRESS or leave {name} out"):
         detectors.load_extra_detectors(config)
 
@@ -120,4 +118,4 @@ def test_missing_weights_of_extra_detector_are_described(name: str, file: str, t
 def test_weights_that_are_not_c3d(make: object, message: str, tmp_path: Path) -> None:
     make(tmp_path / "c3d.pt")  # type: ignore[operator]
     with pytest.raises(UserError, match=message):
-        detectors.load_extra_detectors(evaluation_config(extra_detectors=f"c3d={tmp_path}/c3d.pt").detectors())
+        detectors.load_extra_detectors(evaluation_config(extra_detectors=f"c3d={tmp_path}/c3d.pt"))

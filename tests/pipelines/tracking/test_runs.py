@@ -81,17 +81,14 @@ def test_unusable_run_file_gives_a_new_run(config: TrackingConfig, tmp_path: Pat
     assert json.loads(run_file.read_text())["run_id"] == run_id
 
 
-def test_evaluation_logs_new_values_and_artifacts(config: TrackingConfig, tmp_path: Path, store: Path) -> None:
+def test_evaluation_logs_new_values(config: TrackingConfig, tmp_path: Path) -> None:
     run_id = runs.open_run(config, {}, {}, tmp_path / "run.json")
-    (tmp_path / "sheet.png").write_bytes(b"png")
     for value in (3.5, 3.5, 2.5):
         runs.log_evaluation(config, run_id, {"frechet": value}, step=0)
         runs.set_tags(config, run_id, {"detector": "d"})
-        runs.log_artifact(config, run_id, tmp_path / "sheet.png", "evaluation")
     assert [value for _, value in history(config, run_id, "frechet")] == [3.5, 2.5]
     run = runs.client(config).get_run(run_id)
     assert run.data.metrics["frechet"] == 2.5 and run.data.tags["detector"] == "d"
-    assert (store / "mlartifacts" / run_id / "artifacts" / "evaluation" / "sheet.png").read_bytes() == b"png"
 
 
 def test_more_points_than_one_request_takes_and_nan_are_logged(config: TrackingConfig, tmp_path: Path) -> None:
