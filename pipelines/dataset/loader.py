@@ -1,7 +1,7 @@
 """Training pairs and clips from shards in a folder or on S3, without the whole set on disk or in memory.
 
 A sample of a shard is a segment of a video: ``KEY.0000.png``, ``KEY.0001.png``, ... and ``KEY.json``, so a training pair
-decodes two pictures. sampler.py computes which window is read when, shard_store.py fetches and parses shards.
+decodes two pictures. sampler.py computes which window is read when, shard_reader.py fetches and parses shards.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from digan.training.background import Prefetcher
 from digan.types import Clip, FramePair
 from pipelines.dataset.sampler import ClipSampler, Window
 from pipelines.dataset.shard_index import AGAIN, INDEX, Shard, ShardIndex, read_index
-from pipelines.dataset.shard_store import ShardStore, read_shard
+from pipelines.dataset.shard_reader import ShardStore, read_shard
 from pipelines.storage import file_io
 from pipelines.video import image_codec
 

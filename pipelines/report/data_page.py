@@ -11,8 +11,7 @@ from PIL import Image
 
 from digan.atomic import write_text
 from pipelines.dataset.shard_index import ShardIndex, read_index
-from pipelines.dataset.shard_reader import ShardSample
-from pipelines.dataset.shard_store import read_shard
+from pipelines.dataset.shard_reader import ShardSample, read_shard
 from pipelines.dataset.shard_writer import REPORT
 from pipelines.report.html_page import data_address, render
 from pipelines.storage import file_io

@@ -16,7 +16,7 @@ from PIL import Image
 
 from digan.errors import UserError
 from digan.types import FramePair
-from pipelines.dataset import shard_store
+from pipelines.dataset import shard_reader
 from pipelines.dataset.loader import LoaderConfig, PairLoader, read, read_clips, read_index, read_shard
 from pipelines.dataset.shard_index import Shard, ShardIndex, digest_of, index_to_json
 from pipelines.dataset.shard_writer import IngestWriter, sample_key
@@ -166,7 +166,7 @@ def test_readers_of_a_worker_fetch_a_shard_once(folder: Path, monkeypatch: pytes
         fetched.append(shard.path)
         return read_shard(address, shard)
 
-    monkeypatch.setattr(shard_store, "read_shard", counted)
+    monkeypatch.setattr(shard_reader, "read_shard", counted)
     config = LoaderConfig(seed=0, batch_size=1)
     loader = PairLoader(folder, config, reader_indices=range(4), num_readers=4)
     next(loader)

@@ -64,7 +64,7 @@ def test_incomplete_names_are_not_listed(s3_bucket: str, monkeypatch: pytest.Mon
 
 
 def test_shards_are_published_once_and_only_for_one_data_set(s3_bucket: str, tmp_path: Path) -> None:
-    pytest.importorskip("pipelines.dataset.shard_store", reason="shards are not read from S3 yet")
+    pytest.importorskip("pipelines.dataset.shard_reader", reason="shards are not read from S3 yet")
     storage, notices = f"{s3_bucket}/run", []
     write_shards(tmp_path / "a")
     address = run_sync.publish_shards(str(tmp_path / "a"), storage, notices.append)
@@ -80,7 +80,7 @@ def test_run_on_s3_is_resumed_on_another_machine(
     s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The second machine has neither shards nor a checkpoint nor the log, only params.yaml."""
-    pytest.importorskip("pipelines.dataset.shard_store", reason="shards are not read from S3 yet")
+    pytest.importorskip("pipelines.dataset.shard_reader", reason="shards are not read from S3 yet")
     storage = f"{s3_bucket}/runs/one"
 
     def params_for(folder: Path, clips: int, storage_at: str) -> object:
