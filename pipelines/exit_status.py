@@ -45,11 +45,7 @@ def run_stage(stage: Callable[[], None]) -> None:
 
 def interrupt_on_sigterm() -> None:
     """Let SIGTERM, such as from the preemption of a job, interrupt the program like Ctrl-C."""
-
-    def interrupt(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def remedy_of(error: OSError) -> str | None:

@@ -43,12 +43,7 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def decode_into(data: bytes, target_hwc: np.ndarray) -> None:
-    """Decode a picture into a contiguous uint8 array. Errors: ``ValueError``, also for a picture of another size."""
-    if data.startswith(JPEG):
-        if simplejpeg.decode_jpeg_header(data)[:2] != target_hwc.shape[:2]:
-            raise ValueError("a picture of another size")
-        simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=False, buffer=target_hwc)
-        return
+    """Decode a picture into a uint8 array. Errors: ``ValueError``, also for a picture of another size."""
     picture = decode(data)
     if picture.shape != target_hwc.shape:
         raise ValueError("a picture of another size")
