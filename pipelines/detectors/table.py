@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from digan.metrics.networks import c3d, i3d
-from pipelines.detectors import networks, scripted
+from pipelines.detectors import networks
 from pipelines.detectors.detector import DetectorEntry
 
 I3D = "the Kinetics-400 I3D state dict of the PyTorch line"
@@ -14,7 +14,7 @@ TRANSFORMER = "a traced video transformer"
 ENTRIES = (
     DetectorEntry("i3d", "fvd", i3d.MIN_FRAMES, networks.load_i3d, I3D, kernel="kvd"),
     DetectorEntry(
-        "i3d_torchscript", "fvd", i3d.MIN_FRAMES, scripted.load_i3d, TORCHSCRIPT, kernel="kvd", runs_code=True
+        "i3d_torchscript", "fvd", i3d.MIN_FRAMES, networks.load_i3d_scripted, TORCHSCRIPT, kernel="kvd", runs_code=True
     ),
     DetectorEntry(
         "transnetv2", "frechet_transnetv2", 2, networks.load_transnetv2, read=networks.transnetv2_file, is_stand_in=True
@@ -26,10 +26,10 @@ ENTRIES = (
         "c3d", "inception_score", c3d.FRAMES, networks.load_c3d, networks.C3D, measure="inception_score", is_extra=True
     ),
     DetectorEntry(
-        "inception_frames", "fid_frames", 1, scripted.load_inception, INCEPTION, kernel="kid_frames", is_extra=True
+        "inception_frames", "fid_frames", 1, networks.load_inception, INCEPTION, kernel="kid_frames", is_extra=True
     ),
     DetectorEntry(
-        "video_transformer", "frechet_video_transformer", 1, scripted.load_video_transformer, TRANSFORMER, is_extra=True
+        "video_transformer", "frechet_video_transformer", 1, networks.load_video_transformer, TRANSFORMER, is_extra=True
     ),
 )
 TABLE = {entry.network: entry for entry in ENTRIES}

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.registry.alias_decision import CHALLENGER, CHAMPION, AliasDecision, MetricValue, decide_alias
-from pipelines.tracking.runs import find_run, finish_run, open_run
-from pipelines.tracking.store import TrackingConfig, client, refusals, resolved, suppressed
+from pipelines.tracking.runs import finish_run, open_run
+from pipelines.tracking.store import TrackingConfig, client, find, refusals, resolved, suppressed
 from pipelines.training_run.provenance import git_tags
 
 WEIGHTS_TAG = "weights.digest"
@@ -77,7 +77,7 @@ def publish(tracking: TrackingConfig, request: RegistrationRequest) -> Registrat
 
 def _run_for(tracking: TrackingConfig, request: RegistrationRequest) -> str:
     """Return the training's run, or a new one if the training logged to another store."""
-    if find_run(tracking, request.run_id) is not None:
+    if find(client(tracking).get_run, request.run_id) is not None:
         return request.run_id
     own = open_run(tracking, {}, {"mlflow.runName": f"register {request.name}", "trained_in": request.run_id})
     finish_run(tracking, own)

@@ -41,9 +41,8 @@ def ensure(
 
 def close(config: TrackingConfig, trial: TrialRecord, folder: Path) -> None:
     """Set the status of an ended trial's run and the tags ``sweep.state`` and ``sweep.reason``; may be repeated."""
-    try:
-        run_id = trial.run_id or json.loads((folder / RUN_FILE).read_text())["run_id"]
-    except (OSError, ValueError, KeyError):  # the trial ended before it had a run
+    run_id = trial.run_id or runs.read_run_id(folder / RUN_FILE)
+    if run_id is None:  # the trial ended before it had a run
         return
     log = folder / "train" / LOG
     lines = log.read_bytes().splitlines() if trial.state == STOPPED and log.is_file() else []

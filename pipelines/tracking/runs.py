@@ -58,15 +58,10 @@ def read_run_id(run_file: Path) -> str | None:
         return None
 
 
-def find_run(config: TrackingConfig, run_id: str) -> Any | None:
-    """Return MLflow's ``Run``, or ``None`` if the store has no such run."""
-    return find(client(config).get_run, run_id)
-
-
 def _active_run(config: TrackingConfig, run_file: Path | None) -> Any | None:
     """Return the run named in ``run_file`` unless it was deleted."""
     run_id = None if run_file is None else read_run_id(run_file)
-    run = None if run_id is None else find_run(config, run_id)
+    run = None if run_id is None else find(client(config).get_run, run_id)
     return run if run is not None and run.info.lifecycle_stage == "active" else None
 
 
