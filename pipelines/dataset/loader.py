@@ -118,8 +118,8 @@ class PairLoader:
         for window, numbers, targets in zip(windows, frame_numbers, frames_b2hwc, strict=True):
             sample = self._store.sample(window)
             try:
-                for number, target in zip(numbers, targets, strict=True):
-                    image_codec.decode_into(sample.picture(window.first_frame + number), target)
+                pictures = (sample.picture(window.first_frame + number) for number in numbers)
+                targets[:] = image_codec.stack(pictures, self.index.resolution)
             except (ValueError, IndexError) as error:
                 path = file_io.join(self.index.address, window.shard.path)
                 raise UserError(f"{path}: sample {window.sample_index}: {error}; {AGAIN}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import simplejpeg
@@ -42,17 +42,9 @@ def decode(data: bytes) -> np.ndarray:
         raise ValueError(f"not a picture: {error}") from error
 
 
-def decode_into(data: bytes, target_hwc: np.ndarray) -> None:
-    """Decode a picture into a uint8 array. Errors: ``ValueError``, also for a picture of another size."""
-    picture = decode(data)
-    if picture.shape != target_hwc.shape:
-        raise ValueError("a picture of another size")
-    target_hwc[:] = picture
-
-
-def stack(pictures: Sequence[bytes], resolution: int) -> np.ndarray:
+def stack(pictures: Iterable[bytes], resolution: int) -> np.ndarray:
     """Decode square pictures of ``resolution`` pixels into uint8 [N, R, R, 3]. Errors: ``ValueError``."""
-    found = np.empty((len(pictures), resolution, resolution, 3), np.uint8)
-    for data, target in zip(pictures, found, strict=True):
-        decode_into(data, target)
-    return found
+    decoded = [decode(data) for data in pictures]
+    if any(picture.shape != (resolution, resolution, 3) for picture in decoded):
+        raise ValueError("a picture of another size")
+    return np.stack(decoded)
