@@ -32,15 +32,13 @@ def run_stage(stage: Callable[[], None]) -> None:
     log_setup.configure()
     try:
         stage()
-    except UserError as error:
-        _exit(f"error: {' '.join(str(error).split())}", USER_ERROR)
     except KeyboardInterrupt:
         _exit("interrupted; run the same command again to resume", INTERRUPTED)
-    except OSError as error:
-        remedy = remedy_of(error)
-        if remedy is None:
+    except (UserError, OSError) as error:
+        text = text_of(error)
+        if text is None:
             raise
-        _exit(f"error: {error.filename or error.filename2 or 'output'}: {remedy}", USER_ERROR)
+        _exit(f"error: {' '.join(text.split())}", USER_ERROR)
 
 
 def interrupt_on_sigterm() -> None:
@@ -48,9 +46,11 @@ def interrupt_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def remedy_of(error: OSError) -> str | None:
-    """Return the cause and remedy of an operating system error, or ``None`` if it is more likely a bug."""
-    return _REMEDIES.get(error.errno) if error.errno is not None else None
+def text_of(error: Exception) -> str | None:
+    """Key or path, cause and remedy of an error that the user can repair; ``None`` if it is more likely a bug."""
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        return f"{error.filename or error.filename2 or 'output'}: {_REMEDIES[error.errno]}"
+    return str(error) if isinstance(error, UserError) else None
 
 
 def _exit(line: str, code: int) -> None:

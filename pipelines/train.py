@@ -22,41 +22,37 @@ def train(params: Params, *, shards: Path, output: Path) -> None:
     training_driver.train(params.training_job(), shards=shards, output=output)
 
 
-def dry_run(params: Params, *, shards: Path) -> None:
+def dry_run(params: Params) -> None:
     """Print parameters, model sizes, and the memory and time that the training would take on this machine."""
-    from pipelines.cluster import dry_run as dry
+    from pipelines.cluster.dry_run import show
     from pipelines.dataset.loader import read_index
 
     # Without shards, the number of classes is unknown; assume one.
-    classes = len(read_index(shards).classes) if (shards / "index.json").exists() else int(params.source.classes)
+    classes = len(read_index(SHARDS).classes) if (SHARDS / "index.json").exists() else int(params.source.classes)
     model = params.model.config(resolution=params.clips.resolution, classes=classes)
     print(dump(params.as_dict()))
-    print(dry.show(params.training, model, params.cluster))
-
-
-def publish(params: Params, *, shards: Path) -> str:
-    """Copy the shards to ``cluster.storage`` for Ray jobs; return their address."""
-    if not params.cluster.storage:
-        raise UserError('cluster.storage="": must be set to copy the shards there; try s3://bucket/run')
-    return run_sync.publish_shards(str(shards.absolute()), params.cluster.storage, ProgressDisplay("train").message)
+    print(show(params.training, model, params.cluster))
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the stage with params.yaml of the current folder."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.train", description=__doc__)
     parser.add_argument(
-        "--dry-run", action="store_true", help="print parameters, sizes, memory and time without training"
+        "--dry-run", action="store_true", help="print parameters, sizes, memory and time; train nothing"
     )
     parser.add_argument("--publish", action="store_true", help="copy the shards to cluster.storage without training")
-    arguments = parser.parse_args(argv)
+    arguments, params = parser.parse_args(argv), load()
+    storage = params.cluster.storage
     if arguments.dry_run:
-        dry_run(load(), shards=SHARDS)
+        dry_run(params)
+    elif arguments.publish and not storage:
+        raise UserError('cluster.storage="": must be set to copy the shards there; try s3://bucket/run')
     elif arguments.publish:
-        print(publish(load(), shards=SHARDS))
+        print(run_sync.publish_shards(str(SHARDS.absolute()), storage, ProgressDisplay("train").message))
     else:
         interrupt_on_sigterm()
         try:
-            train(load(), shards=SHARDS, output=OUTPUT)
+            train(params, shards=SHARDS, output=OUTPUT)
         except training_driver.TrainingAbortedError as error:
             sys.exit(f"error: the training failed: {error}")
 

@@ -32,8 +32,7 @@ def measure(training: TrainingConfig, model: NetworkConfig, *, threads: int) -> 
     """
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
-    if not on_gpu:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     set_numerics(training, device)
     size, generator = training.micro_batch, generator_for(0, "dry run")
     state = TrainingState(replace(training, batch_size=size), model, device)

@@ -7,7 +7,9 @@ import secrets
 from pathlib import Path
 
 from digan.errors import UserError
+from pipelines.dataset.shard_index import INDEX
 from pipelines.storage import file_io
+from pipelines.training_run import run_fingerprint
 
 PROBE_TIMEOUT = 300  # seconds
 FORWARDED = ("AWS_", "DIGAN_CACHE")  # prefixes of the variables that workers receive from the driver
@@ -18,15 +20,11 @@ def check_driver(uri: str, storage: str, folder: Path, job_folder: Path | None) 
     if job_folder is None or not folder.resolve().is_relative_to(job_folder):
         return
     if uri.startswith("sqlite:"):
-        raise UserError(
-            f"tracking.uri={uri}: this SQLite file is deleted with the Ray job; set MLFLOW_TRACKING_URI=http://... in "
-            "--runtime-env-json, or tracking.uri"
-        )
+        remedy = "set MLFLOW_TRACKING_URI=http://... in --runtime-env-json, or tracking.uri"
+        raise UserError(f"tracking.uri={uri}: this SQLite file is deleted with the Ray job; {remedy}")
     if not storage:
-        raise UserError(
-            f'cluster.storage="": {folder} is deleted with the Ray job, and the training with it; set '
-            "cluster.storage=s3://bucket/run"
-        )
+        deleted = f"{folder} is deleted with the Ray job, and the training with it"
+        raise UserError(f'cluster.storage="": {deleted}; set cluster.storage=s3://bucket/run')
 
 
 def check_nodes(shards: str, output: str, code: str) -> None:
@@ -44,10 +42,9 @@ def check_nodes(shards: str, output: str, code: str) -> None:
     file_io.write_bytes(marker, token.encode())
     try:
         remote = ray.remote(num_cpus=0, max_retries=0)(_probe)
-        answers = {}
-        for node in others:
-            pinned = remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
-            answers[node] = pinned.remote(shards, marker, token, code, environment())
+        on = {node: NodeAffinitySchedulingStrategy(node, soft=False) for node in others}
+        arguments = (shards, marker, token, code, environment())
+        answers = {node: remote.options(scheduling_strategy=on[node]).remote(*arguments) for node in others}
         for node, answer in answers.items():
             try:
                 problem = ray.get(answer, timeout=PROBE_TIMEOUT)
@@ -67,9 +64,6 @@ def environment() -> dict[str, str]:
 
 def _probe(shards: str, marker: str, token: str, code: str, variables: dict[str, str]) -> str:
     """Run on another machine: why it cannot take part, empty if it can."""
-    from pipelines.dataset.shard_index import INDEX
-    from pipelines.training_run import run_fingerprint
-
     for name, value in variables.items():
         os.environ.setdefault(name, value)
     if run_fingerprint.code_digest() != code:

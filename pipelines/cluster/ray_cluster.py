@@ -17,11 +17,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from digan.errors import UserError
 
 FOLDER_PREFIX = "digan-ray-"  # sockets are below /tmp/digan-ray-PID-XXXX: a Unix socket's path has at most 107 bytes
 OBJECT_STORE_BYTES = 100 * 2**20  # in /dev/shm; only sample videos pass through it
-STORAGE = re.compile(r"s3://[a-z0-9][a-z0-9.-]+/\S+")
+STORAGE = re.compile(r"(s3://[a-z0-9][a-z0-9.-]+/\S+)?")
 ADDRESS = re.compile(r"auto|(ray://)?[^\s/:]+:\d+")
 START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -34,13 +36,9 @@ ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` would make Ray build an environment of its own for the workers
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's future default; without it every process prints a FutureWarning
 }
-# With an elastic number of workers, Ray waits this long for the workers of a lost machine before it starts with fewer.
-ELASTIC_ENVIRONMENT = {START_TIMEOUT: "60"}
-# A CPU worker trains in a thread. One malloc arena keeps its tensors in the heap that digan.training.numerics.keep_freed_memory
-# tunes.
-CPU_WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
-# A private cluster has no dashboard. Ray Train checks on its driver through any dashboard it finds; one of another cluster on
-# this machine does not know the driver, and Ray Train would release the workers' resources. Nothing listens at this address.
+ELASTIC_ENVIRONMENT = {START_TIMEOUT: "60"}  # how long Ray waits for a lost machine before it starts with fewer workers
+# A private cluster has no dashboard. Ray Train would ask one of another cluster on this machine, which does not know the
+# driver, and release the workers' resources. Nothing listens at this address.
 PRIVATE_ENVIRONMENT = {"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:9"}
 UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPROFILEIMPORTTIME")  # inherited by workers, they slow down their start
 
@@ -78,21 +76,13 @@ class ClusterConfig:
         if self.address and not ADDRESS.fullmatch(self.address):
             remedy = 'try "" for this machine, auto, or ray://host:10001'
             raise ClusterAddressError(self.address, "is no address of a Ray cluster", remedy)
+        workers, gpus = self.workers, self.gpus_per_worker
         checks = {
-            "workers": (self.workers >= 1, "must be at least 1"),
+            "workers": (workers >= 1, "must be at least 1"),
             "cpus_per_worker": (self.cpus_per_worker >= 1, "must be at least 1"),
-            "min_workers": (
-                0 <= self.min_workers <= self.workers,
-                f"must be from 1 to cluster.workers={self.workers}, or 0 for a fixed number",
-            ),
-            "storage": (
-                not self.storage or STORAGE.fullmatch(self.storage),
-                "must be empty or s3://bucket/prefix; try s3://digan/run-1",
-            ),
-            "gpus_per_worker": (
-                self.gpus_per_worker in (0, 1),
-                "must be 0 (CPU) or 1; a worker drives one GPU, so raise cluster.workers to use more",
-            ),
+            "min_workers": (0 <= self.min_workers <= workers, f"must be 0 (fixed) or 1 to cluster.workers={workers}"),
+            "storage": (STORAGE.fullmatch(self.storage), "must be empty or s3://bucket/prefix; try s3://digan/run-1"),
+            "gpus_per_worker": (gpus in (0, 1), "must be 0 (CPU) or 1; for more GPUs, raise cluster.workers"),
             "max_failures": (self.max_failures >= 0, "must be 0 or more; try 3"),
         }
         for name, (valid, problem) in checks.items():
@@ -112,9 +102,8 @@ class ClusterConfig:
 
     @property
     def worker_environment(self) -> dict[str, str]:
-        """Variables of a worker's process. Values that the user has set are kept."""
-        defaults = {} if self.gpus_per_worker else CPU_WORKER_ENVIRONMENT
-        return {name: os.environ.get(name, value) for name, value in defaults.items()}
+        """Variables of a worker's process; one malloc arena keeps a CPU worker's tensors in the heap that it tunes."""
+        return {} if self.gpus_per_worker else {"MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "1")}
 
 
 @contextmanager
@@ -122,25 +111,26 @@ def connect(config: ClusterConfig, *, environment: Mapping[str, str] | None = No
     """Connect to the configured Ray cluster; yields a temporary folder for Ray's own files, removed at the end.
 
     ``environment`` adds variables for that time. An open connection (a test's, a sweep's) is used and left open.
-
-    Errors: ``UserError`` if no cluster answers or it can never place the workers.
+    ``UserError`` if no cluster answers or it can never place the workers.
     """
     import ray
 
     address = config.address or os.environ.get("RAY_ADDRESS", "")
-    defaults = {**ENVIRONMENT, **(ELASTIC_ENVIRONMENT if config.elastic else {}), **(environment or {})}
-    with _environment(defaults, {} if address else PRIVATE_ENVIRONMENT), _temporary_folder() as folder:
+    elastic, private = ELASTIC_ENVIRONMENT if config.elastic else {}, {} if address else PRIVATE_ENVIRONMENT
+    with _environment({**ENVIRONMENT, **elastic, **(environment or {})}, private), _temporary_folder() as folder:
         if ray.is_initialized():
             _check_capacity(config, ray.cluster_resources(), "the cluster in use")
             yield folder
             return
+        sigterm_handler = signal.getsignal(signal.SIGTERM)
         try:
-            with _kept_sigterm_handler():
-                if address:
-                    _join(address)
-                    _check_capacity(config, ray.cluster_resources(), f"the cluster at {address}")
-                else:
-                    _start(config, folder)
+            if address:
+                _join(address)
+                _check_capacity(config, ray.cluster_resources(), f"the cluster at {address}")
+            else:
+                _start(config, folder)
+            if threading.current_thread() is threading.main_thread():  # ray.init has installed one that exits with 15
+                signal.signal(signal.SIGTERM, sigterm_handler)
             yield folder
         finally:
             ray.shutdown()
@@ -165,17 +155,16 @@ def _start(config: ClusterConfig, folder: Path) -> None:
 
 
 def _join(address: str) -> None:
-    """Connect to the cluster at ``address`` and send this project's code unless its machines have it.
-
-    In a Ray job the driver's connection inherits the job's runtime environment with the code, and Ray refuses a second one.
-    """
+    """Connect to the cluster at ``address`` and send this project's code, unless its machines or the Ray job have it."""
     import ray
 
     code = _code()
+    host, _, port = address.removeprefix("ray://").partition(":")
     try:
-        _require_listener(address)
+        if port:  # where nothing listens, Ray itself would retry for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         if not address.startswith("ray://"):
-            ray.init(address=address, **QUIET)
+            ray.init(address=address, **QUIET)  # inherits a Ray job's code; Ray refuses to send another one
             if code is None or ray.get_runtime_context().runtime_env.get("working_dir"):
                 return
             ray.shutdown()
@@ -204,22 +193,6 @@ def _code() -> dict[str, Any] | None:
     return {"working_dir": str(CHECKOUT), "excludes": excluded, "env_vars": {CODE_SENT: "1"}}
 
 
-@contextmanager
-def _kept_sigterm_handler() -> Iterator[None]:
-    """Restore the SIGTERM handler at the end: ``ray.init`` installs one that exits with 15 and no message."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
-
-
-def _require_listener(address: str) -> None:
-    """Raise ``OSError`` if nothing listens at ``address``; Ray itself would retry for minutes."""
-    host, _, port = address.removeprefix("ray://").partition(":")
-    if port:
-        socket.create_connection((host, int(port)), timeout=10).close()
-
-
 def _check_capacity(config: ClusterConfig, resources: Mapping[str, float], where: str) -> None:
     """Reject a request that Ray would wait for forever."""
     if config.elastic:
@@ -229,16 +202,14 @@ def _check_capacity(config: ClusterConfig, resources: Mapping[str, float], where
         if config.workers * each > available:
             fits = available // each
             remedy = f"try cluster.workers={fits}" if fits else f"try cluster.{key}_per_worker={available}"
-            raise UserError(
-                f"cluster.workers={config.workers}: with cluster.{key}_per_worker={each} needs {config.workers * each} "
-                f"{kind}s, and {where} has {available}; {remedy}"
-            )
+            need = f"with cluster.{key}_per_worker={each} needs {config.workers * each} {kind}s"
+            raise UserError(f"cluster.workers={config.workers}: {need}, and {where} has {available}; {remedy}")
 
 
 @contextmanager
-def _environment(defaults: Mapping[str, str], forced: Mapping[str, str] | None = None) -> Iterator[None]:
+def _environment(defaults: Mapping[str, str], forced: Mapping[str, str]) -> Iterator[None]:
     """Set variables for Ray and its processes: ``defaults`` where unset, ``forced`` always; restored at the end."""
-    wanted = {name: os.environ.get(name, value) for name, value in defaults.items()} | dict(forced or {})
+    wanted = {name: os.environ.get(name, value) for name, value in defaults.items()} | dict(forced)
     before = {name: os.environ.get(name) for name in (*wanted, *UNWANTED)}
     os.environ.update(wanted)
     for name in UNWANTED:
@@ -256,12 +227,10 @@ def _environment(defaults: Mapping[str, str], forced: Mapping[str, str] | None =
 def _temporary_folder() -> Iterator[Path]:
     """A private folder with a short path. Folders that killed drivers left behind are removed first."""
     parent = Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
-    for old in parent.glob(f"{FOLDER_PREFIX}*") if Path("/proc/self").exists() else ():
+    for old in parent.glob(f"{FOLDER_PREFIX}*"):
         pid = old.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and old.owner() == getpass.getuser():
+        if pid.isdigit() and not psutil.pid_exists(int(pid)) and old.owner() == getpass.getuser():
             shutil.rmtree(old, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir=parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    prefix = f"{FOLDER_PREFIX}{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)

@@ -13,51 +13,40 @@ Task = TypeVar("Task")
 Done = TypeVar("Done")
 
 TASKS_PER_CORE = 2  # submitted at once, so that no core waits for the driver
+REFRESH = 5.0  # seconds without a result after which ``None`` is yielded
 
 
-def run(
-    work: Callable[[Task], Done], tasks: Sequence[Task], *, cores_each: float = 1, seconds: float = 5.0
-) -> Iterator[tuple[int, Done] | None]:
-    """Yield (index, result) of each task as it completes, and ``None`` after ``seconds`` without a result.
+def run(work: Callable[[Task], Done], tasks: Sequence[Task]) -> Iterator[tuple[int, Done] | None]:
+    """Yield (index, result) of each task as it completes, and ``None`` after ``REFRESH`` seconds without a result.
 
     Needs a connection to Ray. ``work`` is a function of a module, which a task imports from the driver's code. A task whose
     machine is lost runs again on another; a task's error is raised here. Closing the iterator cancels the running tasks.
     """
     import ray
 
-    remote = ray.remote(num_cpus=cores_each, max_retries=3)(lambda task: work(task))
-    remaining = iter(enumerate(tasks))
-    running: dict[Any, int] = {}
+    remote = ray.remote(num_cpus=1, max_retries=3)(lambda task: work(task))
+    running: set[Any] = set()
+
+    def submit(task: Task) -> Future[Done]:
+        reference = remote.remote(task)
+        running.add(reference)
+        future: Future[Done] = reference.future()
+        future.add_done_callback(lambda _: running.discard(reference))
+        return future
+
+    def capacity() -> int:
+        return TASKS_PER_CORE * max(1, int(ray.cluster_resources().get("CPU", 1)))
+
     try:
-        while True:
-            capacity = TASKS_PER_CORE * max(1, int(ray.cluster_resources().get("CPU", 1) / cores_each))
-            for index, task in islice(remaining, max(0, capacity - len(running))):
-                running[remote.remote(task)] = index
-            if not running:
-                return
-            ready, _ = ray.wait(list(running), num_returns=1, timeout=seconds)
-            if not ready:
-                yield None
-            for reference in ready:
-                yield running.pop(reference), _result(reference)
+        yield from _as_completed(tasks, submit, capacity)
+    except ray.exceptions.RayTaskError as error:
+        raise getattr(error, "cause", None) or error from None
     finally:
-        for reference in running:
+        for reference in list(running):
             ray.cancel(reference, force=False)
 
 
-def _result(reference: Any) -> Any:
-    """The result of a task, or its own error without Ray's wrapper."""
-    import ray
-
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        raise getattr(error, "cause", None) or error from None
-
-
-def run_in_threads(
-    make: Callable[[], Any], tasks: Sequence[Task], *, threads: int, seconds: float = 5.0
-) -> Iterator[tuple[int, Any] | None]:
+def run_in_threads(make: Callable[[], Any], tasks: Sequence[Task], *, threads: int) -> Iterator[tuple[int, Any] | None]:
     """Like ``run``, in threads of this process; ``make()`` gives each a context whose value is called with tasks."""
     count = min(threads, max(1, len(tasks)))
     idle: SimpleQueue[Callable[[Task], Any]] = SimpleQueue()
@@ -74,15 +63,22 @@ def run_in_threads(
             idle.put(stack.enter_context(make()))
         pool = stack.enter_context(ThreadPoolExecutor(count))
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        remaining = iter(enumerate(tasks))
-        running: dict[Future[Any], int] = {}
-        while True:
-            for index, task in islice(remaining, count - len(running)):
-                running[pool.submit(work, task)] = index
-            if not running:
-                return
-            ready, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
-            if not ready:
-                yield None
-            for future in ready:
-                yield running.pop(future), future.result()
+        yield from _as_completed(tasks, lambda task: pool.submit(work, task), lambda: count)
+
+
+def _as_completed(
+    tasks: Sequence[Task], submit: Callable[[Task], Future[Done]], capacity: Callable[[], int]
+) -> Iterator[tuple[int, Done] | None]:
+    """Keep ``capacity()`` tasks submitted; yield as in ``run``."""
+    remaining = iter(enumerate(tasks))
+    running: dict[Future[Done], int] = {}
+    while True:
+        for index, task in islice(remaining, max(0, capacity() - len(running))):
+            running[submit(task)] = index
+        if not running:
+            return
+        ready = wait(running, timeout=REFRESH, return_when=FIRST_COMPLETED).done
+        if not ready:
+            yield None
+        for future in ready:
+            yield running.pop(future), future.result()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import psutil
+
 
 class SystemMetrics:
     """Metrics of this process and its machine; CPU utilization is the average since the last call."""
 
     def __init__(self) -> None:
-        import psutil
-
         self._process = psutil.Process()
         psutil.cpu_percent(interval=None)  # the first call starts the measurement
 
     def now(self) -> dict[str, float]:
         """``memory_gb`` of this worker, ``device_memory_gb`` at its peak on a GPU, and ``system/...`` of the machine."""
-        import psutil
         import torch
 
         memory, network = psutil.virtual_memory(), psutil.net_io_counters()

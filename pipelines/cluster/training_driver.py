@@ -6,12 +6,15 @@ resumes from the latest checkpoint.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from digan.atomic import write_csv, write_json
 from digan.data.clips import ClipsConfig
@@ -20,32 +23,19 @@ from digan.models.config import NetworkConfig
 from digan.training.config import TrainingConfig
 from pipelines.cluster import preflight
 from pipelines.cluster.ray_cluster import ClusterConfig, connect, job_folder
-from pipelines.cluster.train_worker import WorkerConfig
-from pipelines.cluster.worker_group import run_until_done, torch_trainer
+from pipelines.cluster.train_worker import TrialObjective, WorkerConfig, train_worker
 from pipelines.report.progress_display import ProgressDisplay, training_text
 from pipelines.report.text_format import duration, grouped
 from pipelines.tracking import runs
-from pipelines.training_run import run_fingerprint, run_sync
+from pipelines.training_run import run_fingerprint, run_sync, worker_messages
 from pipelines.training_run.provenance import run_tags
 from pipelines.training_run.run_fingerprint import INDEX, ResumeDecision, RunFingerprint
 from pipelines.training_run.training_log import LOG, TrainingLog, curves, repair_log
-from pipelines.training_run.worker_messages import (
-    Message,
-    ProgressReport,
-    SampleVideos,
-    TrialMeasured,
-    UserNotice,
-    WorkerFailed,
-    WorkerMessages,
-    WorkerStarted,
-)
-
-if TYPE_CHECKING:
-    from digan.models.generator import VideoGenerator
-    from pipelines.dataset.shard_index import ShardIndex
 
 FORMAT = 1
 CURVES = "curves.csv"
+POLL_INTERVAL = 0.5  # seconds between two requests for the workers' messages
+COLLECTIVE_TIMEOUT = 600  # seconds after which a worker gives up a collective operation with silent peers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +61,9 @@ class TrialHooks:
     training. ``gpu_share`` is the share of a GPU for each worker; ``run_file`` names the MLflow run.
     """
 
-    objective: Callable[[int, VideoGenerator], dict[str, float]]
-    on_started: Callable[[WorkerStarted], object]
-    on_measured: Callable[[TrialMeasured], None]
+    objective: TrialObjective
+    on_started: Callable[[worker_messages.WorkerStarted], object]
+    on_measured: Callable[[worker_messages.TrialMeasured], None]
     gpu_share: float
     run_file: Path
 
@@ -91,15 +81,11 @@ def train(job: TrainingJob, *, shards: Path, output: Path, trial: TrialHooks | N
     Errors: ``UserError`` for a user's mistake, here or in a worker; ``TrainingAbortedError`` for other failures of workers.
     """
     storage, output = "" if trial else job.cluster.storage, output.absolute()
-    index, address = _open_shards(job.clips, shards, storage)
+    index, address = run_sync.open_shards(job.clips, shards, storage)
     job = replace(job, model=replace(job.model, classes=len(index.classes)), tracking=runs.resolved(job.tracking))
-    fingerprint = RunFingerprint(
-        training=asdict(job.training),
-        model=asdict(job.model),
-        data=index.digest,
-        code=run_fingerprint.code_digest(),
-        workers=job.cluster.workers,
-    )
+    training, model = asdict(job.training), asdict(job.model)
+    code, workers = run_fingerprint.code_digest(), job.cluster.workers
+    fingerprint = RunFingerprint(training=training, model=model, data=index.digest, code=code, workers=workers)
     display = ProgressDisplay("train", interval=10.0)
     with run_fingerprint.sole_writer(output):
         if storage:
@@ -116,14 +102,13 @@ def train(job: TrainingJob, *, shards: Path, output: Path, trial: TrialHooks | N
             preflight.check_driver(job.tracking.uri, storage, output, job_folder())
             if storage:
                 address = run_sync.publish_shards(address, storage, display.message)
-            preflight.check_nodes(address, storage or str(output), fingerprint.code)
+            preflight.check_nodes(address, storage or str(output), code)
             _prepare_folder(decision, output, display, seen)
             run_fingerprint.write_origin(output, fingerprint)
             run_file = trial.run_file if trial else output / "run.json"
             run_id = runs.open_run(job.tracking, job.settings, run_tags("train", index.digest), run_file)
-            with run_sync.RunSync(output, storage, display.message):
+            with run_sync.RunSync(output, storage, display.message) if storage else nullcontext():
                 with _open_log(job.tracking, run_id, output, display) as log:
-                    messages = WorkerMessages()
                     worker_config = WorkerConfig(
                         training=job.training,
                         model=job.model,
@@ -131,31 +116,18 @@ def train(job: TrainingJob, *, shards: Path, output: Path, trial: TrialHooks | N
                         output=storage or str(output),
                         threads=job.cluster.cpus_per_worker,
                         environment=preflight.environment(),
-                        messages=messages,
+                        messages=worker_messages.WorkerMessages(),
                         objective=trial.objective if trial else None,
                     )
                     name, gpu_share = f"digan-{run_id[:8]}-{time.time_ns()}", trial.gpu_share if trial else 1.0
-                    trainer = torch_trainer(job.cluster, worker_config, ray_folder, name, gpu_share)
-                    _run(trainer.fit, messages, MessageHandler(log, display, job.cluster.max_failures, trial))
+                    fit = partial(_fit, job.cluster, worker_config, folder=ray_folder, name=name, gpu_share=gpu_share)
+                    handler = MessageHandler(log, display, job.cluster.max_failures, trial)
+                    _run(fit, worker_config["messages"], handler)
                 if storage:
                     run_sync.fetch(storage, output)
                 _write_index(output, fingerprint, log, run_id, job.cluster)
         clips, seconds = grouped(log.clips_seen), duration(log.seconds)
         display.message(f"{clips} clips in {seconds}; generator in {output / 'generator'}")
-
-
-def _open_shards(clips: ClipsConfig, shards: Path, storage: str) -> tuple[ShardIndex, str]:
-    """The shards' index and address, local or on S3; ``UserError`` if their clips have another size than ``clips``."""
-    from pipelines.dataset.loader import read_index
-
-    address = run_sync.find_shards(shards, storage)
-    index = read_index(address)
-    if (index.resolution, index.frames) != (clips.resolution, clips.frames):
-        raise UserError(
-            f"{address}: has clips of {index.resolution} pixels and {index.frames} frames, params.yaml asks for "
-            f"{clips.resolution} and {clips.frames}; make the shards again: python -m pipelines.ingest"
-        )
-    return index, address
 
 
 def _prepare_folder(decision: ResumeDecision, output: Path, display: ProgressDisplay, seen: int) -> None:
@@ -175,14 +147,11 @@ def _prepare_folder(decision: ResumeDecision, output: Path, display: ProgressDis
 
 @contextmanager
 def _open_log(
-    config: runs.TrackingConfig, run_id: str, output: Path, display: ProgressDisplay
+    tracking: runs.TrackingConfig, run_id: str, output: Path, display: ProgressDisplay
 ) -> Iterator[TrainingLog]:
     """The training log; at the end the MLflow run is marked as finished, failed or killed."""
-    log = TrainingLog(
-        output,
-        track=lambda metrics, clips: runs.log_metrics(config, run_id, metrics, clips),
-        track_file=lambda path: runs.client(config).log_artifact(run_id, str(path), "samples"),
-    )
+    track = partial(runs.log_metrics, tracking, run_id)
+    log = TrainingLog(output, track, lambda path: runs.client(tracking).log_artifact(run_id, str(path), "samples"))
     status = "FAILED"
     try:
         yield log
@@ -194,9 +163,33 @@ def _open_log(
         display.close()
         log.close()
         try:
-            runs.finish_run(config, run_id, status)
+            runs.finish_run(tracking, run_id, status)
         except Exception as error:
             display.message(f"could not set the status of the MLflow run to {status} ({type(error).__name__})")
+
+
+def _fit(cluster: ClusterConfig, worker_config: WorkerConfig, *, folder: Path, name: str, gpu_share: float) -> None:
+    """Run the workers by Ray Train, whose own files about the run ``name`` go to ``folder``."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    resources, on_gpu = cluster.resources_per_worker, cluster.gpus_per_worker > 0
+    if on_gpu:
+        resources["GPU"] *= gpu_share
+    workers = (cluster.min_workers, cluster.workers) if cluster.elastic else cluster.workers
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config=worker_config,
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=on_gpu, resources_per_worker=resources),
+        run_config=RunConfig(
+            name=name,
+            storage_path=str(folder),
+            failure_config=FailureConfig(max_failures=cluster.max_failures),
+            worker_runtime_env={"env_vars": cluster.worker_environment},
+        ),
+        torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo", timeout_s=COLLECTIVE_TIMEOUT),
+    )
+    trainer.fit()
 
 
 class MessageHandler:
@@ -208,29 +201,29 @@ class MessageHandler:
         self._log, self._display, self._trial, self.max_failures = log, display, trial, max_failures
         self.starts = self._workers = 0
 
-    def handle(self, message: Message) -> None:
+    def handle(self, message: worker_messages.Message) -> None:
         """Apply one message; ``UserError`` or ``TrainingAbortedError`` if a worker's failure ends the training."""
         match message:
-            case WorkerStarted():
+            case worker_messages.WorkerStarted():
                 self._started(message)
-            case ProgressReport(clips_seen=seen, clips_total=total):
+            case worker_messages.ProgressReport(clips_seen=seen, clips_total=total):
                 self._log.report(message)
                 text = training_text(seen, total, message.clips_per_second, message.seconds_left, message.metrics)
                 self._display.show(text, share=seen / max(total, 1), last=seen >= total)
-            case SampleVideos():
+            case worker_messages.SampleVideos():
                 self._log.samples(message.clips_seen, message.videos)
-            case TrialMeasured() if self._trial:
+            case worker_messages.TrialMeasured() if self._trial:
                 self._trial.on_measured(message)
-            case UserNotice():
+            case worker_messages.UserNotice():
                 self._display.message(message.text)
-            case WorkerFailed(kind="mistake"):
+            case worker_messages.WorkerFailed(kind="mistake"):
                 raise UserError(message.text)
-            case WorkerFailed(kind="bug"):
+            case worker_messages.WorkerFailed(kind="bug"):
                 raise TrainingAbortedError(f"worker {message.rank}:\n{message.text}")
-            case WorkerFailed():
+            case worker_messages.WorkerFailed():
                 self._display.message(f"worker {message.rank} stopped ({message.text[:200]})")
 
-    def _started(self, message: WorkerStarted) -> None:
+    def _started(self, message: worker_messages.WorkerStarted) -> None:
         self.starts += 1
         self._log.begin()
         if self.starts > 1:
@@ -242,13 +235,32 @@ class MessageHandler:
             self._trial.on_started(message)
 
 
-def _run(fit: Callable[[], object], messages: WorkerMessages, handler: MessageHandler) -> None:
-    """Train until Ray Train is done or has given up restarting the workers."""
+def _run(fit: Callable[[], object], messages: worker_messages.WorkerMessages, handler: MessageHandler) -> None:
+    """Run ``fit`` in a thread and handle the workers' messages until it returns; its error is raised here.
+
+    An error of ``handler`` ends the loop at once; the abandoned thread ends with the connection to Ray.
+    """
     from ray.exceptions import RayError
     from ray.train import TrainingFailedError
 
+    training: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            training.set_result(fit())
+        except BaseException as error:
+            training.set_exception(error)
+
+    threading.Thread(target=run, name="ray-train", daemon=True).start()
+    done = False
     try:
-        run_until_done(fit, messages, handler.handle)
+        while not done:
+            done = bool(wait([training], POLL_INTERVAL).done)  # checked first, so that no last message is missed
+            for message in messages.take():
+                handler.handle(message)
+                if isinstance(message, worker_messages.TrialMeasured):
+                    messages.allow(message.clips_seen)
+        training.result()
     except (TrainingFailedError, RayError) as error:
         limit = f"cluster.max_failures={handler.max_failures}"
         raise TrainingAbortedError(f"gave up after {handler.starts} starts ({limit})\n{error}") from error

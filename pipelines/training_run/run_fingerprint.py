@@ -29,12 +29,8 @@ MAY_CHANGE = {
 CODE = ("digan/data", "digan/models", "digan/ops", "digan/training", "digan/seeding.py", "digan/times.py")
 
 # Keys of params.yaml in the records of older runs and sweeps, and their present names.
-RENAMED = {
-    "mirror": "horizontal_flip",
-    "interval": "grace_period",
-    "reduction": "reduction_factor",
-    "concurrency": "max_concurrent_trials",
-}
+RENAMED = {"mirror": "horizontal_flip", "interval": "grace_period"}
+RENAMED |= {"reduction": "reduction_factor", "concurrency": "max_concurrent_trials"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +61,8 @@ def code_digest() -> str:
 
 def weights_digest(generator: Path) -> str:
     """SHA-256 over a generator folder's configuration and weights."""
-    return hashlib.sha256(
-        b"".join((generator / name).read_bytes() for name in ("config.json", "weights.pt"))
-    ).hexdigest()
+    content = (generator / "config.json").read_bytes() + (generator / "weights.pt").read_bytes()
+    return hashlib.sha256(content).hexdigest()
 
 
 def decide(folder: Path, now: RunFingerprint, *, clips_seen: int) -> ResumeDecision:
@@ -79,12 +74,12 @@ def decide(folder: Path, now: RunFingerprint, *, clips_seen: int) -> ResumeDecis
         return ResumeDecision(kind="replace", notes=("it has no readable origin.json",))
     if changes := _changes(before, now, clips_seen):
         return ResumeDecision(kind="replace", notes=tuple(changes))
-    same_code = before.code == now.code
+    code_changed = before.code != now.code
     if _is_finished(folder, now):
-        if same_code:
-            return ResumeDecision(kind="finished")
-        return ResumeDecision(kind="replace", notes=("the code in digan/ has changed since it finished",))
-    notes = [] if same_code else ["the code in digan/ has changed since it started"]
+        if code_changed:
+            return ResumeDecision(kind="replace", notes=("the code in digan/ has changed since it finished",))
+        return ResumeDecision(kind="finished")
+    notes = ["the code in digan/ has changed since it started"] if code_changed else []
     if before.workers != now.workers:
         workers = f"{now.workers} workers instead of {before.workers}"
         notes.append(f"resuming with {workers}: the results are equal up to the order of summation")
@@ -93,12 +88,13 @@ def decide(folder: Path, now: RunFingerprint, *, clips_seen: int) -> ResumeDecis
 
 def _changes(before: RunFingerprint, now: RunFingerprint, clips_seen: int) -> list[str]:
     """The differences that make ``now`` another run."""
-    changes = []
-    for section in ("training", "model"):
-        old, new = getattr(before, section), getattr(now, section)
-        for key in sorted({*old, *new} - MAY_CHANGE):
-            if old.get(key) != new.get(key):
-                changes.append(f"{section}.{key} was {old.get(key)!r}, is {new.get(key)!r}")
+    sections = {"training": (before.training, now.training), "model": (before.model, now.model)}
+    changes = [
+        f"{section}.{key} was {old.get(key)!r}, is {new.get(key)!r}"
+        for section, (old, new) in sections.items()
+        for key in sorted({*old, *new} - MAY_CHANGE)
+        if old.get(key) != new.get(key)
+    ]
     if before.data != now.data:
         changes.append("the data is different")
     clips = now.training["clips"]

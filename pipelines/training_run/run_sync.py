@@ -9,25 +9,34 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from digan.data.clips import ClipsConfig
 from digan.errors import UserError
 from digan.generator_io import CONFIG, WEIGHTS
 from digan.training import checkpoint
-from digan.training.checkpoint import CheckpointStore, FolderStore
-from pipelines.dataset.shard_index import INDEX, index_to_json, read_index
+from digan.training.checkpoint import FolderStore
+from pipelines.dataset.shard_index import INDEX, ShardIndex, index_to_json, read_index
 from pipelines.storage import file_io
-from pipelines.training_run import run_fingerprint
 from pipelines.training_run.checkpoint_store import store_at
+from pipelines.training_run.run_fingerprint import ORIGIN
 
 RECORDS = ("origin.json", "run.json", "log.jsonl", "index.json")  # in the order of their upload
 SHARDS = "shards"
 SYNC_INTERVAL = 30.0  # seconds between two checks for changed records
 
 
-def find_shards(local: Path, storage: str) -> str:
-    """The shards' address for the workers: the local folder, or below ``storage`` if there are no local shards."""
-    if storage and not (local / INDEX).exists():
-        return file_io.join(storage, SHARDS)
-    return str(local.absolute())
+def open_shards(clips: ClipsConfig, local: Path, storage: str) -> tuple[ShardIndex, str]:
+    """Index and address of the local shards, or, if there are none, of those at ``storage``.
+
+    ``UserError`` if there are none either, or if their clips have another size than ``clips``.
+    """
+    at_storage = storage and not (local / INDEX).exists()
+    address = file_io.join(storage, SHARDS) if at_storage else str(local.absolute())
+    index = read_index(address)
+    if (index.resolution, index.frames) != (clips.resolution, clips.frames):
+        found = f"clips of {index.resolution} pixels and {index.frames} frames"
+        wanted = f"params.yaml asks for {clips.resolution} and {clips.frames}"
+        raise UserError(f"{address}: has {found}, {wanted}; make the shards again: python -m pipelines.ingest")
+    return index, address
 
 
 def publish_shards(local: str, storage: str, notify: Callable[[str], None]) -> str:
@@ -40,10 +49,8 @@ def publish_shards(local: str, storage: str, notify: Callable[[str], None]) -> s
         published = read_index(target).digest
         if published == index.digest:
             return target
-        raise UserError(
-            f"{target}: holds the shards of other data ({published[:8]}, not {index.digest[:8]}); set cluster.storage "
-            "to another prefix, one per run"
-        )
+        other = f"holds the shards of other data ({published[:8]}, not {index.digest[:8]})"
+        raise UserError(f"{target}: {other}; set cluster.storage to another prefix, one per run")
     paths = [shard.path for split in index.splits.values() for shard in split]
     notify(f"uploading {len(paths)} shards to {target}, once")
     for path in paths:
@@ -54,33 +61,28 @@ def publish_shards(local: str, storage: str, notify: Callable[[str], None]) -> s
 
 def pull(storage: str, folder: Path) -> None:
     """Download the records of the run at ``storage`` into a folder that has none."""
-    if (folder / run_fingerprint.ORIGIN).exists():
+    if (folder / ORIGIN).exists():
         return
     for name in RECORDS:
         if file_io.exists(file_io.join(storage, name)):
             file_io.copy(file_io.join(storage, name), folder / name)
-    if (folder / run_fingerprint.INDEX).exists():
+    if (folder / "index.json").exists():
         fetch(storage, folder)
 
 
 def fetch(storage: str, folder: Path) -> None:
     """Download the generators and the snapshots; snapshots that are no longer at ``storage`` are removed."""
-    for name in ("initial_generator", "generator"):
-        _copy_generator(store_at(storage), name, FolderStore(folder))
     remote, local = store_at(file_io.join(storage, "snapshots")), FolderStore(folder / "snapshots")
-    names = checkpoint.listed(remote)
-    for name in names:
-        _copy_generator(remote, name, local)
-    for name in set(local.names()) - set(names):
+    snapshots = checkpoint.listed(remote)
+    generators = [(store_at(storage), FolderStore(folder), name) for name in ("initial_generator", "generator")]
+    for source, target, name in [*generators, *((remote, local, name) for name in snapshots)]:
+        target.write(name, {file: source.read(name, file) for file in (WEIGHTS, CONFIG)})
+    for name in set(local.names()) - set(snapshots):
         local.remove(name)
 
 
-def _copy_generator(source: CheckpointStore, name: str, target: CheckpointStore) -> None:
-    target.write(name, {file: source.read(name, file) for file in (WEIGHTS, CONFIG)})
-
-
 class RunSync:
-    """Upload the records in ``folder`` to ``storage``, if any, whenever they change, from a thread; a context manager."""
+    """Upload the records in ``folder`` to ``storage`` whenever they change, from a thread; a context manager."""
 
     def __init__(self, folder: Path, storage: str, warn: Callable[[str], None]) -> None:
         self._folder, self._storage, self._warn = folder, storage, warn
@@ -88,27 +90,22 @@ class RunSync:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="run-sync", daemon=True)
 
-    def __enter__(self) -> RunSync:
-        if self._storage:
-            self.push()
-            self._thread.start()
-        return self
+    def __enter__(self) -> None:
+        self.push()
+        self._thread.start()
 
     def __exit__(self, *_: object) -> None:
-        if self._storage:
-            self._stop.set()
-            self._thread.join()
-            self.push()
+        self._stop.set()
+        self._thread.join()
+        self.push()
 
     def push(self) -> None:
         """Upload the changed records, index.json last."""
-        for path in (self._folder / name for name in RECORDS):
-            if path.exists():
-                status = path.stat()
-                content_tag = (status.st_mtime_ns, status.st_size)
-                if self._uploaded.get(path.name) != content_tag:
-                    file_io.write_bytes(file_io.join(self._storage, path.name), path.read_bytes())
-                    self._uploaded[path.name] = content_tag
+        for path in (self._folder / name for name in RECORDS if (self._folder / name).exists()):
+            content_tag = (path.stat().st_mtime_ns, path.stat().st_size)
+            if self._uploaded.get(path.name) != content_tag:
+                file_io.write_bytes(file_io.join(self._storage, path.name), path.read_bytes())
+                self._uploaded[path.name] = content_tag
 
     def _run(self) -> None:
         while not self._stop.wait(SYNC_INTERVAL):

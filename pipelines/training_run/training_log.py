@@ -6,8 +6,10 @@ not logged again. A thread feeds MLflow, so that a slow or absent server does no
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+import os
 import queue
 import threading
 import time
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from pipelines.training_run.worker_messages import ProgressReport
 from pipelines.video.video_writer import write_contact_sheet
@@ -27,48 +30,46 @@ CLOSE_TIMEOUT = 60.0  # seconds that the end waits for MLflow
 RETRY = 5.0  # seconds before a point is sent to MLflow again
 SHEET_WIDTH = 1600  # pixels; a contact sheet is enlarged by a whole factor up to this width
 
-Track = Callable[[dict[str, float], int], None]  # metrics, clips seen
-TrackFile = Callable[[Path], None]
 logger = logging.getLogger(__name__)
 
 
 class TrainingLog:
-    """Writes below ``folder``; ``track`` and ``track_file`` send metrics and images to the MLflow run, in a thread."""
+    """Writes below ``folder``. ``track(metrics, clips_seen)`` and ``track_file(path)`` send to MLflow, in a thread."""
 
-    def __init__(self, folder: Path, track: Track, track_file: TrackFile) -> None:
+    def __init__(
+        self, folder: Path, track: Callable[[dict[str, float], int], None], track_file: Callable[[Path], None]
+    ) -> None:
         self.folder, self._track, self._track_file = folder, track, track_file
         folder.mkdir(parents=True, exist_ok=True)
         last = repair_log(folder / LOG)
         self.clips_seen = int(last.get("clips_seen", 0))
         self.seconds = self._seconds_before = float(last.get("seconds", 0.0))  # of training, over all launches
-        self._start: float | None = None
+        self._start = 0.0
         self._next_point = -1.0
         self._tasks: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._feed, name="mlflow", daemon=True)
         self._thread.start()
 
-    def begin(self) -> None:
-        """Count time as training from here on, restarts of workers included; called when workers have started."""
-        if self._start is None:
-            self._start = time.monotonic()
+    def begin(self) -> float:
+        """Start the clock of the training at the first call, when workers have started; return its start."""
+        self._start = self._start or time.monotonic()
+        return self._start
 
     def report(self, report: ProgressReport) -> None:
         """Write a point, unless the log already has it."""
         if report.clips_seen <= self.clips_seen:
             return
-        self.begin()
-        assert self._start is not None
-        now = time.monotonic()
-        self.clips_seen, self.seconds = report.clips_seen, self._seconds_before + now - self._start
+        self.clips_seen, now = report.clips_seen, time.monotonic()
+        self.seconds = self._seconds_before + now - self.begin()
         metrics = {
             "clips_per_second": report.clips_per_second,
             "seconds_per_1000_clips": 1000 / max(report.clips_per_second, 1e-9),
             "seconds_left": round(report.seconds_left, 1),
             **report.metrics,
         }
+        point = {"clips_seen": report.clips_seen, "seconds": round(self.seconds, 2), **metrics}
         with (self.folder / LOG).open("a", encoding="utf-8") as log:
-            point = {"clips_seen": report.clips_seen, "seconds": round(self.seconds, 2), **metrics}
             log.write(json.dumps(point) + "\n")
         if now >= self._next_point or report.clips_seen >= report.clips_total:
             self._next_point = now + MLFLOW_INTERVAL
@@ -76,8 +77,6 @@ class TrainingLog:
 
     def samples(self, clips_seen: int, videos: np.ndarray) -> None:
         """Write uint8 [B, T, 3, H, W] as ``samples/NNNNNNNN.png``, a row per video."""
-        import torch
-
         path = self.folder / SAMPLES / f"{clips_seen:08d}.png"
         is_new = not path.exists()
         enlarged = max(1, SHEET_WIDTH // (videos.shape[1] * videos.shape[-1]))
@@ -96,31 +95,26 @@ class TrainingLog:
     def _feed(self) -> None:
         """Run the tasks in order. One that fails is retried, so that the history in MLflow has no gap."""
         while (task := self._tasks.get()) is not None:
-            warned = False
-            while True:
+            for attempt in itertools.count():
                 try:
                     task()
                     break
                 except Exception as error:
-                    if self._closing.is_set() and warned:
+                    if self._closing.is_set() and attempt > 0:
                         logger.warning("MLflow does not answer; %s has the missing points", LOG)
                         return
-                    if not warned:
+                    if attempt == 0:
                         reason = " ".join(str(error).split())[:120] or "no message"
                         logger.warning("MLflow rejected a point (%s: %s); trying again", type(error).__name__, reason)
-                    warned = True
                     self._closing.wait(RETRY)
 
 
 def repair_log(path: Path) -> dict[str, Any]:
     """The last point of the log, empty if there is none; a line that a killed driver wrote in part is cut off."""
-    if not path.is_file():
-        return {}
-    content = path.read_bytes()
+    content = path.read_bytes() if path.is_file() else b""
     complete = content[: content.rfind(b"\n") + 1]
     if len(complete) < len(content):
-        with path.open("r+b") as log:
-            log.truncate(len(complete))
+        os.truncate(path, len(complete))
     lines = complete.splitlines()
     return json.loads(lines[-1]) if lines else {}
 

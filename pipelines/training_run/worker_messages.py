@@ -1,8 +1,8 @@
 """Messages from training workers to the driver, which alone writes the log, sample images and MLflow.
 
 They go through a Ray actor on the driver's node. ``ray.train.report`` with a ``UserCallback`` does not fit: every worker has
-to report equally often, a report waits for the controller's next poll, the callback runs in the controller's process instead
-of the driver's, and the last message of a failing worker would be lost.
+to report equally often, a report waits for the controller's next poll, the callback does not run in the driver's process,
+and the last message of a failing worker would be lost.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,10 +20,10 @@ REPLY_TIMEOUT = 30.0  # seconds
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerStarted:
-    """Rank 0 of a group of ``workers`` workers has started; ``placement`` is the Ray placement group."""
+    """Rank 0 of a group of ``workers`` workers has started."""
 
     workers: int
-    placement: Any = None
+    placement: Any = None  # the Ray placement group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +47,11 @@ class SampleVideos:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerFailed:
-    """The error that stopped a worker.
+    """The error that stopped a worker. ``text`` is one line; for a bug, the traceback."""
 
-    ``kind`` is ``mistake`` (the user's; ``text`` is one line), ``bug`` (``text`` is the traceback) or ``loss``
-    (a peer, device or connection was lost; Ray restarts the workers).
-    """
-
-    kind: str
+    kind: Literal[
+        "mistake", "bug", "loss"
+    ]  # a user's mistake; a loss of a peer, device or connection (workers restart)
     rank: int
     text: str
 
@@ -84,7 +82,6 @@ class MessageQueue:
         self._allowed = -1
 
     def put(self, message: Message) -> None:
-        """Append a message."""
         self._messages.append(message)
 
     def take(self) -> list[Message]:
@@ -93,18 +90,17 @@ class MessageQueue:
         return taken
 
     def allow(self, clips_seen: int) -> None:
-        """Allow workers to train beyond this many clips."""
         self._allowed = max(self._allowed, clips_seen)
 
     def allowed(self) -> int:
-        """The largest number of clips that has been allowed; -1 if none has."""
+        """The largest number of clips beyond which workers may train; -1 if none has been allowed."""
         return self._allowed
 
 
 class WorkerMessages:
     """A handle to the queue; the driver creates it while connected to Ray and passes it to the workers.
 
-    The actor ends with its last handle, at the latest with the driver's connection to Ray.
+    The actor ends with its last handle.
     """
 
     def __init__(self) -> None:

@@ -30,7 +30,6 @@ NO_RESULT = {
     "pipelines.report.progress_display": "the progress line",
     "pipelines.report.data_page": "a page for people",
     "pipelines.report.text_format": "numbers as text",
-    "pipelines.cluster.worker_group": "how Ray Train is called",
     "pipelines.training_run.worker_messages": "messages from workers to the driver",
     "pipelines.training_run.checkpoint_store": "where checkpoints are stored",
     "pipelines.cluster.preflight": "checks before the start",

@@ -88,7 +88,7 @@ def test_environment_is_restored_and_keeps_the_users_values(monkeypatch: pytest.
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "7")
     monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
     before = dict(os.environ)
-    with ray_cluster._environment(ray_cluster.ENVIRONMENT):
+    with ray_cluster._environment(ray_cluster.ENVIRONMENT, {}):
         assert "PYTHONDONTWRITEBYTECODE" not in os.environ
         assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
         assert os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] == "7"

@@ -94,7 +94,7 @@ def test_path_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path, monk
     (tmp_path / "outputs").write_text("a file where the folder has to be")
     with pytest.raises(OSError, match="outputs/raw/toy/seed3") as caught:
         open_source(config())
-    assert exit_status.remedy_of(caught.value) is not None
+    assert exit_status.text_of(caught.value) is not None
 
 
 @pytest.mark.parametrize(("key", "value"), [("videos", 1), ("seed", -1)])

@@ -69,7 +69,8 @@ def test_shards_are_published_once_and_only_for_one_data_set(s3_bucket: str, tmp
     write_shards(tmp_path / "a")
     address = run_sync.publish_shards(str(tmp_path / "a"), storage, notices.append)
     assert run_sync.publish_shards(str(tmp_path / "a"), storage, notices.append) == address and len(notices) == 1
-    assert run_sync.find_shards(tmp_path / "nothing", storage) == address
+    clips = write_params(tmp_path).clips
+    assert run_sync.open_shards(clips, tmp_path / "nothing", storage)[1] == address
     write_shards(tmp_path / "b", shards=2)
     with pytest.raises(UserError, match="holds the shards of other data"):
         run_sync.publish_shards(str(tmp_path / "b"), storage, notices.append)
