@@ -6,6 +6,9 @@ import os
 import secrets
 from pathlib import Path
 
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
 from digan.errors import UserError
 from pipelines.dataset.shard_index import INDEX
 from pipelines.storage import file_io
@@ -29,9 +32,6 @@ def check_driver(uri: str, storage: str, folder: Path, job_folder: Path | None) 
 
 def check_nodes(shards: str, output: str, code: str) -> None:
     """Check every other machine with CPUs; ``UserError`` names the first one that cannot take part."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
     here = ray.get_runtime_context().get_node_id()
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
     others = {node["NodeID"]: node["NodeManagerHostname"] for node in nodes if node["NodeID"] != here}
@@ -42,17 +42,17 @@ def check_nodes(shards: str, output: str, code: str) -> None:
     file_io.write_bytes(marker, token.encode())
     try:
         remote = ray.remote(num_cpus=0, max_retries=0)(_probe)
-        on = {node: NodeAffinitySchedulingStrategy(node, soft=False) for node in others}
         arguments = (shards, marker, token, code, environment())
-        answers = {node: remote.options(scheduling_strategy=on[node]).remote(*arguments) for node in others}
-        for node, answer in answers.items():
+        pinned = [remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(id, soft=False)) for id in others]
+        answers = [task.remote(*arguments) for task in pinned]
+        for host, answer in zip(others.values(), answers, strict=True):
             try:
                 problem = ray.get(answer, timeout=PROBE_TIMEOUT)
             except Exception as error:
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]
                 problem = f"cannot run this project ({reason}); install it there, or use an image that has it"
             if problem:
-                raise UserError(f"machine {others[node]}: {problem}")
+                raise UserError(f"machine {host}: {problem}")
     finally:
         file_io.delete(marker)
 

@@ -9,6 +9,8 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+import ray
+
 Task = TypeVar("Task")
 Done = TypeVar("Done")
 
@@ -22,8 +24,6 @@ def run(work: Callable[[Task], Done], tasks: Sequence[Task]) -> Iterator[tuple[i
     Needs a connection to Ray. ``work`` is a function of a module, which a task imports from the driver's code. A task whose
     machine is lost runs again on another; a task's error is raised here. Closing the iterator cancels the running tasks.
     """
-    import ray
-
     remote = ray.remote(num_cpus=1, max_retries=3)(lambda task: work(task))
     running: set[Any] = set()
 

@@ -116,7 +116,7 @@ def _new_version(mlflow: Any, request: RegistrationRequest, run_id: str) -> int:
     finally:
         mlflow.finalize_logged_model(logged.model_id, status)
     mlflow.log_outputs(run_id, [LoggedModelOutput(model_id=logged.model_id, step=0)])
-    tags = {**request.measured.tags(), WEIGHTS_TAG: request.weights_digest, "run_id": run_id, **git_tags(Path.cwd())}
+    tags = {**request.measured.tags(), WEIGHTS_TAG: request.weights_digest, "run_id": run_id, **git_tags()}
     version = mlflow.create_model_version(
         request.name, source=logged.artifact_location, run_id=run_id, tags=tags, model_id=logged.model_id
     )

@@ -12,37 +12,34 @@ from typing import Any
 from ruamel.yaml import YAML
 
 
-def run_tags(stage: str, data_digest: str, folder: Path | None = None) -> dict[str, str]:
+def run_tags(stage: str, data_digest: str) -> dict[str, str]:
     """Tags of a run: git commit, data digest, the stage's hash and the name of the DVC experiment."""
-    root = folder or Path.cwd()
-    tags = {"data.digest": data_digest, "dvc.stage": stage, **git_tags(root)}
-    optional = {"dvc.stage_hash": stage_hash(stage, root), "dvc.exp_name": os.environ.get("DVC_EXP_NAME")}
+    tags = {"data.digest": data_digest, "dvc.stage": stage, **git_tags()}
+    optional = {"dvc.stage_hash": stage_hash(stage), "dvc.exp_name": os.environ.get("DVC_EXP_NAME")}
     return tags | {name: value for name, value in optional.items() if value}
 
 
-def git_tags(folder: Path) -> dict[str, str]:
+def git_tags() -> dict[str, str]:
     """The commit, and whether tracked files differ from it (``git.dirty``); empty outside a repository."""
-    commit = _git(folder, "rev-parse", "HEAD")
+    commit = _git("rev-parse", "HEAD")
     if not commit:
         return {}
-    dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
     return {"mlflow.source.git.commit": commit, "git.commit": commit, "git.dirty": str(dirty).lower()}
 
 
-def stage_hash(stage: str, folder: Path) -> str | None:
-    """SHA-256 of a stage's definition, the values of its parameters and the content of its dependencies.
+def stage_hash(stage: str) -> str | None:
+    """SHA-256 of definition, values of the parameters and content of the dependencies of a stage in the dvc.yaml here.
 
-    ``None`` if there is no dvc.yaml or no such stage in it.
+    ``None`` if there is no such file or stage.
     """
-    definition = _load_yaml(folder / "dvc.yaml").get("stages", {}).get(stage)
+    definition = _load_yaml("dvc.yaml").get("stages", {}).get(stage)
     if definition is None:
         return None
-    parameters = _load_yaml(folder / "params.yaml")
-    content = {
-        "stage": definition,
-        "params": {key: _look_up(parameters, key) for key in definition.get("params", []) if isinstance(key, str)},
-        "deps": {dep: content_hash(folder / dep) for dep in definition.get("deps", [])},
-    }
+    parameters, names = _load_yaml("params.yaml"), [key for key in definition.get("params", []) if isinstance(key, str)]
+    values = {name: _look_up(parameters, name) for name in names}
+    deps = {dep: content_hash(Path(dep)) for dep in definition.get("deps", [])}
+    content = {"stage": definition, "params": values, "deps": deps}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -65,8 +62,8 @@ def content_hash(path: Path) -> str:
     return total.hexdigest()
 
 
-def _load_yaml(path: Path) -> dict[str, Any]:
-    return (YAML(typ="safe", pure=True).load(path) or {}) if path.is_file() else {}
+def _load_yaml(name: str) -> dict[str, Any]:
+    return (YAML(typ="safe", pure=True).load(Path(name)) or {}) if Path(name).is_file() else {}
 
 
 def _look_up(values: Any, dotted: str) -> Any:
@@ -75,9 +72,10 @@ def _look_up(values: Any, dotted: str) -> Any:
     return values
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
+def _git(*arguments: str) -> str:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, timeout=20, check=True
+        ).stdout.strip()
     except (FileNotFoundError, subprocess.SubprocessError):
         return ""

@@ -1,7 +1,6 @@
 """The fingerprint that a training folder was started with, and whether a launch resumes, replaces or keeps its run.
 
-DVC keeps the outputs of the stage (``persist``), so the folder may hold a run of another configuration. Only the keys in
-``MAY_CHANGE`` may change during a run.
+DVC keeps the outputs of the stage (``persist``), so the folder may hold a run of another configuration.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from digan.errors import UserError
 from pipelines.training_run.provenance import content_hash
 
 ORIGIN, INDEX = "origin.json", "index.json"
-MAY_CHANGE = {
+MAY_CHANGE = {  # keys that may change during a run
     *("clips", "checkpoint_interval", "checkpoints_kept", "sample_interval", "snapshot_interval", "snapshots_kept"),
     *("compile", "deterministic", "on_divergence", "collapse_loss", "collapse_clips"),
 }
@@ -138,8 +137,7 @@ def move_aside(folder: Path) -> Path | None:
         shutil.rmtree(folder)
         return None
     previous = folder.with_name(folder.name + ".previous")
-    if previous.exists():
-        shutil.rmtree(previous)
+    shutil.rmtree(previous, ignore_errors=True)
     return folder.rename(previous)
 
 

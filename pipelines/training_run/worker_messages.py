@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 POLL_INTERVAL = 0.1  # seconds between two requests of a worker that waits for permission to continue
 REPLY_TIMEOUT = 30.0  # seconds
@@ -98,23 +100,15 @@ class MessageQueue:
 
 
 class WorkerMessages:
-    """A handle to the queue; the driver creates it while connected to Ray and passes it to the workers.
-
-    The actor ends with its last handle.
-    """
+    """A handle to the queue, made by the driver for the workers; the actor ends with its last handle."""
 
     def __init__(self) -> None:
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor = ray.remote(num_cpus=0, max_restarts=-1)(MessageQueue)
         self._queue: Any = actor.options(scheduling_strategy=here).remote()
 
     def send(self, message: Message, *, wait: float = 0.0) -> None:
         """Send a message, and wait at most ``wait`` seconds until it has arrived. Never raises."""
-        import ray
-
         with contextlib.suppress(Exception):
             sent = self._queue.put.remote(message)
             if wait:
@@ -122,8 +116,6 @@ class WorkerMessages:
 
     def take(self) -> list[Message]:
         """All messages since the last call, in the order in which each worker sent them."""
-        import ray
-
         try:
             return ray.get(self._queue.take.remote())  # no timeout: a late reply would be lost
         except ray.exceptions.RayError:
@@ -135,8 +127,6 @@ class WorkerMessages:
 
     def wait_for(self, clips_seen: int, *, timeout: float) -> None:
         """Wait in a worker until the driver allows it to continue, at most ``timeout`` seconds."""
-        import ray
-
         end = time.monotonic() + timeout
         with contextlib.suppress(ray.exceptions.RayError):
             while time.monotonic() < end:
