@@ -17,11 +17,6 @@ from pipelines.training_run import run_sync
 SHARDS, OUTPUT = Path("outputs/shards"), Path("outputs/train")
 
 
-def train(params: Params, *, shards: Path, output: Path) -> None:
-    """Train with these parameters; see ``training_driver.train``."""
-    training_driver.train(params.training_job(), shards=shards, output=output)
-
-
 def dry_run(params: Params) -> None:
     """Print parameters, model sizes, and the memory and time that the training would take on this machine."""
     from pipelines.cluster.dry_run import show
@@ -52,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     else:
         interrupt_on_sigterm()
         try:
-            train(params, shards=SHARDS, output=OUTPUT)
+            training_driver.train(params.training_job(), shards=SHARDS, output=OUTPUT)
         except training_driver.TrainingAbortedError as error:
             sys.exit(f"error: the training failed: {error}")
 

@@ -22,7 +22,7 @@ from pipelines.cluster.ray_cluster import ClusterConfig
 from pipelines.report.text_format import duration, grouped
 
 BYTES = 4  # of a float32 value
-MEASURED_UPDATES = 2  # with and without the R1 penalty each, after a warm-up
+MEASURED_UPDATES = 2  # with and without the R1 penalty each, after one of each as warm-up
 
 
 def measure(training: TrainingConfig, model: NetworkConfig, *, threads: int) -> tuple[float, float, str]:
@@ -36,21 +36,20 @@ def measure(training: TrainingConfig, model: NetworkConfig, *, threads: int) -> 
     set_numerics(training, device)
     size, generator = training.micro_batch, generator_for(0, "dry run")
     state = TrainingState(replace(training, batch_size=size), model, device)
-    pair = FramePair(
-        frames=torch.rand(size, 2, 3, model.resolution, model.resolution, generator=generator) * 2 - 1,
-        times=draw_time_pairs(size, generator=generator),
-        labels=torch.zeros(size, dtype=torch.int64) if model.classes else None,
-    )
-    seconds: dict[bool, list[float]] = {True: [], False: []}
-    for _ in range(1 + MEASURED_UPDATES):
-        for penalized in (True, False):
-            state.clips_seen = 0 if penalized or training.r1_interval == 1 else size
-            begun = time.perf_counter()
-            train_step(state, [pair])
-            if on_gpu:
-                torch.cuda.synchronize()
-            seconds[penalized].append(time.perf_counter() - begun)
-    with_r1, without = min(seconds[True][1:]), min(seconds[False][1:])
+    frames = torch.rand(size, 2, 3, model.resolution, model.resolution, generator=generator) * 2 - 1
+    times, labels = draw_time_pairs(size, generator=generator), torch.zeros(size, dtype=torch.int64)
+    pair = FramePair(frames=frames, times=times, labels=labels if model.classes else None)
+
+    def seconds_at(clips_seen: int) -> float:
+        state.clips_seen, begun = clips_seen, time.perf_counter()
+        train_step(state, [pair])
+        if on_gpu:
+            torch.cuda.synchronize()
+        return time.perf_counter() - begun
+
+    unpenalized = 0 if training.r1_interval == 1 else size  # clips seen at an update without the R1 penalty
+    rounds = [(seconds_at(0), seconds_at(unpenalized)) for _ in range(1 + MEASURED_UPDATES)]
+    with_r1, without = map(min, zip(*rounds[1:], strict=True))
     mean = without + (with_r1 - without) / training.r1_interval
     if on_gpu:
         return mean, torch.cuda.max_memory_allocated(), torch.cuda.get_device_name()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import replace
 from typing import TypedDict
 
 import torch
@@ -112,9 +112,8 @@ def _hooks(config: WorkerConfig, rank: int) -> TrainingHooks:
 
     def on_progress(progress: TrainingProgress) -> None:
         if rank == 0:
-            values = asdict(progress)
-            metrics = {**values.pop("metrics"), "waiting": values.pop("waiting"), **system.now()}
-            messages.send(worker_messages.ProgressReport(**values, metrics=metrics))
+            metrics = {**progress.metrics, "waiting": progress.waiting, **system.now()}
+            messages.send(replace(progress, metrics=metrics))
 
     def on_samples(clips_seen: int, videos_btchw: torch.Tensor) -> None:
         messages.send(worker_messages.SampleVideos(clips_seen=clips_seen, videos=videos_btchw.cpu().numpy()))

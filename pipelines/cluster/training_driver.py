@@ -21,6 +21,7 @@ from digan.data.clips import ClipsConfig
 from digan.errors import UserError
 from digan.models.config import NetworkConfig
 from digan.training.config import TrainingConfig
+from digan.training.running_metrics import TrainingProgress
 from pipelines.cluster import preflight
 from pipelines.cluster.ray_cluster import ClusterConfig, connect, job_folder
 from pipelines.cluster.train_worker import TrialObjective, WorkerConfig, train_worker
@@ -206,7 +207,7 @@ class MessageHandler:
         match message:
             case worker_messages.WorkerStarted():
                 self._started(message)
-            case worker_messages.ProgressReport(clips_seen=seen, clips_total=total):
+            case TrainingProgress(clips_seen=seen, clips_total=total):
                 self._log.report(message)
                 text = training_text(seen, total, message.clips_per_second, message.seconds_left, message.metrics)
                 self._display.show(text, share=seen / max(total, 1), last=seen >= total)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipelines.training_run.worker_messages import ProgressReport
+from digan.training.running_metrics import TrainingProgress
 from pipelines.video.video_writer import write_contact_sheet
 
 LOG = "log.jsonl"
@@ -56,7 +56,7 @@ class TrainingLog:
         self._start = self._start or time.monotonic()
         return self._start
 
-    def report(self, report: ProgressReport) -> None:
+    def report(self, report: TrainingProgress) -> None:
         """Write a point, unless the log already has it."""
         if report.clips_seen <= self.clips_seen:
             return

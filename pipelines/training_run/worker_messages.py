@@ -16,6 +16,8 @@ import numpy as np
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from digan.training.running_metrics import TrainingProgress
+
 POLL_INTERVAL = 0.1  # seconds between two requests of a worker that waits for permission to continue
 REPLY_TIMEOUT = 30.0  # seconds
 
@@ -29,17 +31,6 @@ class WorkerStarted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProgressReport:
-    """The training loop's progress on rank 0, as plain values."""
-
-    clips_seen: int
-    clips_total: int
-    clips_per_second: float
-    seconds_left: float
-    metrics: dict[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
 class SampleVideos:
     """Videos of the fixed seeds, uint8 [B, T, 3, H, W]."""
 
@@ -49,11 +40,13 @@ class SampleVideos:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerFailed:
-    """The error that stopped a worker. ``text`` is one line; for a bug, the traceback."""
+    """The error that stopped a worker.
 
-    kind: Literal[
-        "mistake", "bug", "loss"
-    ]  # a user's mistake; a loss of a peer, device or connection (workers restart)
+    ``mistake``: the user's, in one line; ``bug``: a traceback; ``loss``: a peer, device or connection is lost, and Ray
+    restarts the workers.
+    """
+
+    kind: Literal["mistake", "bug", "loss"]
     rank: int
     text: str
 
@@ -73,7 +66,7 @@ class UserNotice:
     text: str
 
 
-Message = WorkerStarted | ProgressReport | SampleVideos | WorkerFailed | TrialMeasured | UserNotice
+Message = WorkerStarted | TrainingProgress | SampleVideos | WorkerFailed | TrialMeasured | UserNotice
 
 
 class MessageQueue:

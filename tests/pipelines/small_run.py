@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from ruamel.yaml import YAML
 
+from digan.training.running_metrics import TrainingProgress
 from pipelines.dataset.shard_index import Shard, ShardIndex, digest_of, index_to_json
 from pipelines.params import Params, load
-from pipelines.training_run.worker_messages import ProgressReport
 from tests.conftest import ROOT
 
 FRAMES, RESOLUTION, CLIPS, BATCH = 4, 32, 240, 4
@@ -118,7 +118,12 @@ def log_of(output: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
 
 
-def report(clips: int) -> ProgressReport:
-    return ProgressReport(
-        clips_seen=clips, clips_total=100, clips_per_second=10.0, seconds_left=9.0, metrics={"loss/generator": 0.5}
+def report(clips: int) -> TrainingProgress:
+    return TrainingProgress(
+        clips_seen=clips,
+        clips_total=100,
+        clips_per_second=10.0,
+        seconds_left=9.0,
+        waiting=0.0,
+        metrics={"loss/generator": 0.5},
     )

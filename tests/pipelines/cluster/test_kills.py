@@ -14,7 +14,7 @@ import pytest
 
 from digan.training import checkpoint
 from digan.training.checkpoint import FolderStore
-from pipelines import train
+from pipelines.cluster import training_driver
 from pipelines.cluster.ray_cluster import connect
 from tests.pipelines.small_run import assert_same_weights, log_of, write_params, write_shards
 
@@ -60,7 +60,7 @@ def test_weights_are_equal_after_kills_at_random_moments(tmp_path: Path) -> None
     shards = tmp_path / "outputs/shards"
     write_shards(shards)
     with connect(params.cluster):
-        train.train(params, shards=shards, output=tmp_path / "unbroken")
+        training_driver.train(params.training_job(), shards=shards, output=tmp_path / "unbroken")
     output, rng = tmp_path / "outputs/train", random.Random(0)
 
     def launch() -> subprocess.Popen[bytes]:

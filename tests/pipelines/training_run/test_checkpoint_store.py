@@ -12,8 +12,7 @@ from digan.errors import UserError
 from digan.generator_io import generator_files, load_generator
 from digan.training import checkpoint
 from digan.training.state import TrainingState, initial_generator
-from pipelines import train
-from pipelines.cluster import preflight
+from pipelines.cluster import preflight, training_driver
 from pipelines.params import load
 from pipelines.storage import file_io
 from pipelines.training_run import run_sync
@@ -96,13 +95,13 @@ def test_run_on_s3_is_resumed_on_another_machine(
 
     first = params_for(tmp_path / "first", 120, storage)
     write_shards(tmp_path / "first/shards")
-    train.train(first, shards=tmp_path / "first/shards", output=tmp_path / "first/train")  # type: ignore[arg-type]
+    training_driver.train(first.training_job(), shards=tmp_path / "first/shards", output=tmp_path / "first/train")  # type: ignore[arg-type]
     second = params_for(tmp_path / "second", 240, storage)
-    train.train(second, shards=tmp_path / "second/shards", output=tmp_path / "second/train")  # type: ignore[arg-type]
+    training_driver.train(second.training_job(), shards=tmp_path / "second/shards", output=tmp_path / "second/train")  # type: ignore[arg-type]
     assert "resuming from the latest checkpoint (log ends at 120 clips)" in capsys.readouterr().out
     load_generator(tmp_path / "second/train/snapshots/0000000240")
     whole = params_for(tmp_path / "whole", 240, "")
-    train.train(whole, shards=tmp_path / "first/shards", output=tmp_path / "whole/train")  # type: ignore[arg-type]
+    training_driver.train(whole.training_job(), shards=tmp_path / "first/shards", output=tmp_path / "whole/train")  # type: ignore[arg-type]
     assert_same_weights(tmp_path / "second/train", tmp_path / "whole/train")
 
 
