@@ -8,6 +8,8 @@ from pathlib import Path
 
 from digan.errors import UserError
 from pipelines.cluster import training_driver
+from pipelines.cluster.dry_run import show
+from pipelines.dataset.shard_index import read_index
 from pipelines.exit_status import interrupt_on_sigterm, run_stage
 from pipelines.params import Params, load
 from pipelines.params_file import dump
@@ -19,9 +21,6 @@ SHARDS, OUTPUT = Path("outputs/shards"), Path("outputs/train")
 
 def dry_run(params: Params) -> None:
     """Print parameters, model sizes, and the memory and time that the training would take on this machine."""
-    from pipelines.cluster.dry_run import show
-    from pipelines.dataset.loader import read_index
-
     # Without shards, the number of classes is unknown; assume one.
     classes = len(read_index(SHARDS).classes) if (SHARDS / "index.json").exists() else int(params.source.classes)
     model = params.model.config(resolution=params.clips.resolution, classes=classes)
@@ -32,10 +31,8 @@ def dry_run(params: Params) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run the stage with params.yaml of the current folder."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.train", description=__doc__)
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print parameters, sizes, memory and time; train nothing"
-    )
-    parser.add_argument("--publish", action="store_true", help="copy the shards to cluster.storage without training")
+    parser.add_argument("--dry-run", action="store_true", help="print parameters, sizes, memory and time")
+    parser.add_argument("--publish", action="store_true", help="copy the shards to cluster.storage")
     arguments, params = parser.parse_args(argv), load()
     storage = params.cluster.storage
     if arguments.dry_run:

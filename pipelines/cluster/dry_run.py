@@ -26,10 +26,7 @@ MEASURED_UPDATES = 2  # with and without the R1 penalty each, after one of each 
 
 
 def measure(training: TrainingConfig, model: NetworkConfig, *, threads: int) -> tuple[float, float, str]:
-    """Train on one micro-batch of noise, on the GPU if there is one.
-
-    Returns seconds for a micro-batch (mean over an R1 interval), peak bytes of the device or process, the device's name.
-    """
+    """Seconds per micro-batch of noise (mean over an R1 interval), peak bytes of GPU or process, and the device's name."""
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     torch.set_num_threads(threads)

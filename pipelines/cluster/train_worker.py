@@ -93,13 +93,10 @@ def _train(config: WorkerConfig, rank: int, world_size: int) -> None:
         config["messages"].send(worker_messages.WorkerStarted(workers=world_size, placement=group))
         if "initial_generator" not in output.names():
             output.write("initial_generator", generator_io.generator_files(initial_generator(training, model)))
-    spec = TrainingSpec(training=training, model=model, reader=reader)
+    spec, device = TrainingSpec(training=training, model=model, reader=reader), ray.train.torch.get_device()
+    checkpoints, snapshots = (store_at(file_io.join(config["output"], name)) for name in ("checkpoints", "snapshots"))
     placement = TrainingPlacement(
-        rank=rank,
-        world_size=world_size,
-        device=ray.train.torch.get_device(),
-        checkpoints=store_at(file_io.join(config["output"], "checkpoints")),
-        snapshots=store_at(file_io.join(config["output"], "snapshots")),
+        rank=rank, world_size=world_size, device=device, checkpoints=checkpoints, snapshots=snapshots
     )
     generator = loop.train(spec, placement, _hooks(config, rank))
     if rank == 0:

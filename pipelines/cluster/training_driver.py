@@ -41,10 +41,7 @@ COLLECTIVE_TIMEOUT = 600  # seconds after which a worker gives up a collective o
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """What to train, where, and the parameters that MLflow logs (``settings``, by section).
-
-    ``model`` is for ``clips.resolution``; the number of classes comes from the shards.
-    """
+    """What to train, where, and the parameters that MLflow logs (``settings``). The shards set the number of classes."""
 
     clips: ClipsConfig
     model: NetworkConfig
@@ -76,9 +73,7 @@ class TrainingAbortedError(Exception):
 def train(job: TrainingJob, *, shards: Path, output: Path, trial: TrialHooks | None = None) -> None:
     """Train ``job`` on ``shards`` and write the results to ``output``; returns at once if they are already complete.
 
-    With ``cluster.storage`` shards and checkpoints are on S3, and ``output`` receives the log and the results. Trials of a
-    sweep always use ``output`` alone.
-
+    With ``cluster.storage`` shards and checkpoints are on S3, except those of a sweep's trials; ``output`` has log and results.
     Errors: ``UserError`` for a user's mistake, here or in a worker; ``TrainingAbortedError`` for other failures of workers.
     """
     storage, output = "" if trial else job.cluster.storage, output.absolute()
@@ -108,7 +103,7 @@ def train(job: TrainingJob, *, shards: Path, output: Path, trial: TrialHooks | N
             run_fingerprint.write_origin(output, fingerprint)
             run_file = trial.run_file if trial else output / "run.json"
             run_id = runs.open_run(job.tracking, job.settings, run_tags("train", index.digest), run_file)
-            with run_sync.RunSync(output, storage, display.message) if storage else nullcontext():
+            with run_sync.uploading(output, storage, display.message) if storage else nullcontext():
                 with _open_log(job.tracking, run_id, output, display) as log:
                     worker_config = WorkerConfig(
                         training=job.training,

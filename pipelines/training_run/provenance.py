@@ -29,10 +29,7 @@ def git_tags() -> dict[str, str]:
 
 
 def stage_hash(stage: str) -> str | None:
-    """SHA-256 of definition, values of the parameters and content of the dependencies of a stage in the dvc.yaml here.
-
-    ``None`` if there is no such file or stage.
-    """
+    """SHA-256 of a stage in ./dvc.yaml: definition, parameters and dependencies; ``None`` if there is no such stage."""
     definition = _load_yaml("dvc.yaml").get("stages", {}).get(stage)
     if definition is None:
         return None
@@ -44,10 +41,9 @@ def stage_hash(stage: str) -> str | None:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file or folder; ``missing`` if there is neither.
+    """SHA-256 of a file, or of a folder's names and contents; ``missing`` if there is neither.
 
-    A folder with an ``index.json`` is hashed by that index, which holds the SHA-256 of what it lists; any other folder
-    by the names and contents of its files.
+    A folder with an ``index.json`` is hashed by that index, which holds the SHA-256 of what it lists.
     """
     if path.is_file():
         with path.open("rb") as file:

@@ -6,7 +6,8 @@ The driver can then be a job on any machine, in a temporary folder, and the same
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from digan.data.clips import ClipsConfig
@@ -81,35 +82,32 @@ def fetch(storage: str, folder: Path) -> None:
         local.remove(name)
 
 
-class RunSync:
-    """Upload the records in ``folder`` to ``storage`` whenever they change, from a thread; a context manager."""
+@contextmanager
+def uploading(folder: Path, storage: str, warn: Callable[[str], None]) -> Iterator[None]:
+    """Upload the records in ``folder`` to ``storage`` at the start, at the end, and from a thread whenever they change."""
+    uploaded: dict[str, tuple[int, int]] = {}
+    ended = threading.Event()
 
-    def __init__(self, folder: Path, storage: str, warn: Callable[[str], None]) -> None:
-        self._folder, self._storage, self._warn = folder, storage, warn
-        self._uploaded: dict[str, tuple[int, int]] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="run-sync", daemon=True)
-
-    def __enter__(self) -> None:
-        self.push()
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self.push()
-
-    def push(self) -> None:
-        """Upload the changed records, index.json last."""
-        for path in (self._folder / name for name in RECORDS if (self._folder / name).exists()):
+    def push() -> None:
+        for path in (folder / name for name in RECORDS if (folder / name).exists()):
             content_tag = (path.stat().st_mtime_ns, path.stat().st_size)
-            if self._uploaded.get(path.name) != content_tag:
-                file_io.write_bytes(file_io.join(self._storage, path.name), path.read_bytes())
-                self._uploaded[path.name] = content_tag
+            if uploaded.get(path.name) != content_tag:
+                file_io.write_bytes(file_io.join(storage, path.name), path.read_bytes())
+                uploaded[path.name] = content_tag
 
-    def _run(self) -> None:
-        while not self._stop.wait(SYNC_INTERVAL):
+    def keep_pushing() -> None:
+        while not ended.wait(SYNC_INTERVAL):
             try:
-                self.push()
+                push()
             except (OSError, UserError) as error:
-                self._warn(f"the log could not be uploaded to {self._storage} ({error}); retrying")
+                warn(f"the log could not be uploaded to {storage} ({error}); retrying")
+
+    push()
+    thread = threading.Thread(target=keep_pushing, name="run-sync", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        push()

@@ -1,7 +1,7 @@
 """The log of one training, written by the driver alone: log.jsonl, sample images, MLflow.
 
-Each point is written once: what is computed again after a restart, of a worker or of the whole program, is displayed but
-not logged again. A thread feeds MLflow, so that a slow or absent server does not hold up the training.
+Each point is written once: what is computed again after a restart is displayed but not logged again. A thread feeds
+MLflow, so that a slow or absent server does not hold up the training.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class TrainingLog:
         """Write a point, unless the log already has it."""
         if report.clips_seen <= self.clips_seen:
             return
-        self.clips_seen, now = report.clips_seen, time.monotonic()
-        self.seconds = self._seconds_before + now - self.begin()
+        begun, now = self.begin(), time.monotonic()
+        self.clips_seen, self.seconds = report.clips_seen, self._seconds_before + now - begun
         metrics = {
             "clips_per_second": report.clips_per_second,
             "seconds_per_1000_clips": 1000 / max(report.clips_per_second, 1e-9),
