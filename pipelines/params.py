@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_origin, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 from digan.data.clips import ClipsConfig
 from digan.errors import UserError
@@ -26,9 +26,6 @@ from pipelines.sources import SourceConfig
 from pipelines.sweeps import space
 from pipelines.sweeps.config import SweepConfig
 from pipelines.tracking.runs import TrackingConfig
-
-if TYPE_CHECKING:
-    from pipelines.cluster.training_driver import TrainingJob
 
 DEFAULT_PATH = "params.yaml"
 I3D_FRAMES = 10  # shortest clip that I3D's pooling accepts
@@ -91,19 +88,6 @@ class Params:
             need = f"evaluation.detector={detector} requires at least {I3D_FRAMES} frames per clip"
             raise UserError(f"clips.frames={self.clips.frames}: {need}; try 16, or another detector")
         space.parse(self.tune.space, self.as_dict())
-
-    def training_job(self) -> TrainingJob:
-        """Return the parameters of ``training_driver.train``."""
-        from pipelines.cluster.training_driver import TrainingJob
-
-        return TrainingJob(
-            clips=self.clips,
-            model=self.model.config(resolution=self.clips.resolution, classes=0),
-            training=self.training,
-            cluster=self.cluster,
-            tracking=self.tracking,
-            settings={name: section for name, section in self.as_dict().items() if name != "tune"},
-        )
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return the values by section and key, as in the file."""

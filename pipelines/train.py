@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     else:
         interrupt_on_sigterm()
         try:
-            training_driver.train(params.training_job(), shards=SHARDS, output=OUTPUT)
+            training_driver.train(params, shards=SHARDS, output=OUTPUT)
         except training_driver.TrainingAbortedError as error:
             sys.exit(f"error: the training failed: {error}")
 

@@ -11,15 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from digan.atomic import write_csv, write_json
 from digan.data.clips import ClipsConfig
 from digan.errors import UserError
-from digan.models.config import NetworkConfig
 from digan.training.config import TrainingConfig
 from digan.training.running_metrics import TrainingProgress
 from pipelines.cluster import preflight
@@ -39,16 +38,21 @@ POLL_INTERVAL = 0.5  # seconds between two requests for the workers' messages
 COLLECTIVE_TIMEOUT = 600  # seconds after which a worker gives up a collective operation with silent peers
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingJob:
-    """What to train, where, and the parameters that MLflow logs (``settings``). The shards set the number of classes."""
+class TrainingSections(Protocol):
+    """The sections of params.yaml that a training uses."""
 
-    clips: ClipsConfig
-    model: NetworkConfig
-    training: TrainingConfig
-    cluster: ClusterConfig
-    tracking: runs.TrackingConfig
-    settings: dict[str, dict[str, Any]]
+    @property
+    def clips(self) -> ClipsConfig: ...
+    @property
+    def model(self) -> Any: ...
+    @property
+    def training(self) -> TrainingConfig: ...
+    @property
+    def cluster(self) -> ClusterConfig: ...
+    @property
+    def tracking(self) -> runs.TrackingConfig: ...
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """Return the values by section and key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,18 +74,18 @@ class TrainingAbortedError(Exception):
     """The training ended with an error that restarting the workers cannot repair; the text has the worker's traceback."""
 
 
-def train(job: TrainingJob, *, shards: Path, output: Path, trial: TrialHooks | None = None) -> None:
-    """Train ``job`` on ``shards`` and write the results to ``output``; returns at once if they are already complete.
+def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialHooks | None = None) -> None:
+    """Train on ``shards`` and write the results to ``output``; returns at once if they are already complete.
 
     With ``cluster.storage`` shards and checkpoints are on S3, except those of a sweep's trials; ``output`` has log and results.
     Errors: ``UserError`` for a user's mistake, here or in a worker; ``TrainingAbortedError`` for other failures of workers.
     """
-    storage, output = "" if trial else job.cluster.storage, output.absolute()
-    index, address = run_sync.open_shards(job.clips, shards, storage)
-    job = replace(job, model=replace(job.model, classes=len(index.classes)), tracking=runs.resolved(job.tracking))
-    training, model = asdict(job.training), asdict(job.model)
-    code, workers = run_fingerprint.code_digest(), job.cluster.workers
-    fingerprint = RunFingerprint(training=training, model=model, data=index.digest, code=code, workers=workers)
+    cluster, tracking, output = params.cluster, runs.resolved(params.tracking), output.absolute()
+    storage = "" if trial else cluster.storage
+    index, address = run_sync.open_shards(params.clips, shards, storage)
+    model = params.model.config(resolution=index.resolution, classes=len(index.classes))
+    configs, code = {"training": asdict(params.training), "model": asdict(model)}, run_fingerprint.code_digest()
+    fingerprint = RunFingerprint(**configs, data=index.digest, code=code, workers=cluster.workers)
     display = ProgressDisplay("train", interval=10.0)
     with run_fingerprint.sole_writer(output):
         if storage:
@@ -94,34 +98,35 @@ def train(job: TrainingJob, *, shards: Path, output: Path, trial: TrialHooks | N
         if storage and decision.kind == "replace":
             reason = "; ".join(decision.notes)
             raise UserError(f"cluster.storage={storage}: holds another run ({reason}); choose another prefix")
-        with connect(job.cluster) as ray_folder:
-            preflight.check_driver(job.tracking.uri, storage, output, job_folder())
+        with connect(cluster) as ray_folder:
+            preflight.check_driver(tracking.uri, storage, output, job_folder())
             if storage:
                 address = run_sync.publish_shards(address, storage, display.message)
             preflight.check_nodes(address, storage or str(output), code)
             _prepare_folder(decision, output, display, seen)
             run_fingerprint.write_origin(output, fingerprint)
             run_file = trial.run_file if trial else output / "run.json"
-            run_id = runs.open_run(job.tracking, job.settings, run_tags("train", index.digest), run_file)
+            settings = {name: section for name, section in params.as_dict().items() if name != "tune"}
+            run_id = runs.open_run(tracking, settings, run_tags("train", index.digest), run_file)
             with run_sync.uploading(output, storage, display.message) if storage else nullcontext():
-                with _open_log(job.tracking, run_id, output, display) as log:
+                with _open_log(tracking, run_id, output, display) as log:
                     worker_config = WorkerConfig(
-                        training=job.training,
-                        model=job.model,
+                        training=params.training,
+                        model=model,
                         shards=address,
                         output=storage or str(output),
-                        threads=job.cluster.cpus_per_worker,
+                        threads=cluster.cpus_per_worker,
                         environment=preflight.environment(),
                         messages=worker_messages.WorkerMessages(),
                         objective=trial.objective if trial else None,
                     )
                     name, gpu_share = f"digan-{run_id[:8]}-{time.time_ns()}", trial.gpu_share if trial else 1.0
-                    fit = partial(_fit, job.cluster, worker_config, folder=ray_folder, name=name, gpu_share=gpu_share)
-                    handler = MessageHandler(log, display, job.cluster.max_failures, trial)
+                    fit = partial(_fit, cluster, worker_config, folder=ray_folder, name=name, gpu_share=gpu_share)
+                    handler = MessageHandler(log, display, cluster.max_failures, trial)
                     _run(fit, worker_config["messages"], handler)
                 if storage:
                     run_sync.fetch(storage, output)
-                _write_index(output, fingerprint, log, run_id, job.cluster)
+                _write_index(output, fingerprint, log, run_id, cluster)
         clips, seconds = grouped(log.clips_seen), duration(log.seconds)
         display.message(f"{clips} clips in {seconds}; generator in {output / 'generator'}")
 

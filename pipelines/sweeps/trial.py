@@ -92,7 +92,7 @@ def _train(config: dict[str, Any], context: SweepContext, reporter: _Reporter) -
         gpu_share=sections.tune.gpu_share,
         run_file=run_file,
     )
-    training_driver.train(sections.training_job(), shards=Path(context.objective.shards), output=output, trial=hooks)
+    training_driver.train(sections, shards=Path(context.objective.shards), output=output, trial=hooks)
 
 
 class _Reporter:

@@ -6,41 +6,22 @@ from collections.abc import Mapping
 from dataclasses import Field, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from digan.data.clips import ClipsConfig
 from digan.errors import UserError
-from digan.training.config import TrainingConfig
-from pipelines.cluster.ray_cluster import ClusterConfig
-from pipelines.cluster.training_driver import TrainingJob
+from pipelines.cluster.training_driver import TrainingSections
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.sweeps import space
 from pipelines.sweeps.config import SweepConfig
-from pipelines.tracking.runs import TrackingConfig
 
 
-class SweepSections(Protocol):
+class SweepSections(TrainingSections, Protocol):
     """The sections of params.yaml that a sweep and its trainings use: a frozen dataclass that checks itself."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
-    def clips(self) -> ClipsConfig: ...
-    @property
-    def model(self) -> Any: ...
-    @property
-    def training(self) -> TrainingConfig: ...
-    @property
-    def cluster(self) -> ClusterConfig: ...
-    @property
     def evaluation(self) -> EvaluationConfig: ...
     @property
-    def tracking(self) -> TrackingConfig: ...
-    @property
     def tune(self) -> SweepConfig: ...
-    def training_job(self) -> TrainingJob:
-        """Return the training that the sections describe."""
-
-    def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Return the values by section and key."""
 
 
 Sections = TypeVar("Sections", bound=SweepSections)

@@ -70,8 +70,7 @@ def _look_up(values: Any, dotted: str) -> Any:
 
 def _git(*arguments: str) -> str:
     try:
-        return subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, timeout=20, check=True
-        ).stdout.strip()
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=20, check=True)
     except (FileNotFoundError, subprocess.SubprocessError):
         return ""
+    return done.stdout.strip()

@@ -60,7 +60,7 @@ def test_weights_are_equal_after_kills_at_random_moments(tmp_path: Path) -> None
     shards = tmp_path / "outputs/shards"
     write_shards(shards)
     with connect(params.cluster):
-        training_driver.train(params.training_job(), shards=shards, output=tmp_path / "unbroken")
+        training_driver.train(params, shards=shards, output=tmp_path / "unbroken")
     output, rng = tmp_path / "outputs/train", random.Random(0)
 
     def launch() -> subprocess.Popen[bytes]:

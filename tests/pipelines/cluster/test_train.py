@@ -60,7 +60,7 @@ def ray_here(project: Project) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def unbroken(project: Project, ray_here: None) -> Path:
     """The output of an undisturbed run."""
-    training_driver.train(project.params.training_job(), shards=project.shards, output=project.unbroken)
+    training_driver.train(project.params, shards=project.shards, output=project.unbroken)
     return project.unbroken
 
 
@@ -129,7 +129,7 @@ def test_two_workers_from_shards_to_a_generator(
     assert status(project.folder, index["run_id"]) == "FINISHED"
 
     before = (unbroken / "index.json").stat().st_mtime_ns
-    training_driver.train(project.params.training_job(), shards=project.shards, output=unbroken)
+    training_driver.train(project.params, shards=project.shards, output=unbroken)
     assert (unbroken / "index.json").stat().st_mtime_ns == before
     assert "nothing to do" in capsys.readouterr().out
 
@@ -146,7 +146,7 @@ def test_weights_are_equal_after_a_killed_worker(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    training_driver.train(project.params.training_job(), shards=project.shards, output=output)
+    training_driver.train(project.params, shards=project.shards, output=output)
     killer.join()
     assert "restart 1 of at most 3" in capsys.readouterr().out
     assert_same_weights(output, unbroken)
@@ -201,11 +201,11 @@ def test_second_training_in_the_same_folder_is_rejected(tmp_path: Path) -> None:
 
 def test_missing_shards_are_reported_and_nothing_is_written(project: Project, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ingest"):
-        training_driver.train(project.params.training_job(), shards=tmp_path / "shards", output=tmp_path / "train")
+        training_driver.train(project.params, shards=tmp_path / "shards", output=tmp_path / "train")
     assert not (tmp_path / "train").exists()
 
 
 def test_shards_of_another_size_are_rejected(project: Project, tmp_path: Path) -> None:
     params = replace(project.params, clips=replace(project.params.clips, resolution=64))
     with pytest.raises(UserError, match=r"32 pixels .* asks for 64"):
-        training_driver.train(params.training_job(), shards=project.shards, output=tmp_path / "train")
+        training_driver.train(params, shards=project.shards, output=tmp_path / "train")

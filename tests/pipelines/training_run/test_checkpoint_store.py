@@ -95,13 +95,13 @@ def test_run_on_s3_is_resumed_on_another_machine(
 
     first = params_for(tmp_path / "first", 120, storage)
     write_shards(tmp_path / "first/shards")
-    training_driver.train(first.training_job(), shards=tmp_path / "first/shards", output=tmp_path / "first/train")  # type: ignore[arg-type]
+    training_driver.train(first, shards=tmp_path / "first/shards", output=tmp_path / "first/train")  # type: ignore[arg-type]
     second = params_for(tmp_path / "second", 240, storage)
-    training_driver.train(second.training_job(), shards=tmp_path / "second/shards", output=tmp_path / "second/train")  # type: ignore[arg-type]
+    training_driver.train(second, shards=tmp_path / "second/shards", output=tmp_path / "second/train")  # type: ignore[arg-type]
     assert "resuming from the latest checkpoint (log ends at 120 clips)" in capsys.readouterr().out
     load_generator(tmp_path / "second/train/snapshots/0000000240")
     whole = params_for(tmp_path / "whole", 240, "")
-    training_driver.train(whole.training_job(), shards=tmp_path / "first/shards", output=tmp_path / "whole/train")  # type: ignore[arg-type]
+    training_driver.train(whole, shards=tmp_path / "first/shards", output=tmp_path / "whole/train")  # type: ignore[arg-type]
     assert_same_weights(tmp_path / "second/train", tmp_path / "whole/train")
 
 
