@@ -237,10 +237,7 @@ class MessageHandler:
 
 
 def _run(fit: Callable[[], object], messages: worker_messages.WorkerMessages, handler: MessageHandler) -> None:
-    """Run ``fit`` in a thread and handle the workers' messages until it returns; its error is raised here.
-
-    An error of ``handler`` ends the loop at once; the abandoned thread ends with the connection to Ray.
-    """
+    """Run ``fit`` in a thread and handle the workers' messages until it returns; an error of either is raised at once."""
     from ray.exceptions import RayError
     from ray.train import TrainingFailedError
 
@@ -252,7 +249,7 @@ def _run(fit: Callable[[], object], messages: worker_messages.WorkerMessages, ha
         except BaseException as error:
             training.set_exception(error)
 
-    threading.Thread(target=run, name="ray-train", daemon=True).start()
+    threading.Thread(target=run, name="ray-train", daemon=True).start()  # ends with the connection to Ray
     done = False
     try:
         while not done:
