@@ -86,10 +86,8 @@ def load_i3d_untrained(data: bytes, setting: str, resize: str) -> tuple[NetworkE
 def load_i3d(data: bytes, setting: str, resize: str) -> tuple[NetworkEmbedding, str]:
     """I3D with the Kinetics-400 state dict of the PyTorch line."""
     network, squash = i3d.I3D().eval(), resize == "squash"
-    given = weights.without_counters(weights.state_dict(data, setting))
-    wanted = weights.without_counters(network.state_dict())
-    weights.check_keys(given, wanted, setting=setting, what="the Kinetics-400 I3D of the PyTorch line")
-    network.load_state_dict(given, strict=False)
+    state = weights.state_dict(data, setting)
+    weights.load_checked(network, state, setting=setting, what="the Kinetics-400 I3D of the PyTorch line")
     digest = weights.digest("i3d", i3d.preprocessing(squash=squash), network.state_dict())
     return NetworkEmbedding(network, lambda net, videos: net(i3d.preprocess(videos, squash=squash))), digest
 
@@ -102,8 +100,7 @@ def load_c3d(data: bytes, setting: str, resize: str) -> tuple[NetworkEmbedding, 
     if "fc8.weight" not in state:
         raise UserError(f"{setting}: not C3D: it has no fc8.weight; give {C3D}")
     network = c3d.C3D(classes=len(state["fc8.weight"]), width=max(1, len(state.get("conv1.bias", ())))).eval()
-    weights.check_keys(state, network.state_dict(), setting=setting, what="C3D")
-    network.load_state_dict(state)
+    weights.load_checked(network, state, setting=setting, what="C3D")
     return NetworkEmbedding(network, lambda net, videos: net(c3d.preprocess(videos, mean))), digest
 
 

@@ -61,10 +61,9 @@ def load_torchscript(data: bytes, setting: str) -> torch.jit.ScriptModule:
         raise UserError(f"{setting}: TorchScript that cannot be loaded ({str(error).splitlines()[0][:120]})") from error
 
 
-def check_keys(
-    given: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], *, setting: str, what: str
-) -> None:
-    """Raise a ``UserError`` that names the first missing, unknown, misshapen or non-finite parameter."""
+def load_checked(network: torch.nn.Module, state: Mapping[str, torch.Tensor], *, setting: str, what: str) -> None:
+    """Load a state dict. Errors: ``UserError`` that names the first missing, unknown, misshapen or non-finite parameter."""
+    given, wanted = without_counters(state), without_counters(network.state_dict())
     missing, unknown = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
     if missing or unknown:
         kinds = {"keys missing": missing, "unknown": unknown}
@@ -77,6 +76,7 @@ def check_keys(
     for name, value in given.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise UserError(f"{setting}: {name} holds values that are not finite; fetch the file again")
+    network.load_state_dict(given, strict=False)
 
 
 def without_counters(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

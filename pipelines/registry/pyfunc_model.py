@@ -8,7 +8,6 @@ MLflow calls ``_load_pyfunc`` of the model's loader module, so this package must
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,11 +60,6 @@ def signature(resolution: int) -> Any:
     videos = TensorSpec(np.dtype("uint8"), (-1, -1, 3, resolution, resolution))
     params = ParamSchema([ParamSpec("truncation", "double", 1.0)])
     return ModelSignature(inputs=Schema([ColSpec("long", "seed"), *optional]), outputs=Schema([videos]), params=params)
-
-
-def requirements() -> list[str]:
-    """Return the model's requirements, pinned to the installed versions."""
-    return [f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in ("torch", "numpy", "mlflow")]
 
 
 def _column(model_input: Any, name: str, *default: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import random
 import tempfile
 import time
@@ -42,13 +43,11 @@ class RegistrationRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegistrationResult:
-    """The registered version; ``created`` is false if the same weights were registered before."""
+class RegistrationResult(AliasDecision):
+    """The registered version and its alias; ``created`` is false if the same weights were registered before."""
 
     model: str
     version: int
-    alias: str
-    reason: str
     created: bool
     run_id: str
 
@@ -95,6 +94,7 @@ def _new_version(mlflow: Any, request: RegistrationRequest, run_id: str) -> int:
 
     from pipelines.registry import pyfunc_model
 
+    pins = [f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in ("torch", "numpy", "mlflow")]
     experiment = mlflow.get_run(run_id).info.experiment_id
     logged = mlflow.create_logged_model(experiment, name="generator", source_run_id=run_id)
     status = "FAILED"
@@ -107,7 +107,7 @@ def _new_version(mlflow: Any, request: RegistrationRequest, run_id: str) -> int:
                 loader_module=pyfunc_model.LOADER,
                 data_path=str(request.generator),
                 signature=pyfunc_model.signature(request.resolution),
-                pip_requirements=pyfunc_model.requirements(),
+                pip_requirements=pins,
                 mlflow_model=Model(run_id=run_id, model_id=logged.model_id, artifact_path=logged.artifact_location),
             )
             (folder / CARD).write_text(request.card.replace("{verdict}", "see the version's description"))

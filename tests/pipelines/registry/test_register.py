@@ -117,6 +117,8 @@ def test_registering_again_keeps_the_version_and_decides_its_alias_anew(
 ) -> None:
     first = stage(5.0)
     assert (first["version"], first["alias"], first["created"]) == (1, CHAMPION, True)
+    keys = "model version alias reason created metric value data_digest detector_digest weights_digest run_id"
+    assert first.keys() == set(keys.split())
     again = stage(5.0)
     assert (again["version"], again["alias"], again["created"]) == (1, CHAMPION, False)
     worse = stage(6.0, change=0.1)
