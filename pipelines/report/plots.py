@@ -30,7 +30,7 @@ def distance_plot(
     figure = Figure(figsize=(7.2, 2.6), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     axes.barh(names, values, color=("#b8bec9", "#2f6fde", "#5aa469"), height=0.6)
-    axes.plot(draws, [1] * len(draws), "o", color="#12306b", markersize=4, label=f"{len(draws)} draws")
+    axes.plot(draws, [1] * len(draws), "o", color="#12306b", markersize=4)
     if positive := [value for value in values if value > 0]:
         axes.set_xscale("log")
         axes.set_xlim(min(positive) / 2, max(positive) * 3)

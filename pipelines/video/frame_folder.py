@@ -63,10 +63,7 @@ def decode_folder(path: Path) -> Decoded:
 
 
 def decode_strip(path: Path) -> Decoded:
-    """Decode the square frames of one long picture, from left to right or from top to bottom.
-
-    Errors: ``VideoRejectedError`` unless the long side is a multiple of the short one.
-    """
+    """Decode the square frames of one long picture, from left to right or top to bottom. Errors: ``VideoRejectedError``."""
     if not path.is_file():
         raise VideoRejectedError("is not a file")
     picture = _read(path)
