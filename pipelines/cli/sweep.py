@@ -43,8 +43,8 @@ def show_command(arguments: argparse.Namespace) -> None:
     base = params.load(Path("params.yaml")).as_dict()
     parameters = space.parse(settings["tune"]["space"], base)
     length = settings["tune"]["clips"] or settings["training"]["clips"]
-    display = SweepDisplay(state, parameters, "measure", length, max(len(state.trials), settings["tune"]["trials"]))
-    Console().print(display.table())
+    total = max(len(state.trials), settings["tune"]["trials"])
+    Console().print(SweepDisplay(state, parameters, "metric", length, total).table())
 
 
 def apply_command(arguments: argparse.Namespace) -> None:
@@ -77,12 +77,11 @@ def _state(folder: Path) -> SweepState:
 
 
 def _chosen(state: SweepState, number: int | None, folder: Path) -> TrialRecord:
-    trial = best_of(state.launched()) if number is None else state.trials.get(number)
-    if trial is None and number is not None:
-        raise UserError(f"--trial {number}: {folder} has the trials 0 to {max(state.trials, default=0)}")
-    if trial is None:
+    if trial := best_of(state.launched()) if number is None else state.trials.get(number):
+        return trial
+    if number is None:
         raise UserError(f"{folder}: no trial has been measured yet")
-    return trial
+    raise UserError(f"--trial {number}: {folder} has the trials 0 to {max(state.trials, default=0)}")
 
 
 def _is_confirmed() -> bool:

@@ -48,7 +48,3 @@ class SweepConfig:
         ):
             if not valid:
                 raise UserError(f"tune.{name}={getattr(self, name)}: {remedy}")
-
-    def length(self, training_clips: int) -> int:
-        """Return the number of clips of a trial that runs to its end."""
-        return self.clips or training_clips

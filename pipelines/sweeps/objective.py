@@ -73,10 +73,10 @@ class Objective:
         return quick_measure(generator, real.reference, detector, config, frames=frames, videos=config.videos)
 
 
-def measured(folder: Path) -> list[dict[str, Any]]:
-    """Return the measurements in a trial's folder, in the order of clips seen."""
-    found = sorted(p for p in folder.glob("*.json") if p.stem.isdigit())
-    return [{"clips_seen": int(path.stem), **json.loads(path.read_text())} for path in found]
+def last(folder: Path) -> dict[str, Any] | None:
+    """Return the measurement with the most clips seen in a trial's folder, ``None`` if there is none."""
+    path = max((path for path in folder.glob("*.json") if path.stem.isdigit()), default=None)
+    return {"clips_seen": int(path.stem), **json.loads(path.read_text())} if path else None
 
 
 @functools.cache

@@ -41,9 +41,11 @@ class TrialEvents(Callback):
 
 class RecordedScheduler(TrialScheduler):
     """A mix-in before one of Tune's schedulers: records results, and stops trials that have failed, finished or used up the
-    budget; Tune's scheduler decides on all others."""
+    budget; Tune's scheduler, created with ``options``, decides on all others."""
 
-    driver: SweepDriver
+    def __init__(self, driver: SweepDriver, **options: Any) -> None:
+        super().__init__(**options)
+        self.driver = driver
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Set the trial's values."""
@@ -69,10 +71,6 @@ class RecordedScheduler(TrialScheduler):
 class FullLength(RecordedScheduler, FIFOScheduler):
     """Runs every trial to its end."""
 
-    def __init__(self, driver: SweepDriver) -> None:
-        super().__init__()
-        self.driver = driver
-
 
 class SuccessiveHalving(RecordedScheduler, AsyncHyperBandScheduler):
     """Tune's ASHA over clips seen, with the rungs of earlier launches.
@@ -84,8 +82,7 @@ class SuccessiveHalving(RecordedScheduler, AsyncHyperBandScheduler):
     def __init__(self, driver: SweepDriver) -> None:
         first, factor = driver.config.grace_period, driver.config.reduction_factor
         longest = max(driver.length, first + 1)
-        super().__init__(max_t=longest, grace_period=first, reduction_factor=factor, **BY_CLIPS)
-        self.driver = driver
+        super().__init__(driver, max_t=longest, grace_period=first, reduction_factor=factor, **BY_CLIPS)
         self.ended_before = [known for known in driver.state.launched() if known.ended]
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
@@ -110,11 +107,12 @@ class SuccessiveHalving(RecordedScheduler, AsyncHyperBandScheduler):
         rung: float = self.driver.config.grace_period
         while rung * factor <= clips:
             rung *= factor
-        others = [
-            next(measure.value for measure in other.measures if measure.clips_seen >= rung)
-            for other in self.driver.state.launched()
-            if other.number != number and other.last and other.last.clips_seen >= rung
+        reached = [
+            [m.value for m in t.measures if m.clips_seen >= rung]
+            for t in self.driver.state.launched()
+            if t.number != number
         ]
+        others = [values[0] for values in reached if values]
         return (
             f"asha: {result[OBJECTIVE]:.4g} at {grouped(clips)} clips is not among the best 1/{factor:g} there "
             f"({len(others)} other {'trial' if len(others) == 1 else 'trials'}, best {min(others):.4g})"
@@ -125,15 +123,15 @@ class Population(RecordedScheduler, PopulationBasedTraining):
     """Tune's population-based training over clips seen: worse trials exploit checkpoints of better ones and explore values."""
 
     def __init__(self, driver: SweepDriver) -> None:
+        interval = 0.75 * driver.config.grace_period  # results are an interval apart, plus or minus a batch
+        domains, options = {p.name: p.domain() for p in driver.parameters}, {"log_config": False, **BY_CLIPS}
         super().__init__(
-            perturbation_interval=0.75
-            * driver.config.grace_period,  # results are an interval apart, plus or minus a batch
-            hyperparam_mutations={p.name: p.domain() for p in driver.parameters},
+            driver,
+            perturbation_interval=interval,
+            hyperparam_mutations=domains,
             custom_explore_fn=self.explore,
-            log_config=False,
-            **BY_CLIPS,
+            **options,
         )
-        self.driver = driver
         self.reporting = 0
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:

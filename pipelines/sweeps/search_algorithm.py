@@ -39,11 +39,6 @@ class TrialSearcher(Searcher):
         """Restore nothing."""
 
 
-def count(config: SweepConfig, parameters: list[SearchParameter]) -> int:
-    """Return the number of trials of the sweep."""
-    return len(space.grid(parameters)) if config.search == "grid" else config.trials
-
-
 def propose(
     config: SweepConfig, parameters: list[SearchParameter], number: int, known: list[TrialRecord]
 ) -> dict[str, Value]:

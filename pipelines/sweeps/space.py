@@ -31,8 +31,8 @@ SECTIONS = ("model", "training")
 FIXED = {  # parameters that a sweep sets itself, and what to do instead
     "training.clips": "set tune.clips",
     "training.checkpoint_interval": "set tune.grace_period",
-    **dict.fromkeys((f"training.{key}" for key in ("checkpoints_kept", "sample_interval")), "it changes no result"),
-    **dict.fromkeys((f"training.{key}" for key in ("snapshot_interval", "snapshots_kept")), "it changes no result"),
+    **{f"training.{rhythm}_interval": "it changes no result" for rhythm in ("sample", "snapshot")},
+    **{f"training.{kind}s_kept": "it changes no result" for kind in ("checkpoint", "snapshot")},
     "training.on_divergence": "a trial that diverges has failed",
 }
 TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
@@ -113,9 +113,9 @@ def _parameter(name: str, entry: Any, known: Mapping[str, Any]) -> SearchParamet
     if name in FIXED:
         raise UserError(f"{key}: cannot be swept; {FIXED[name]}")
     if name not in known:
+        remedy = "settings of data and evaluation are varied with `dvc exp run --queue -S`"
         raise UserError(
-            f"{key}: no parameter of {' or '.join(SECTIONS)}; nearest is {_nearest(name, known)} (settings of data and "
-            "evaluation are varied with `dvc exp run --queue -S`)"
+            f"{key}: no parameter of {' or '.join(SECTIONS)}; nearest is {_nearest(name, known)} ({remedy})"
         )
     if not isinstance(entry, dict) or len(entry) != 1:
         raise UserError(f"{key}={entry}: must be one of {kinds}, such as {{loguniform: [0.1, 10]}}")
@@ -151,6 +151,7 @@ def _ranged(name: str, kind: str, arguments: list[Any], current: Any) -> SearchP
         raise UserError(f"{key}: {kind} takes {KINDS[kind]}")
     low, high, step = (*arguments, 0.0)[:3]
     whole, integers = kind in WHOLE, isinstance(low, int) and isinstance(high, int)
+    beyond = kind == "quniform" and not 0 < step <= high - low
     checks = {
         f"{name} is not a number; use choice or grid": isinstance(current, bool | str),
         f"{name} is a whole number; use randint, choice or grid": isinstance(current, int) and not whole,
@@ -159,8 +160,7 @@ def _ranged(name: str, kind: str, arguments: list[Any], current: Any) -> SearchP
         f"impossible range, {low} must be below {high}": low >= high,
         f"impossible range, {low} must be above 0 for a logarithm; try uniform": kind == "loguniform" and low <= 0,
         f"impossible range, {low} must be at least 1; try randint": kind == "lograndint" and low < 1,
-        f"impossible step, it must be above 0 and at most {high - low}": kind == "quniform"
-        and not 0 < step <= high - low,
+        f"impossible step, it must be above 0 and at most {high - low}": beyond,
     }
     for problem, found in checks.items():
         if found:
@@ -172,10 +172,8 @@ def grid(parameters: list[SearchParameter]) -> list[dict[str, Value]]:
     """Return all combinations of the listed values, the last parameter's changing fastest; ``UserError`` for a range."""
     for parameter in parameters:
         if not parameter.finite:
-            raise UserError(
-                f"tune.space.{parameter.name}: {parameter.kind} has endless values; tune.search=grid needs grid or "
-                "choice, or set tune.search=random"
-            )
+            remedy = "tune.search=grid needs grid or choice, or set tune.search=random"
+            raise UserError(f"tune.space.{parameter.name}: {parameter.kind} has endless values; {remedy}")
     names = [parameter.name for parameter in parameters]
     return [dict(zip(names, row, strict=True)) for row in itertools.product(*(p.values for p in parameters))]
 

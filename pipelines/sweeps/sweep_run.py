@@ -17,6 +17,7 @@ from pipelines.cluster.ray_cluster import connect
 from pipelines.dataset.loader import read_index
 from pipelines.sweeps import mlflow_runs, objective, sweep_page, sweep_summary
 from pipelines.sweeps.placement_keeper import start_keeper
+from pipelines.sweeps.space import grid
 from pipelines.sweeps.sweep_driver import NUMBER, SweepDriver
 from pipelines.sweeps.sweep_state import SweepState, best_of, open_sweep
 from pipelines.sweeps.terminal_table import SweepDisplay
@@ -37,6 +38,7 @@ ENVIRONMENT = {  # of Tune, while a sweep runs
 # A trial's own process only waits, on the head node; its workers reserve what they need. Any share of a CPU here would take
 # the room of a whole worker, and Tune needs some resource.
 TRIAL_RESOURCES = {"node:__internal_head__": 0.001}
+logger = logging.getLogger(__name__)
 
 
 def run_sweep(sections: SweepSections, *, shards: Path, output: Path) -> SweepState:
@@ -46,28 +48,25 @@ def run_sweep(sections: SweepSections, *, shards: Path, output: Path) -> SweepSt
     """
     from pipelines.sweeps import search_algorithm
 
-    parameters = search_space(sections)
+    parameters, tune, tracking = search_space(sections), sections.tune, runs.resolved(sections.tracking)
     shards, output = shards.absolute(), output.absolute()
     data = read_index(shards).digest
+    total = len(grid(parameters)) if tune.search == "grid" else tune.trials
     with run_fingerprint.sole_writer(output):
-        state, notes = open_sweep(output, settings(sections, data))
-        total = search_algorithm.count(sections.tune, parameters)
+        state = open_sweep(output, settings(sections, data))
         pending = [n for n in range(total) if n not in state.trials or not state.trials[n].ended]
-        for note in notes:
-            print(f"tune: {note}", flush=True)
-        if not pending or 0 < sections.tune.budget <= state.clips:
-            print(f"tune: {output} already holds this sweep, {total} trials; nothing to do", flush=True)
+        if not pending or 0 < tune.budget <= state.clips:
+            logger.info("%s already holds this sweep, %d trials; nothing to do", output, total)
             return state
         if state.trials:
-            print(f"tune: resuming; {total - len(pending)} of {total} trials have ended", flush=True)
-        tracking = runs.resolved(sections.tracking)
+            logger.info("resuming; %d of %d trials have ended", total - len(pending), total)
         driver = SweepDriver(
-            config=sections.tune,
+            config=tune,
             parameters=parameters,
             length=trial_length(sections),
             state=state,
             pending=pending,
-            propose=lambda number: search_algorithm.propose(sections.tune, parameters, number, state.launched()),
+            propose=lambda number: search_algorithm.propose(tune, parameters, number, state.launched()),
             on_end=lambda trial: mlflow_runs.close(tracking, trial, state.trial_folder(trial.number)),
         )
         _run_tracked(replace(sections, tracking=tracking), driver, total, shards, data)
@@ -79,10 +78,9 @@ def settings(sections: SweepSections, data: str) -> dict[str, Any]:
     tune = {**asdict(sections.tune), "space": {name: dict(entry) for name, entry in sections.tune.space.items()}}
     base = for_trial(sections, {}).as_dict()
     evaluation = {key: base["evaluation"][key] for key in ("protocol", "detector", "weights", "seed", "truncation")}
-    fixed = {
-        section: {key: value for key, value in base[section].items() if f"{section}.{key}" not in sections.tune.space}
-        for section in ("model", "training")
-    }
+    fixed: dict[str, dict[str, Any]] = {section: base[section] for section in ("model", "training")}
+    for section, _, key in (name.partition(".") for name in tune["space"]):
+        fixed[section].pop(key)
     return {"tune": tune, **fixed, "evaluation": evaluation, "data": data, "code": run_fingerprint.code_digest()}
 
 
@@ -94,11 +92,10 @@ def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shard
     reference, run_file = state.folder / "reference", state.folder / "run.json"
     quick = objective.quick(sections.evaluation, tune.videos)
     metric = objective.prepare(quick, shards, reference)
-    sweep_tags = {"sweep.objective": f"{mlflow_runs.QUICK}/{metric}", "sweep.videos": str(tune.videos)}
-    tags = {**run_tags("tune", data), **sweep_tags}
-    name = tags.get("dvc.exp_name") or f"sweep-{state.sweep_id}"
-    identity = {mlflow_runs.SWEEP_ID: state.sweep_id, mlflow_runs.NUMBER: "parent"}
-    parent = mlflow_runs.ensure(config, identity, name, run_file, tags)
+    tags = {"sweep.objective": f"{mlflow_runs.QUICK}/{metric}", "sweep.videos": str(tune.videos)}
+    tags = {**run_tags("tune", data), **tags}
+    name, sweep = tags.get("dvc.exp_name") or f"sweep-{state.sweep_id}", {mlflow_runs.SWEEP_ID: state.sweep_id}
+    parent = mlflow_runs.ensure(config, {**sweep, mlflow_runs.NUMBER: "parent"}, name, run_file, tags)
     runs.open_run(config, sections.as_dict(), tags, run_file)
     display = SweepDisplay(state, driver.parameters, metric, driver.length, total)
     status = "FAILED"
@@ -109,7 +106,7 @@ def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shard
                 folder=state.folder,
                 objective=objective.Objective(config=quick, shards=str(shards), reference=str(reference)),
                 metric=metric,
-                identity={mlflow_runs.SWEEP_ID: state.sweep_id, mlflow_runs.PARENT: parent},
+                identity={**sweep, mlflow_runs.PARENT: parent},
                 tags={key: value for key, value in tags.items() if key != "dvc.exp_name"},
                 keeper=start_keeper(),
             )
@@ -147,9 +144,7 @@ def _tune(driver: SweepDriver, context: Any, slots: int, scratch: Path) -> None:
     tune.Tuner(
         tune.with_resources(trainable(context), TRIAL_RESOURCES),
         param_space={NUMBER: tune.grid_search(list(driver.pending))} if population else None,
-        tune_config=tune.TuneConfig(
-            scheduler=scheduler(driver), max_concurrent_trials=slots, reuse_actors=False, **searched
-        ),
+        tune_config=tune.TuneConfig(scheduler=scheduler(driver), max_concurrent_trials=slots, **searched),
         run_config=tune.RunConfig(
             name="sweep",
             storage_path=str(scratch),

@@ -7,6 +7,7 @@ scheduler's state.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import uuid
 from dataclasses import asdict, dataclass, field, replace
@@ -20,6 +21,7 @@ SWEEP, TRIAL = "sweep.json", "trial.json"
 WAITING, RUNNING, FINISHED, STOPPED, FAILED = "waiting", "running", "finished", "stopped", "failed"
 ENDS = (FINISHED, STOPPED, FAILED)
 MAY_GROW = ("trials", "budget", "max_concurrent_trials", "max_failures")  # when a sweep is resumed
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +110,9 @@ def best_of(trials: list[TrialRecord]) -> TrialRecord | None:
     return min(measured, key=lambda t: (t.last.value if t.last else 0.0, t.number), default=None)
 
 
-def open_sweep(folder: Path, settings: dict[str, Any]) -> tuple[SweepState, list[str]]:
-    """Open the sweep in ``folder``, or begin a new one if the ``settings`` differ; return its state and notes for the user."""
-    notes, path = [], folder / SWEEP
+def open_sweep(folder: Path, settings: dict[str, Any]) -> SweepState:
+    """Open the sweep in ``folder``, or begin a new one if the ``settings`` differ."""
+    path = folder / SWEEP
     if path.is_file():
         before = json.loads(path.read_text())["settings"]
         before |= {section: with_new_names(before[section]) for section in ("tune", "training") if section in before}
@@ -118,10 +120,11 @@ def open_sweep(folder: Path, settings: dict[str, Any]) -> tuple[SweepState, list
             previous = folder.with_name(folder.name + ".previous")
             shutil.rmtree(previous, ignore_errors=True)
             folder.rename(previous)
-            notes = [f"starting over: {folder} holds another sweep ({'; '.join(changed)}); moved to {previous.name}"]
+            reasons = "; ".join(changed)
+            logger.warning("starting over: %s holds another sweep (%s); moved to %s", folder, reasons, previous.name)
     if not path.is_file():
         write_json(path, {"format": 1, "id": uuid.uuid4().hex[:12], "settings": settings})
-    return SweepState(folder), notes
+    return SweepState(folder)
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Sequence
 from typing import Any
 
 from pipelines.report.progress_display import ProgressDisplay
@@ -19,11 +17,11 @@ class SweepDisplay:
     """Shows the trials of ``state``, each of ``length`` clips; ``total`` counts trials not launched yet as well."""
 
     def __init__(
-        self, state: SweepState, parameters: Sequence[SearchParameter], metric: str, length: int, total: int
+        self, state: SweepState, parameters: list[SearchParameter], metric: str, length: int, total: int
     ) -> None:
         self.state, self.parameters, self.metric, self.length, self.total = state, parameters, metric, length, total
-        self.started, self.clips_before = time.monotonic(), state.clips
-        self._display = ProgressDisplay("tune")
+        self.clips_before, self._display = state.clips, ProgressDisplay("tune")
+        self.message = self._display.message
         self._shown = {t.number: (t.state, len(t.measures)) for t in state.launched()}
 
     def __enter__(self) -> SweepDisplay:
@@ -32,10 +30,6 @@ class SweepDisplay:
     def __exit__(self, *error: object) -> None:
         if self._display.is_live:
             self._display.render(self.table(), last=True)
-
-    def message(self, text: str) -> None:
-        """Write a line that stays."""
-        self._display.message(text)
 
     def update(self) -> None:
         """Show changes: the table on a terminal, with the reasons of ended trials above it; in a file a line per change."""
@@ -53,21 +47,23 @@ class SweepDisplay:
 
     def line(self, trial: TrialRecord) -> str:
         """``trial 003  running  2 000 clips  frechet_transnetv2 41.2  training.r1_gamma=0.5``."""
-        parts = [f"trial {trial.number:03d}", trial.state, f"{grouped(trial.clips)} clips"]
-        parts += [f"{self.metric} {trial.last.value:.4g}"] if trial.last else []
-        parts += [f"{p.name}={trial.values[p.name]}" for p in self.parameters]
-        return "  ".join(parts) + (f"  ({trial.reason})" if trial.reason else "")
+        measured = [f"{self.metric} {trial.last.value:.4g}"] if trial.last else []
+        values = [f"{p.name}={trial.values[p.name]}" for p in self.parameters]
+        reason = [f"({trial.reason})"] if trial.reason else []
+        return "  ".join(
+            [f"trial {trial.number:03d}", trial.state, f"{grouped(trial.clips)} clips", *measured, *values, *reason]
+        )
 
     def table(self) -> Any:
         """Return a rich table of all launched trials, the best marked by ``*``."""
         from rich.markup import escape
         from rich.table import Table
 
-        trials, seconds = self.state.launched(), time.monotonic() - self.started
-        best, ended = best_of(trials), sum(t.ended for t in trials)
-        rate = (self.state.clips - self.clips_before) / max(seconds, 1e-9)
-        title = f"{ended} of {self.total} trials ended, {grouped(self.state.clips)} clips, {rate:.0f} clips/s, "
-        table = Table(title=title + duration(seconds), title_justify="left")
+        trials, seconds, clips = self.state.launched(), self._display.seconds, self.state.clips
+        best, ended, rate = best_of(trials), sum(t.ended for t in trials), (clips - self.clips_before) / seconds
+        speed = f"{rate:.0f} clips/s, {duration(seconds)}"
+        title = f"{ended} of {self.total} trials ended, {grouped(clips)} clips, {speed}"
+        table = Table(title=title, title_justify="left")
         short = [p.name.rpartition(".")[2] for p in self.parameters]
         names = short if len(set(short)) == len(short) else [p.name for p in self.parameters]
         for name in ("trial", *names, "clips", self.metric, "state"):

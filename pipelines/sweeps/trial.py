@@ -18,7 +18,7 @@ from typing import Any
 from digan.atomic import replacing, write_json
 from digan.errors import UserError
 from digan.training.config import TrainingConfig
-from pipelines.cluster import training_driver
+from pipelines.cluster.training_driver import TrainingAbortedError, TrialHooks, train
 from pipelines.sweeps import mlflow_runs, objective
 from pipelines.sweeps.sweep_driver import CLIPS, NUMBER, OBJECTIVE
 from pipelines.sweeps.trial_config import SweepSections, for_trial, trial_length
@@ -47,11 +47,6 @@ class SweepContext:
     tags: dict[str, str]
     keeper: Any
 
-    @property
-    def population(self) -> bool:
-        """Whether trials exploit each other's checkpoints."""
-        return self.sections.tune.scheduler == "pbt"
-
 
 class TrialFailedError(Exception):
     """The trial has failed in a way that a restart cannot repair."""
@@ -61,81 +56,73 @@ def trainable(context: SweepContext) -> Callable[[dict[str, Any]], None]:
     """Return the function that Tune runs; Tune names the trials after it."""
 
     def digan(config: dict[str, Any]) -> None:
-        reporter = _Reporter(config, context)
+        trial = _Trial(config, context)
         try:
-            _train(config, context, reporter)
-            reporter.finished()
-        except (UserError, TrialFailedError, training_driver.TrainingAbortedError) as error:
+            trial.train()
+            trial.report_end()
+        except (UserError, TrialFailedError, TrainingAbortedError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            aborted = isinstance(error, training_driver.TrainingAbortedError)
-            reporter.failed(f"{lines[0]}: {lines[-1]}" if aborted else lines[0])
+            trial.report_failure(f"{lines[0]}: {lines[-1]}" if isinstance(error, TrainingAbortedError) else lines[0])
 
     return digan
 
 
-def _train(config: dict[str, Any], context: SweepContext, reporter: _Reporter) -> None:
-    """Train with a trial's values until the end, or until the scheduler stops the trial."""
-    from ray import tune
-
-    sections, folder, output = for_trial(context.sections, reporter.values), reporter.folder, reporter.output
-    _await_folder(output)
-    exploited = _exploit(tune.get_checkpoint(), config, sections.training, folder) if context.population else None
-    number, run_file = f"{config[NUMBER]:03d}", folder / mlflow_runs.RUN_FILE
-    identity = {**context.identity, mlflow_runs.NUMBER: number}
-    reporter.run_id = mlflow_runs.ensure(sections.tracking, identity, f"trial-{number}", run_file, context.tags)
-    reporter.exploited = {"exploited": json.dumps(exploited)} if exploited else {}
-    reporter.repeat_last()
-    hooks = training_driver.TrialHooks(
-        objective=replace(context.objective, folder=str(folder / objective.MEASURES)),
-        on_started=lambda started: context.keeper.hold.remote(os.getpid(), started.placement),
-        on_measured=reporter.on_measured,
-        gpu_share=sections.tune.gpu_share,
-        run_file=run_file,
-    )
-    training_driver.train(sections, shards=Path(context.objective.shards), output=output, trial=hooks)
-
-
-class _Reporter:
-    """Reports a training's measurements to Tune and MLflow."""
+class _Trial:
+    """Trains with the values that Tune chose and reports measurements to Tune and MLflow."""
 
     def __init__(self, config: dict[str, Any], context: SweepContext) -> None:
-        self.number, self.context, self.length = config[NUMBER], context, trial_length(context.sections)
+        self.config, self.context, self.length = config, context, trial_length(context.sections)
         self.values = {name: value for name, value in config.items() if name != NUMBER}
-        self.folder = context.folder / "trials" / f"{self.number:03d}"
-        self.output = self.folder / "train"
+        self.folder = context.folder / "trials" / f"{config[NUMBER]:03d}"
+        self.output, self.measures = self.folder / "train", self.folder / objective.MEASURES
+        self.population = context.sections.tune.scheduler == "pbt"  # trials exploit each other's checkpoints
         self.run_id, self.exploited = "", dict[str, str]()
         self.reported: set[int] = set()
 
-    def last(self) -> dict[str, Any] | None:
-        """Return the last measurement of this or an earlier launch."""
-        return next(reversed(objective.measured(self.folder / objective.MEASURES)), None)
+    def train(self) -> None:
+        """Train until the end, or until the scheduler stops the trial."""
+        from ray import tune
 
-    def repeat_last(self) -> None:
-        """Report the last measurement of earlier launches, which the driver may not have received."""
-        last = self.last()
+        sections = for_trial(self.context.sections, self.values)
+        _await_folder(self.output)
+        if self.population and (given := tune.get_checkpoint()):
+            exploited = _exploit(given, self.config, sections.training, self.folder)
+            self.exploited = {"exploited": json.dumps(exploited)} if exploited else {}
+        number, run_file = self.folder.name, self.folder / mlflow_runs.RUN_FILE
+        identity = {**self.context.identity, mlflow_runs.NUMBER: number}
+        self.run_id = mlflow_runs.ensure(sections.tracking, identity, f"trial-{number}", run_file, self.context.tags)
+        last = objective.last(self.measures)  # of an earlier launch; the driver may not have received it
         if last and last[CLIPS] < self.length and (self.output / "checkpoints" / f"{last[CLIPS]:010d}").is_dir():
             self._report(last[CLIPS], last)
+        hooks = TrialHooks(
+            objective=replace(self.context.objective, folder=str(self.measures)),
+            on_started=lambda started: self.context.keeper.hold.remote(os.getpid(), started.placement),
+            on_measured=self.on_measured,
+            gpu_share=sections.tune.gpu_share,
+            run_file=run_file,
+        )
+        train(sections, shards=Path(self.context.objective.shards), output=self.output, trial=hooks)
 
     def on_measured(self, message: TrialMeasured) -> None:
-        """Report a measured checkpoint; the last one is reported by ``finished``."""
+        """Report a measured checkpoint; the last one is reported by ``report_end``."""
         clips, value = message.clips_seen, message.values["objective"]
         if not math.isfinite(value):
             raise TrialFailedError(f"nan: the generator's videos cannot be measured at {clips} clips")
         points = {f"{mlflow_runs.QUICK}/{self.context.metric}": value}
-        if self.context.population:
+        if self.population:
             points |= {f"params/{k}": float(v) for k, v in self.values.items() if isinstance(v, int | float)}
         runs.log_metrics(self.context.sections.tracking, self.run_id, points, clips)
         if clips < self.length and clips not in self.reported:
             self._report(clips, message.values)
 
-    def finished(self) -> None:
+    def report_end(self) -> None:
         """Report the last checkpoint of a training that has reached its end."""
-        last = self.last()
+        last = objective.last(self.measures)
         if not last or last[CLIPS] < self.length:
             raise TrialFailedError("the training ended without a measurement of its last checkpoint")
         self._report(last[CLIPS], last, finished=True)
 
-    def failed(self, reason: str) -> None:
+    def report_failure(self, reason: str) -> None:
         """Report that the trial has failed."""
         self._report(int(repair_log(self.output / LOG).get(CLIPS, 0)), {}, failed=reason)
 
@@ -155,9 +142,7 @@ class _Reporter:
             **end,
         }
         try:
-            tune.report(
-                result, checkpoint=self._checkpoint(clips_seen) if self.context.population and not end else None
-            )
+            tune.report(result, checkpoint=self._checkpoint(clips_seen) if self.population and not end else None)
         except SystemExit:  # Tune stops the trial: it ends this process, and the driver closes the run in MLflow
             time.sleep(PATIENCE)
             raise
@@ -169,7 +154,7 @@ class _Reporter:
         copy, name = self.folder / "hand", f"{clips_seen:010d}"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(self.output / "checkpoints" / name, copy / name)
-        (copy / SOURCE).write_text(json.dumps({"trial": self.number, "clips_seen": clips_seen}))
+        (copy / SOURCE).write_text(json.dumps({"trial": self.config[NUMBER], "clips_seen": clips_seen}))
         return Checkpoint.from_directory(copy)
 
 
@@ -178,8 +163,6 @@ def _exploit(given: Any, config: dict[str, Any], training: TrainingConfig, folde
 
     The run fingerprint then holds the trial's new values. Returns what was exploited, or ``None``.
     """
-    if given is None:
-        return None
     output, path = folder / "train", folder / EXPLOITED
     with given.as_directory() as source_folder:
         source = json.loads((Path(source_folder) / SOURCE).read_text())

@@ -49,30 +49,26 @@ def for_trial(sections: Sections, values: Mapping[str, Any]) -> Sections:
 
 def trial_length(sections: SweepSections) -> int:
     """Return the number of clips of a trial that runs to its end."""
-    return sections.tune.length(sections.training.clips)
+    return sections.tune.clips or sections.training.clips
 
 
 def search_space(sections: SweepSections) -> list[space.SearchParameter]:
     """Return the parameters that a sweep varies; ``UserError`` unless params.yaml could hold each limit of a range."""
     tune, length = sections.tune, trial_length(sections)
     if not tune.space:
-        raise UserError(
-            "tune.space: is empty; name parameters to vary, such as training.r1_gamma: {loguniform: [0.1, 10]}"
-        )
+        example = "training.r1_gamma: {loguniform: [0.1, 10]}"
+        raise UserError(f"tune.space: is empty; name parameters to vary, such as {example}")
     if (first := tune.grace_period) > length:
-        raise UserError(
-            f"tune.grace_period={first}: is longer than a trial of {length} clips; try {max(length // 4, 1)}"
-        )
+        remedy = f"try {max(length // 4, 1)}"
+        raise UserError(f"tune.grace_period={first}: is longer than a trial of {length} clips; {remedy}")
     for_trial(sections, {})
     parameters = space.parse(tune.space, sections.as_dict())
     if tune.search == "grid":
         space.grid(parameters)
     for parameter in parameters:
         if tune.scheduler == "pbt" and not parameter.name.startswith("training."):
-            raise UserError(
-                f"tune.space.{parameter.name}: cannot vary with tune.scheduler=pbt, whose trials exploit each other's "
-                "weights; set tune.scheduler=asha"
-            )
+            reason = "cannot vary with tune.scheduler=pbt, whose trials exploit each other's weights"
+            raise UserError(f"tune.space.{parameter.name}: {reason}; set tune.scheduler=asha")
         for value in parameter.bounds():
             try:
                 for_trial(sections, {parameter.name: value})

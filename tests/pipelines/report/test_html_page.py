@@ -22,7 +22,7 @@ EVIL = "<script>alert(1)</script>'\"&$x$"
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
     """The page of a sweep with a hostile parameter, value and error text."""
-    records = open_sweep(tmp_path / "tune", {"tune": {"seed": 0}})[0]
+    records = open_sweep(tmp_path / "tune", {"tune": {"seed": 0}})
     parameter = SearchParameter(name=f"training.{EVIL}", kind="choice", values=(EVIL, "b"))
     for number in range(5):
         state, reason = (FAILED, EVIL) if number == 1 else (FINISHED, "")

@@ -22,16 +22,16 @@ from tests.pipelines.sweeps.small_sweep import AUGMENT, GAMMA, INTERVAL, LENGTH,
 
 @pytest.fixture
 def state(tmp_path: Path) -> SweepState:
-    return open_sweep(tmp_path / "tune", {"tune": {"seed": 0}})[0]
+    return open_sweep(tmp_path / "tune", {"tune": {"seed": 0}})
 
 
-def test_changed_settings_start_over_and_more_trials_continue(tmp_path: Path) -> None:
-    first, notes = open_sweep(tmp_path / "tune", {"tune": {"seed": 0, "trials": 4}, "data": "a"})
+def test_changed_settings_start_over_and_more_trials_continue(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = open_sweep(tmp_path / "tune", {"tune": {"seed": 0, "trials": 4}, "data": "a"})
     first.put(trial(0, 5.0, state=FINISHED))
-    longer, notes = open_sweep(tmp_path / "tune", {"tune": {"seed": 0, "trials": 9}, "data": "a"})
-    assert not notes and longer.trials == first.trials and longer.sweep_id == first.sweep_id
-    other, notes = open_sweep(tmp_path / "tune", {"tune": {"seed": 1, "trials": 9}, "data": "a"})
-    assert "tune.seed was 0, is 1" in notes[0] and not other.trials
+    longer = open_sweep(tmp_path / "tune", {"tune": {"seed": 0, "trials": 9}, "data": "a"})
+    assert not caplog.records and longer.trials == first.trials and longer.sweep_id == first.sweep_id
+    other = open_sweep(tmp_path / "tune", {"tune": {"seed": 1, "trials": 9}, "data": "a"})
+    assert "tune.seed was 0, is 1" in caplog.text and not other.trials
     assert SweepState(tmp_path / "tune.previous").trials == first.trials
 
 

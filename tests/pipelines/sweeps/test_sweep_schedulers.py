@@ -51,7 +51,7 @@ def result(clips: int, value: float = float("nan"), **more: Any) -> dict[str, An
 
 @pytest.fixture
 def state(tmp_path: Path) -> SweepState:
-    return open_sweep(tmp_path / "tune", {"tune": {"seed": 0}})[0]
+    return open_sweep(tmp_path / "tune", {"tune": {"seed": 0}})
 
 
 def test_asha_stops_worse_trials_with_a_reason(state: SweepState) -> None:
