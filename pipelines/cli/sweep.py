@@ -40,8 +40,7 @@ def show_command(arguments: argparse.Namespace) -> None:
 
     state = _state(arguments.sweep)
     settings = json.loads((arguments.sweep / SWEEP).read_text())["settings"]
-    base = params.load(Path("params.yaml")).as_dict()
-    parameters = space.parse(settings["tune"]["space"], base)
+    parameters = space.parse(settings["tune"]["space"], params.load().as_dict())
     length = settings["tune"]["clips"] or settings["training"]["clips"]
     total = max(len(state.trials), settings["tune"]["trials"])
     Console().print(SweepDisplay(state, parameters, "metric", length, total).table())

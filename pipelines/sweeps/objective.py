@@ -34,9 +34,8 @@ def prepare(config: EvaluationConfig, shards: Path, folder: Path) -> str:
     inputs = folder, shards, config, detector
     found = reference_features.read(*inputs) or reference_features.build(*inputs, embedding.LocalExecutor())
     if (count := len(found.reference)) < config.videos:
-        raise UserError(
-            f"tune.videos={config.videos}: evaluation.protocol={config.protocol} finds only {count} real clips; try {count}"
-        )
+        found_only = f"evaluation.protocol={config.protocol} finds only {count} real clips"
+        raise UserError(f"tune.videos={config.videos}: {found_only}; try {count}")
     return detector.metric_name
 
 
@@ -44,8 +43,8 @@ def prepare(config: EvaluationConfig, shards: Path, folder: Path) -> str:
 class Objective:
     """Called by rank 0 of a trial: clips seen, generator EMA -> ``{"objective": distance, "seconds": cost}``.
 
-    Values are written to a trial's ``folder`` by clips seen, so that a resumed trial does not measure again. ``reference`` is the
-    folder that ``prepare`` filled.
+    Values are written to a trial's ``folder`` by clips seen, so that a resumed trial does not measure again. ``reference`` is
+    the folder that ``prepare`` filled.
     """
 
     config: EvaluationConfig
@@ -58,15 +57,13 @@ class Objective:
         if path.is_file():
             return json.loads(path.read_text())
         start = time.monotonic()
-        value = self._distance(generator)
+        value = self._distance(generator) if all(p.isfinite().all() for p in generator.parameters()) else math.nan
         values = {"objective": value, "seconds": round(time.monotonic() - start, 3)}
         if math.isfinite(value):
             write_bytes(path, (json.dumps(values) + "\n").encode())
         return values
 
     def _distance(self, generator: VideoGenerator) -> float:
-        if any(not bool(p.isfinite().all()) for p in generator.parameters()):
-            return math.nan
         config, shards, detector = self.config, Path(self.shards), _detector(self.config)
         real = reference_features.require(Path(self.reference), shards, config, detector)
         frames = config.measured_by().frames_of(read_index(shards).frames)

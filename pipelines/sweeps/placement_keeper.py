@@ -12,6 +12,8 @@ import time
 from typing import Any
 
 import psutil
+import ray
+from ray.util.placement_group import remove_placement_group
 
 INTERVAL = 0.5  # seconds between two checks of the trials' processes
 SETTLED = 2.0  # seconds after the end of a process in which its controller, another process, ends as well
@@ -35,7 +37,7 @@ class PlacementKeeper:
         for process in list(self._groups):
             if not psutil.pid_exists(process) and now - self._ended.setdefault(process, now) >= SETTLED:
                 del self._ended[process]
-                _remove(self._groups.pop(process))
+                remove_placement_group(self._groups.pop(process))
 
     def _watch(self) -> None:
         while True:
@@ -45,12 +47,4 @@ class PlacementKeeper:
 
 def start_keeper() -> Any:
     """Start the actor where Tune starts trials; it ends with its last handle."""
-    import ray
-
     return ray.remote(num_cpus=0, resources={"node:__internal_head__": 0.001})(PlacementKeeper).remote()
-
-
-def _remove(group: Any) -> None:
-    from ray.util.placement_group import remove_placement_group
-
-    remove_placement_group(group)

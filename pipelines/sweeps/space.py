@@ -42,7 +42,10 @@ Value = int | float | str | bool
 
 @dataclass(frozen=True, kw_only=True)
 class SearchParameter:
-    """One parameter that varies: ``values`` for ``choice`` and ``grid``, else ``low``, ``high`` and ``step`` (0: none)."""
+    """One parameter that varies: ``values`` for ``choice`` and ``grid``, else ``low``, ``high`` and ``step`` (0: none).
+
+    The limits of a range of whole numbers are integers.
+    """
 
     name: str
     kind: str
@@ -91,12 +94,6 @@ class SearchParameter:
         if self.kind == "quniform":
             drawn = self.low + round((drawn - self.low) / self.step) * self.step
         return float(f"{drawn:.4g}")
-
-    def bounds(self) -> tuple[Value, ...]:
-        """Return the values that are checked: all listed ones, or both limits of a range."""
-        if self.finite:
-            return self.values
-        return (int(self.low), int(self.high)) if self.kind in WHOLE else (self.low, self.high)
 
 
 def parse(space: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> list[SearchParameter]:
@@ -165,7 +162,8 @@ def _ranged(name: str, kind: str, arguments: list[Any], current: Any) -> SearchP
     for problem, found in checks.items():
         if found:
             raise UserError(f"{key}: {problem}")
-    return SearchParameter(name=name, kind=kind, low=float(low), high=float(high), step=float(step))
+    low, high = (low, high) if whole else (float(low), float(high))
+    return SearchParameter(name=name, kind=kind, low=low, high=high, step=float(step))
 
 
 def grid(parameters: list[SearchParameter]) -> list[dict[str, Value]]:

@@ -16,7 +16,6 @@ from digan.errors import UserError
 from pipelines.cluster.ray_cluster import connect
 from pipelines.dataset.loader import read_index
 from pipelines.sweeps import mlflow_runs, objective, sweep_page, sweep_summary
-from pipelines.sweeps.placement_keeper import start_keeper
 from pipelines.sweeps.space import grid
 from pipelines.sweeps.sweep_driver import NUMBER, SweepDriver
 from pipelines.sweeps.sweep_state import SweepState, best_of, open_sweep
@@ -86,6 +85,7 @@ def settings(sections: SweepSections, data: str) -> dict[str, Any]:
 
 def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shards: Path, data: str) -> None:
     """Run the pending trials below one MLflow run; write table and page even if the sweep is interrupted or fails."""
+    from pipelines.sweeps.placement_keeper import start_keeper
     from pipelines.sweeps.trial import SweepContext
 
     state, tune, config = driver.state, sections.tune, sections.tracking

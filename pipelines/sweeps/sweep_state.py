@@ -1,7 +1,6 @@
 """The state of a sweep: values, measurements and outcome of each trial, written by the driver as they happen.
 
-A sweep resumes from this state alone. Ray's own snapshot of an experiment is taken every few seconds and does not hold the
-scheduler's state.
+A sweep resumes from this state alone: Ray's snapshot of an experiment is seconds old and lacks the scheduler's state.
 """
 
 from __future__ import annotations
@@ -36,10 +35,8 @@ class TrialMeasurement:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """One trial. ``clips`` and ``seconds`` count its training over all launches, ``starts`` the launches.
-
-    ``wall`` is the seconds from launch to end. ``adoptions`` are the checkpoints of other trials that it continued from in
-    population-based training.
+    """One trial. ``clips`` and ``seconds`` count its training over all launches, ``starts`` the launches, ``wall`` the seconds
+    from launch to end. ``adoptions`` are the checkpoints of other trials that it continued from in population-based training.
     """
 
     number: int

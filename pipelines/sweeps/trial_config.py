@@ -69,7 +69,7 @@ def search_space(sections: SweepSections) -> list[space.SearchParameter]:
         if tune.scheduler == "pbt" and not parameter.name.startswith("training."):
             reason = "cannot vary with tune.scheduler=pbt, whose trials exploit each other's weights"
             raise UserError(f"tune.space.{parameter.name}: {reason}; set tune.scheduler=asha")
-        for value in parameter.bounds():
+        for value in parameter.values or (parameter.low, parameter.high):
             try:
                 for_trial(sections, {parameter.name: value})
             except UserError as error:

@@ -13,7 +13,7 @@ from pipelines.sweeps.placement_keeper import SETTLED, PlacementKeeper
 @pytest.fixture
 def removed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
-    monkeypatch.setattr(placement_keeper, "_remove", found.append)
+    monkeypatch.setattr(placement_keeper, "remove_placement_group", found.append)
     monkeypatch.setattr(placement_keeper, "INTERVAL", 1e6)  # the tests call free_ended themselves
     return found
 
