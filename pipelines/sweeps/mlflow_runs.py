@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from digan.atomic import write_json
 from pipelines.sweeps.sweep_state import FAILED, FINISHED, STOPPED, TrialRecord
 from pipelines.tracking import runs
 from pipelines.tracking.runs import TrackingConfig
-from pipelines.training_run.training_log import LOG
+from pipelines.training_run.training_log import LOG, repair_log
 
 SWEEP_ID, NUMBER, PARENT = "sweep.id", "sweep.trial", "mlflow.parentRunId"
 QUICK = "quick"  # the metric is quick/<metric's name>, in trials and trainings alike
@@ -33,9 +32,7 @@ def ensure(
         found = client.search_runs([experiment], filter_string=wanted, max_results=1)
         all_tags = {**runs.user_tags(), **tags, **identity}
         run = found[0] if found else client.create_run(experiment, run_name=name, tags=all_tags)
-    content = {"run_id": run.info.run_id, "experiment_id": experiment, "tracking_uri": config.uri}
-    if not run_file.is_file() or json.loads(run_file.read_text()) != content:
-        write_json(run_file, content)
+    write_json(run_file, {"run_id": run.info.run_id, "experiment_id": experiment, "tracking_uri": config.uri})
     return str(run.info.run_id)
 
 
@@ -44,10 +41,7 @@ def close(config: TrackingConfig, trial: TrialRecord, folder: Path) -> None:
     run_id = trial.run_id or runs.read_run_id(folder / RUN_FILE)
     if run_id is None:  # the trial ended before it had a run
         return
-    log = folder / "train" / LOG
-    lines = log.read_bytes().splitlines() if trial.state == STOPPED and log.is_file() else []
-    if lines:  # a stopped trial had no time to send the last point of its log
-        last = json.loads(lines[-1])
+    if trial.state == STOPPED and (last := repair_log(folder / "train" / LOG)):  # it had no time to send its last point
         metrics = {key: value for key, value in last.items() if key not in ("clips_seen", "seconds", "seconds_left")}
         runs.log_metrics(config, run_id, metrics, int(last["clips_seen"]))
     tags = {"sweep.state": trial.state, **({"sweep.reason": trial.reason[:500]} if trial.reason else {})}

@@ -73,10 +73,8 @@ class FullLength(RecordedScheduler, FIFOScheduler):
 
 
 class SuccessiveHalving(RecordedScheduler, AsyncHyperBandScheduler):
-    """Tune's ASHA over clips seen, with the rungs of earlier launches.
-
-    Tune's scheduler starts with empty rungs. The measurements of earlier launches are passed to it again: a continued
-    trial's own, and those of ended trials, which are not launched again, under stubs.
+    """Tune's ASHA over clips seen. It starts with empty rungs, so measurements of earlier launches are passed to it again: a
+    continued trial's own, and those of ended trials, which are not launched again, under stubs.
     """
 
     def __init__(self, driver: SweepDriver) -> None:

@@ -20,10 +20,9 @@ NUMBER = "number"  # key of a trial's number in its configuration
 
 @dataclass(kw_only=True)
 class SweepDriver:
-    """Launches the ``pending`` trials and writes every change to ``state`` before acting on it.
+    """Launches the ``pending`` trials of ``length`` clips and writes every change to ``state`` before acting on it.
 
-    ``length`` is the number of clips of a trial that runs to its end; ``propose`` returns the values of a trial that has none
-    yet; ``on_end`` is called once for a trial that has ended, ``on_change`` after every change.
+    ``propose`` returns the values of a new trial; ``on_end`` is called once for an ended trial, ``on_change`` at every change.
     """
 
     config: SweepConfig

@@ -92,8 +92,8 @@ def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shard
     reference, run_file = state.folder / "reference", state.folder / "run.json"
     quick = objective.quick(sections.evaluation, tune.videos)
     metric = objective.prepare(quick, shards, reference)
-    tags = {"sweep.objective": f"{mlflow_runs.QUICK}/{metric}", "sweep.videos": str(tune.videos)}
-    tags = {**run_tags("tune", data), **tags}
+    tags = run_tags("tune", data)
+    tags |= {"sweep.objective": f"{mlflow_runs.QUICK}/{metric}", "sweep.videos": str(tune.videos)}
     name, sweep = tags.get("dvc.exp_name") or f"sweep-{state.sweep_id}", {mlflow_runs.SWEEP_ID: state.sweep_id}
     parent = mlflow_runs.ensure(config, {**sweep, mlflow_runs.NUMBER: "parent"}, name, run_file, tags)
     runs.open_run(config, sections.as_dict(), tags, run_file)

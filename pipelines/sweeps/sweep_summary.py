@@ -23,9 +23,8 @@ TABLE, SUMMARY = Path("metrics/sweep.csv"), Path("metrics/sweep.json")
 class Importance:
     """How the objective depends on one parameter, over ``trials`` trials at the same number of clips.
 
-    ``strength`` is Spearman's rank correlation for a number (negative: higher values are better), and for a choice the
-    correlation ratio of the ranks, from 0 to 1. ``chance`` is the share of permutations, all or 999 random ones, in which the
-    parameter's strength is at least as large.
+    ``strength`` is Spearman's rank correlation for a number (negative: higher values are better), for a choice the correlation
+    ratio of the ranks, in [0, 1]. ``chance`` is the share of permutations (at most 999) with at least this strength.
     """
 
     name: str
