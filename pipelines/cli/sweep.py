@@ -62,7 +62,8 @@ def apply_command(arguments: argparse.Namespace) -> None:
         print(f"{path}: already has these values")
         return
     print("".join(difflib.unified_diff(before.splitlines(True), after.splitlines(True), str(path), str(path), n=1)))
-    if not arguments.yes and not _is_confirmed():
+    question = "write these into the file? [y/N] "
+    if not arguments.yes and not (sys.stdin.isatty() and input(question).strip().lower() in ("y", "yes")):
         print(f"{path}: not changed (--yes writes without confirmation)")
         return
     write_bytes(path, after.encode())
@@ -81,7 +82,3 @@ def _chosen(state: SweepState, number: int | None, folder: Path) -> TrialRecord:
     if number is None:
         raise UserError(f"{folder}: no trial has been measured yet")
     raise UserError(f"--trial {number}: {folder} has the trials 0 to {max(state.trials, default=0)}")
-
-
-def _is_confirmed() -> bool:
-    return sys.stdin.isatty() and input("write these into the file? [y/N] ").strip().lower() in ("y", "yes")

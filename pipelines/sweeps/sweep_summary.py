@@ -54,9 +54,7 @@ def rows(trials: Sequence[TrialRecord], parameters: Sequence[SearchParameter]) -
     ]
 
 
-def importances(
-    trials: Sequence[TrialRecord], parameters: Sequence[SearchParameter], *, seed: int = 0
-) -> list[Importance]:
+def importances(trials: Sequence[TrialRecord], parameters: Sequence[SearchParameter]) -> list[Importance]:
     """Return the importance of each parameter, the strongest first; empty with fewer than four measured trials.
 
     All trials are compared at their first measurement, so stopped ones count as well.
@@ -78,7 +76,7 @@ def importances(
             alternative="greater",
             vectorized=False,
             n_resamples=999,
-            random_state=np.random.default_rng(seed),
+            random_state=np.random.default_rng(0),
         )
         strength, chance = _strength(values, objective), float(test.pvalue)
         found.append(Importance(name=p.name, strength=strength, chance=chance, trials=len(first), at_clips=clips))

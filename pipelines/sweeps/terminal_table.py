@@ -49,20 +49,22 @@ class SweepDisplay:
         """``trial 003  running  2 000 clips  frechet_transnetv2 41.2  training.r1_gamma=0.5``."""
         measured = [f"{self.metric} {trial.last.value:.4g}"] if trial.last else []
         values = [f"{p.name}={trial.values[p.name]}" for p in self.parameters]
-        reason = [f"({trial.reason})"] if trial.reason else []
-        return "  ".join(
-            [f"trial {trial.number:03d}", trial.state, f"{grouped(trial.clips)} clips", *measured, *values, *reason]
-        )
+        parts = [f"trial {trial.number:03d}", trial.state, f"{grouped(trial.clips)} clips", *measured, *values]
+        return "  ".join([*parts, f"({trial.reason})"] if trial.reason else parts)
 
     def table(self) -> Any:
         """Return a rich table of all launched trials, the best marked by ``*``."""
         from rich.markup import escape
         from rich.table import Table
 
-        trials, seconds, clips = self.state.launched(), self._display.seconds, self.state.clips
-        best, ended, rate = best_of(trials), sum(t.ended for t in trials), (clips - self.clips_before) / seconds
+        trials, seconds = self.state.launched(), self._display.seconds
+        best, ended, rate = (
+            best_of(trials),
+            sum(t.ended for t in trials),
+            (self.state.clips - self.clips_before) / seconds,
+        )
         speed = f"{rate:.0f} clips/s, {duration(seconds)}"
-        title = f"{ended} of {self.total} trials ended, {grouped(clips)} clips, {speed}"
+        title = f"{ended} of {self.total} trials ended, {grouped(self.state.clips)} clips, {speed}"
         table = Table(title=title, title_justify="left")
         short = [p.name.rpartition(".")[2] for p in self.parameters]
         names = short if len(set(short)) == len(short) else [p.name for p in self.parameters]
