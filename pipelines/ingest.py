@@ -21,20 +21,14 @@ OUT = Path("outputs/shards")
 
 
 def ingest(
-    source: SourceConfig,
-    clips: ClipsConfig,
-    shards: ShardsConfig,
-    out: Path,
-    *,
-    processes: int = 2,
-    run: Run | None = None,
+    source: SourceConfig, clips: ClipsConfig, shards: ShardsConfig, out: Path, *, jobs: int = 2, run: Run | None = None
 ) -> str:
-    """Make the shards of a source (see ``make_shards``), by default with ``processes`` threads of this process."""
+    """Make the shards of a source (see ``make_shards``), by default ``jobs`` tasks at once in threads of this process."""
     videos = open_source(source)
     request = IngestRequest(source=asdict(source), clips=clips, shards=shards, out=out)
 
     def run_in_threads(tasks: Sequence[IngestTask]) -> Results:
-        return ray_tasks.run_in_threads(ingest_tasks.task_runner, tasks, threads=processes)
+        return ray_tasks.run_in_threads(ingest_tasks.task_runner, tasks, threads=jobs)
 
     return make_shards(videos, request, lambda tasks: _displayed(run or run_in_threads, tasks, len(videos)))
 

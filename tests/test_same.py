@@ -68,7 +68,7 @@ def test_toy_shards_equal_the_fixture(tmp_path: Path) -> None:
         clips_config(**values["clips"]),
         shards_config(**values["shards"]),
         tmp_path,
-        processes=1,
+        jobs=1,
     )
     found = {f"shard {path.relative_to(tmp_path)}": same.sha256(path.read_bytes()) for path in tmp_path.rglob("*.tar")}
     found["index"] = same.index_digest(tmp_path / "index.json")

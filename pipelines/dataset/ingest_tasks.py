@@ -34,9 +34,8 @@ SECONDS, SECONDS_PER_MEGABYTE = 60.0, 5.0  # the time limit for a video
 
 @dataclass(frozen=True, kw_only=True)
 class IngestRequest:
-    """What to make of the videos: a set at ``shards.address`` or in ``out``, with its index in ``out``.
-
-    ``source``: the section of params.yaml, which is copied to the index.
+    """What to make of the videos; ``source`` is the section of params.yaml. ``out`` gets the index and, without an address
+    on S3, the shards.
     """
 
     source: dict[str, Any]
@@ -46,7 +45,6 @@ class IngestRequest:
 
     @property
     def address(self) -> str:
-        """The address of the shards."""
         return self.shards.address or str(self.out)
 
 
@@ -61,10 +59,7 @@ class IngestResult:
 
 @dataclass(frozen=True, kw_only=True)
 class IngestTask:
-    """Videos that become shards, in this order; ``published`` as in ``IngestWriter``.
-
-    ``classes``: the names that labels index, empty for unlabeled sets.
-    """
+    """Videos that become shards, in this order. ``classes``: the names that labels index, empty for unlabeled sets."""
 
     request: IngestRequest
     split: str
@@ -75,7 +70,6 @@ class IngestTask:
     published: dict[str, str]
 
     def label(self, video: RawVideo) -> int | None:
-        """The index of the video's class."""
         return self.classes.index(video.class_name or "") if self.classes else None
 
     @property
@@ -158,7 +152,6 @@ def _run(pool: IsolatedPool, task: IngestTask) -> IngestResult:
 
 
 def _record(video: RawVideo, encoded: EncodedVideo) -> dict[str, Any]:
-    """The report's entry of a video."""
     names = ("rejected", "decoder", "note", "frames", "fps", "constant_frame_rate", "codec")
     known = {"name": video.name, "category": video.class_name, "bytes": video.bytes, "size": list(encoded.size)}
     return known | {name: getattr(encoded, name) for name in names}
@@ -174,7 +167,6 @@ class _Jobs(Sequence[EncodeJob]):
         self._downloads: dict[int, Future[Path]] = {}
 
     def close(self) -> None:
-        """Stop the downloads and delete what they left."""
         self._threads.shutdown(cancel_futures=True)
         self._folder.cleanup()
 
@@ -197,7 +189,6 @@ class _Jobs(Sequence[EncodeJob]):
         )
 
     def release(self, number: int) -> None:
-        """Delete the downloaded video."""
         if number in self._downloads:
             path = self._downloads[number].result()
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -34,7 +34,6 @@ class Shard:
 
     @cached_property
     def clips(self) -> int:
-        """The number of clips of the shard."""
         return sum(self.windows)
 
 
@@ -59,7 +58,6 @@ class ShardIndex:
 
     @property
     def shards(self) -> list[Shard]:
-        """The shards of all splits."""
         return [shard for listed in self.splits.values() for shard in listed]
 
 
@@ -76,7 +74,6 @@ def index_to_json(index: ShardIndex, *, beside: bool = True) -> str:
 
 
 def shard_from_json(content: dict[str, Any]) -> Shard:
-    """A shard from its entry in an index or a record."""
     return Shard(**{**content, "windows": tuple(content["windows"])})
 
 

@@ -54,12 +54,10 @@ class ShardSample:
     json_span: tuple[int, int]
 
     def picture(self, frame: int) -> bytes:
-        """The encoded picture of a frame."""
         return self.data[slice(*self.spans[frame])]
 
     @property
     def meta(self) -> dict[str, Any]:
-        """The sample's JSON."""
         found = json.loads(self.data[slice(*self.json_span)])
         if not isinstance(found, dict):
             raise InvalidShardError("a sample's JSON is not an object")

@@ -47,7 +47,6 @@ class SourceConfig(CommonConfig):
 
     @property
     def chosen(self) -> RawSource:
-        """The configured source."""
         source: RawSource = getattr(self, self.name)
         return source
 

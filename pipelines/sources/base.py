@@ -62,15 +62,11 @@ class OfficialSplit(RawSource):
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Return the names in a comma-separated text."""
     return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
 def check_classes(common: CommonConfig, videos: list[RawVideo]) -> list[RawVideo]:
-    """Return the videos in the classes of ``source.only_classes`` (empty: all), each of which must exist.
-
-    ``UserError`` if ``source.classes`` is true and a video has no class.
-    """
+    """The videos in ``source.only_classes``; ``UserError`` if such a class does not exist or a video lacks its class."""
     wanted = split_names(common.only_classes)
     check_known("source.only_classes", wanted, {video.class_name for video in videos if video.class_name}, "the videos")
     chosen = [video for video in videos if not wanted or video.class_name in wanted]
@@ -158,13 +154,11 @@ class SourceFolder:
             yield from ((inner / name).as_posix() for name in sorted(files) if not name.startswith("."))
 
     def video_files(self, below: str = "") -> list[str]:
-        """The files with the suffix of a video."""
         return [
             name for name in self.files(below) if Path(name).suffix[1:].lower() in self.suffixes and self.is_file(name)
         ]
 
     def pictures(self, below: str = "") -> list[str]:
-        """The png and jpg files."""
         return [name for name in self.files(below) if is_picture(name.rpartition("/")[2])]
 
     def frame_folders(self, below: str = "") -> list[str]:

@@ -55,7 +55,6 @@ class OfficialFrames(OfficialSplit):
     has_classes = False
 
     def list_videos(self, common: CommonConfig) -> list[RawVideo]:
-        """List every folder of frames in both parts."""
         root = SourceFolder(common, f"the folder that holds {self.train_folder} and {self.test_folder}")
         found = []
         for part, folder in (("train", self.train_folder), ("test", self.test_folder)):

@@ -38,9 +38,8 @@ class KineticsFoodConfig(OfficialSplit):
     name = "kinetics_food"
 
     def list_videos(self, common: CommonConfig) -> list[RawVideo]:
-        """List the videos of the wanted classes that exist, with a warning if some do not (YouTube removes videos).
-
-        A YouTube video in both lists is kept in the validation list only.
+        """List the existing videos of the wanted classes; what is in both lists is in the validation list only.
+        Log a warning if some do not exist (YouTube removes videos).
         """
         root = SourceFolder(common, "a Kinetics-600 folder")
         wanted = split_names(common.only_classes) or FOOD
@@ -56,17 +55,10 @@ class KineticsFoodConfig(OfficialSplit):
         tested = {identity for part, _, identity in listed.values() if part == "test"}
         chosen = {stem: row for stem, row in listed.items() if row[0] == "test" or row[2] not in tested}
         files = _files(root, listed)
-        videos = [
-            root.video(
-                files[stem],
-                name=f"{class_name}/{stem}{PurePosixPath(files[stem]).suffix}",
-                class_name=class_name,
-                window_mode="disjoint",
-                split=self.split_of(part),
-            )
-            for stem, (part, class_name, _) in chosen.items()
-            if stem in files
-        ]
+        videos = []
+        for stem, (part, group, _) in ((stem, row) for stem, row in chosen.items() if stem in files):
+            name, split = f"{group}/{stem}{PurePosixPath(files[stem]).suffix}", self.split_of(part)
+            videos.append(root.video(files[stem], name=name, class_name=group, window_mode="disjoint", split=split))
         if not videos:
             what = f"none of {len(chosen)} listed videos exists, such as {min(chosen)}.mp4"
             raise root.error(f"{what}; put them anywhere below it")
@@ -89,7 +81,6 @@ def _stem(location: str, row: dict[str, str]) -> str:
 
 
 def _files(root: SourceFolder, stems: Container[str]) -> dict[str, str]:
-    """The files of these videos, by stem."""
     found: dict[str, str] = {}
     for file in root.video_files():
         stem = PurePosixPath(file).stem

@@ -77,7 +77,7 @@ def test_bytes_do_not_depend_on_the_number_of_processes(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place)
-    ingest(toy(), CLIPS, SHARDS, tmp_path / "one", processes=1)
+    ingest(toy(), CLIPS, SHARDS, tmp_path / "one", jobs=1)
     assert tree(tmp_path / "one") == tree(place / "shards")
 
 

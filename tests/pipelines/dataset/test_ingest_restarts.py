@@ -41,7 +41,7 @@ def interrupted_after(shards: int, out: Path, clips: ClipsConfig = CLIPS) -> lis
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(IngestWriter, "close_shard", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            ingest(toy(), clips, SHARDS, out, processes=1)
+            ingest(toy(), clips, SHARDS, out, jobs=1)
     return made
 
 

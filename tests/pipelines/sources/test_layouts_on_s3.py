@@ -95,7 +95,7 @@ def test_every_layout_gives_the_same_shards_from_s3_as_from_a_disk(layout: str, 
     clips = clips_config(resolution=32, frames=4, frame_stride=2, validation_share=0.5)
     for path, out in ((str(tmp_path / "raw"), "disk"), (address, "s3")):
         config = source_config(name=layout.split()[0], path=path, **LAYOUTS[layout])
-        ingest(config, clips, shards_config(encoding="png"), tmp_path / out, processes=1)
+        ingest(config, clips, shards_config(encoding="png"), tmp_path / out, jobs=1)
     disk, remote = (read_index(tmp_path / out) for out in ("disk", "s3"))
     assert disk.splits == remote.splits and disk.classes == remote.classes and disk.statistics == remote.statistics
     assert disk.counts["train"]["clips"] > 0

@@ -143,7 +143,7 @@ def test_ucf101_ingested_in_both_protocols(tmp_path: Path) -> None:
     ucf_lists(tmp_path, 1, **UCF)
     for split, counts in (("train", {"train": 34, "val": 34}), ("both", {"train": 68, "val": 0})):
         config = source_config(name="ucf101", path=str(tmp_path), ucf101={"split": split}, classes=True)
-        ingest(config, CLIPS, SHARDS, tmp_path / "out", processes=1)
+        ingest(config, CLIPS, SHARDS, tmp_path / "out", jobs=1)
         index = read_index(tmp_path / "out")
         assert {name: count["clips"] for name, count in index.counts.items()} == counts  # every window: 20 - 4 + 1
         assert index.classes == ("ApplyEyeMakeup", "HandstandPushups") and index.source["ucf101"]["split"] == split
@@ -182,7 +182,7 @@ def test_sky_timelapse_in_windows_without_overlap(tmp_path: Path) -> None:
         == "train"
     )
     config = source_config(name="sky_timelapse", path=str(tmp_path / "sky"))
-    ingest(config, CLIPS, SHARDS, tmp_path / "out", processes=1)
+    ingest(config, CLIPS, SHARDS, tmp_path / "out", jobs=1)
     assert {split: count["clips"] for split, count in read_index(tmp_path / "out").counts.items()} == {
         "train": 4,
         "val": 2,
@@ -197,7 +197,7 @@ def test_taichi_hd_makes_clips_of_all_phases(tmp_path: Path) -> None:
     starts = {1: [0, 4, 8, 12], 4: [0, 1, 2, 3]}
     for stride, expected in starts.items():
         clips = clips_config(resolution=32, frames=4, frame_stride=stride, validation_share=0.5)
-        ingest(config, clips, SHARDS, tmp_path / "out", processes=1)
+        ingest(config, clips, SHARDS, tmp_path / "out", jobs=1)
         found_clips = list(read_clips(tmp_path / "out", split="train", count=4, seed=0))
         assert sorted(int(clip.name.rsplit("@", 1)[1]) for clip in found_clips) == expected
         for clip in found_clips:
@@ -290,7 +290,7 @@ def test_kinetics_food_ingested(tmp_path: Path) -> None:
     write_video(tmp_path / "k/train/---0dWlqevI_000019_000029.mp4", "libx264")
     write_video(tmp_path / "k/val/zzzzzzzzzzz_000100_000110.mp4", "libx264", frames=9)
     config = source_config(name="kinetics_food", path=str(tmp_path / "k"), classes=True)
-    ingest(config, CLIPS, SHARDS, tmp_path / "out", processes=1)
+    ingest(config, CLIPS, SHARDS, tmp_path / "out", jobs=1)
     index = read_index(tmp_path / "out")
     assert {name: count["clips"] for name, count in index.counts.items()} == {"train": 5, "val": 2}
 

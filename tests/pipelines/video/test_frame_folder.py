@@ -156,7 +156,7 @@ def test_ingest_of_frame_folders(tmp_path: Path) -> None:
     picture(tmp_path / "raw/b/v1/frame_5.png", 0, size=(64, 32))
     folder(tmp_path / "raw/b/short", 3)
     source = source_config(name="frames", path=str(tmp_path / "raw"), classes=True)
-    line = ingest(source, CLIPS, SHARDS, tmp_path / "out", processes=1)
+    line = ingest(source, CLIPS, SHARDS, tmp_path / "out", jobs=1)
     report = json.loads((tmp_path / "out/ingest_report.json").read_text())
     assert report["rejected"]["a/v0"].startswith("frame_7.png: cannot be read")
     assert report["rejected"]["b/v1"].startswith("has frames of two sizes")
@@ -176,7 +176,7 @@ def test_ingest_of_strips(tmp_path: Path) -> None:
         picture(tmp_path / f"raw/{'ab'[number % 2]}/{number}.jpg", 20 * number, size=(32 * 9, 32))
     source = source_config(name="frames", frames={"layout": "strips"}, path=str(tmp_path / "raw"))
     assert [each.name for each in open_source(source)][:2] == ["a/0.jpg", "a/2.jpg"]
-    ingest(source, CLIPS, SHARDS, tmp_path / "out", processes=1)
+    ingest(source, CLIPS, SHARDS, tmp_path / "out", jobs=1)
     assert sum(count["clips"] for count in read_index(tmp_path / "out").counts.values()) == 8 * 2
 
 
