@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,6 @@ from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.snapshot_curve import quick_measure
 
 MEASURES = "measures"  # folder of a trial's measurements
-
-
-def quick(config: EvaluationConfig, videos: int) -> EvaluationConfig:
-    """Return the configuration of a quick metric: one draw of ``videos``, no extra detectors."""
-    return replace(config, videos=videos, curve_videos=videos, draws=1, extra_detectors="")
 
 
 def prepare(config: EvaluationConfig, shards: Path, folder: Path) -> str:

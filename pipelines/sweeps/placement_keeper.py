@@ -1,8 +1,7 @@
 """Frees the placement group of a trial's training after the trial's process was stopped or killed.
 
-A training that ends by itself returns its placement group. Where Tune stops a trial, Ray Train's controller dies with the
-trial's process, and the placement group stays until the sweep ends. Ray Train's own cleaner asks the dashboard of whatever
-cluster it finds on the machine, so a sweep does not depend on it.
+A training that ends by itself returns its group. Where Tune stops a trial, Ray Train's controller dies with the trial's process
+and the group would stay until the sweep ends. Ray Train's cleaner asks whatever cluster's dashboard it finds on the machine.
 """
 
 from __future__ import annotations

@@ -88,12 +88,12 @@ def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shard
     from pipelines.sweeps.placement_keeper import start_keeper
     from pipelines.sweeps.trial import SweepContext
 
-    state, tune, config = driver.state, sections.tune, sections.tracking
+    state, config, videos = driver.state, sections.tracking, sections.tune.videos
     reference, run_file = state.folder / "reference", state.folder / "run.json"
-    quick = objective.quick(sections.evaluation, tune.videos)
+    quick = replace(sections.evaluation, videos=videos, curve_videos=videos, draws=1, extra_detectors="")
     metric = objective.prepare(quick, shards, reference)
     tags = run_tags("tune", data)
-    tags |= {"sweep.objective": f"{mlflow_runs.QUICK}/{metric}", "sweep.videos": str(tune.videos)}
+    tags |= {"sweep.objective": f"{mlflow_runs.QUICK}/{metric}", "sweep.videos": str(videos)}
     name, sweep = tags.get("dvc.exp_name") or f"sweep-{state.sweep_id}", {mlflow_runs.SWEEP_ID: state.sweep_id}
     parent = mlflow_runs.ensure(config, {**sweep, mlflow_runs.NUMBER: "parent"}, name, run_file, tags)
     runs.open_run(config, sections.as_dict(), tags, run_file)
@@ -110,7 +110,7 @@ def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shard
                 tags={key: value for key, value in tags.items() if key != "dvc.exp_name"},
                 keeper=start_keeper(),
             )
-            display.message(f"{len(driver.pending)} trials, {slots} at once, on {metric} of {tune.videos} videos")
+            display.message(f"{len(driver.pending)} trials, {slots} at once, on {metric} of {videos} videos")
             driver.on_change = display.update
             _tune(driver, context, slots, scratch)
         status = "FINISHED"
@@ -119,7 +119,7 @@ def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shard
         raise
     finally:
         sweep_summary.write(state, driver.parameters, metric, total)
-        sweep_page.write(state, driver.parameters, metric, tune.videos, driver.length)
+        sweep_page.write(state, driver.parameters, metric, videos, driver.length)
         best = best_of(state.launched())
         if best and best.last:
             runs.log_evaluation(config, parent, {f"best/{metric}": best.last.value}, step=best.number)
