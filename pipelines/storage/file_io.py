@@ -39,7 +39,6 @@ def is_remote(address: str | Path) -> bool:
 
 
 def join(address: str | Path, *parts: str) -> str:
-    """Join ``parts`` to an address."""
     text = str(address)
     if is_remote(text):
         return "/".join([text.rstrip("/"), *(part.strip("/") for part in parts)])
@@ -112,10 +111,7 @@ def open_read(address: str | Path, offset: int = 0) -> BinaryIO:
 
 
 def copy(source: str | Path, target: str | Path) -> None:
-    """Copy a file between addresses, one of which is local; the copy appears whole or not at all.
-
-    ``FileNotFoundError`` if there is no such file.
-    """
+    """Copy a file from or to a local path, whole or not at all; ``FileNotFoundError`` if it is missing."""
     if is_remote(target):
         s3.upload(str(target), Path(source))
         return
@@ -124,7 +120,6 @@ def copy(source: str | Path, target: str | Path) -> None:
 
 
 def delete(address: str | Path) -> None:
-    """Delete a file if it exists."""
     if is_remote(address):
         s3.request(address, "delete_object")
     else:
