@@ -20,7 +20,7 @@ from digan.training.state import initial_generator
 from digan.training.step import micro_batch_indices
 from digan.types import FramePair
 from pipelines import log_setup
-from pipelines.cluster.system_metrics import SystemMetrics
+from pipelines.cluster.system_metrics import system_metrics
 from pipelines.dataset.loader import LoaderConfig, PairLoader
 from pipelines.exit_status import text_of
 from pipelines.storage import file_io
@@ -105,11 +105,11 @@ def _train(config: WorkerConfig, rank: int, world_size: int) -> None:
 
 def _hooks(config: WorkerConfig, rank: int) -> TrainingHooks:
     """The loop's hooks: rank 0 sends messages to the driver."""
-    messages, objective, system = config["messages"], config["objective"], SystemMetrics()
+    messages, objective = config["messages"], config["objective"]
 
     def on_progress(progress: TrainingProgress) -> None:
         if rank == 0:
-            metrics = {**progress.metrics, "waiting": progress.waiting, **system.now()}
+            metrics = {**progress.metrics, "waiting": progress.waiting, **system_metrics()}
             messages.send(replace(progress, metrics=metrics))
 
     def on_samples(clips_seen: int, videos_btchw: torch.Tensor) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, wait
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -109,7 +109,9 @@ def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialH
             settings = {name: section for name, section in params.as_dict().items() if name != "tune"}
             run_id = runs.open_run(tracking, settings, run_tags("train", index.digest), run_file)
             with run_sync.uploading(output, storage, display.message) if storage else nullcontext():
-                with _open_log(tracking, run_id, output, display) as log:
+                track = partial(runs.log_metrics, tracking, run_id)
+                log = TrainingLog(output, track, partial(_log_samples, tracking, run_id))
+                with runs.status_at_end(tracking, run_id), closing(log), closing(display):
                     worker_config = WorkerConfig(
                         training=params.training,
                         model=model,
@@ -146,27 +148,8 @@ def _prepare_folder(decision: ResumeDecision, output: Path, display: ProgressDis
     (output / INDEX).unlink(missing_ok=True)
 
 
-@contextmanager
-def _open_log(
-    tracking: runs.TrackingConfig, run_id: str, output: Path, display: ProgressDisplay
-) -> Iterator[TrainingLog]:
-    """The training log; at the end the MLflow run is marked as finished, failed or killed."""
-    track = partial(runs.log_metrics, tracking, run_id)
-    log = TrainingLog(output, track, lambda path: runs.client(tracking).log_artifact(run_id, str(path), "samples"))
-    status = "FAILED"
-    try:
-        yield log
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        display.close()
-        log.close()
-        try:
-            runs.finish_run(tracking, run_id, status)
-        except Exception as error:
-            display.message(f"could not set the status of the MLflow run to {status} ({type(error).__name__})")
+def _log_samples(tracking: runs.TrackingConfig, run_id: str, path: Path) -> None:
+    runs.client(tracking).log_artifact(run_id, str(path), "samples")
 
 
 def _fit(cluster: ClusterConfig, worker_config: WorkerConfig, *, folder: Path, name: str, gpu_share: float) -> None:

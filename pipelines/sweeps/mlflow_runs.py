@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from digan.atomic import write_json
 from pipelines.sweeps.sweep_state import FAILED, FINISHED, STOPPED, TrialRecord
 from pipelines.tracking import runs
 from pipelines.tracking.runs import TrackingConfig
@@ -15,25 +13,6 @@ SWEEP_ID, NUMBER, PARENT = "sweep.id", "sweep.trial", "mlflow.parentRunId"
 QUICK = "quick"  # the metric is quick/<metric's name>, in trials and trainings alike
 STATUS = {FINISHED: "FINISHED", STOPPED: "KILLED", FAILED: "FAILED"}
 RUN_FILE = "run.json"
-
-
-def ensure(
-    config: TrackingConfig, identity: Mapping[str, str], name: str, run_file: Path, tags: Mapping[str, str]
-) -> str:
-    """Return the id of the run with the tags ``identity``, creating it if necessary, and write it to ``run_file``.
-
-    A run is created with its tags in one request, so that a driver killed before it wrote the id finds the run again.
-    """
-    config = runs.resolved(config)
-    client = runs.client(config)
-    with runs.refusals(config.uri):
-        experiment = runs.experiment_id(config)
-        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in identity.items())
-        found = client.search_runs([experiment], filter_string=wanted, max_results=1)
-        all_tags = {**runs.user_tags(), **tags, **identity}
-        run = found[0] if found else client.create_run(experiment, run_name=name, tags=all_tags)
-    write_json(run_file, {"run_id": run.info.run_id, "experiment_id": experiment, "tracking_uri": config.uri})
-    return str(run.info.run_id)
 
 
 def close(config: TrackingConfig, trial: TrialRecord, folder: Path) -> None:

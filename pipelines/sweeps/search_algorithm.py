@@ -65,7 +65,7 @@ def _tpe(seed: int, parameters: list[SearchParameter], number: int, earlier: lis
     states = {FINISHED: TrialState.COMPLETE, STOPPED: TrialState.PRUNED, FAILED: TrialState.FAIL}
     for trial in earlier:
         state = states.get(trial.state, TrialState.RUNNING)
-        value = trial.last.value if trial.last and trial.state == FINISHED else None
+        value = trial.value if trial.last and trial.state == FINISHED else None
         params = {p.name: trial.first_values.get(p.name, trial.values[p.name]) for p in parameters}
         curve = {m.clips_seen: m.value for m in trial.measures if math.isfinite(m.value)}
         known = {"params": params, "distributions": distributions, "intermediate_values": curve}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +27,7 @@ def write(
         "sweep.html.jinja",
         state=state,
         counts=", ".join(f"{states.count(end)} {end}" for end in ENDS if end in states),
-        trials=sorted(trials, key=lambda t: (t.state != FINISHED, t.last.value if t.last else math.inf, t.number)),
+        trials=sorted(trials, key=lambda t: (t.state != FINISHED, t.value, t.number)),
         best=best_of(trials),
         names=[parameter.name for parameter in parameters],
         metric=metric,

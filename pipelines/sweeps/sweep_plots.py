@@ -62,7 +62,7 @@ def curves(trials: Sequence[TrialRecord], metric: str, length: int) -> str:
 
 def parallel(trials: Sequence[TrialRecord], parameters: Sequence[SearchParameter], metric: str) -> str:
     """Plot parameters and the last value of the objective as vertical axes, a line per trial; darker lines are better."""
-    results = {t.number: t.last.value for t in trials if t.last and t.last.value > 0}
+    results = {t.number: t.value for t in trials if t.measures and t.value > 0}
     if not results:
         return ""
     shown = sorted((t for t in trials if t.number in results), key=lambda t: -results[t.number])

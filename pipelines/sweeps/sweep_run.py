@@ -95,36 +95,30 @@ def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shard
     tags = run_tags("tune", data)
     tags |= {"sweep.objective": f"{mlflow_runs.QUICK}/{metric}", "sweep.videos": str(videos)}
     name, sweep = tags.get("dvc.exp_name") or f"sweep-{state.sweep_id}", {mlflow_runs.SWEEP_ID: state.sweep_id}
-    parent = mlflow_runs.ensure(config, {**sweep, mlflow_runs.NUMBER: "parent"}, name, run_file, tags)
-    runs.open_run(config, sections.as_dict(), tags, run_file)
+    identity, named = {**sweep, mlflow_runs.NUMBER: "parent"}, {**tags, "mlflow.runName": name}
+    parent = runs.open_run(config, sections.as_dict(), named, run_file, identity=identity)
     display = SweepDisplay(state, driver.parameters, metric, driver.length, total)
-    status = "FAILED"
-    try:
-        with _cluster(sections) as (scratch, slots), display:
-            context = SweepContext(
-                sections=sections,
-                folder=state.folder,
-                objective=objective.Objective(config=quick, shards=str(shards), reference=str(reference)),
-                metric=metric,
-                identity={**sweep, mlflow_runs.PARENT: parent},
-                tags={key: value for key, value in tags.items() if key != "dvc.exp_name"},
-                keeper=start_keeper(),
-            )
-            display.message(f"{len(driver.pending)} trials, {slots} at once, on {metric} of {videos} videos")
-            driver.on_change = display.update
-            _tune(driver, context, slots, scratch)
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        sweep_summary.write(state, driver.parameters, metric, total)
-        sweep_page.write(state, driver.parameters, metric, videos, driver.length)
-        best = best_of(state.launched())
-        if best and best.last:
-            runs.log_evaluation(config, parent, {f"best/{metric}": best.last.value}, step=best.number)
-            runs.set_tags(config, parent, {"sweep.best": f"{best.number:03d}"})
-        runs.finish_run(config, parent, status)
+    with runs.status_at_end(config, parent):
+        try:
+            with _cluster(sections) as (scratch, slots), display:
+                context = SweepContext(
+                    sections=sections,
+                    folder=state.folder,
+                    objective=objective.Objective(config=quick, shards=str(shards), reference=str(reference)),
+                    metric=metric,
+                    identity={**sweep, mlflow_runs.PARENT: parent},
+                    tags={key: value for key, value in tags.items() if key != "dvc.exp_name"},
+                    keeper=start_keeper(),
+                )
+                display.message(f"{len(driver.pending)} trials, {slots} at once, on {metric} of {videos} videos")
+                driver.on_change = display.update
+                _tune(driver, context, slots, scratch)
+        finally:
+            sweep_summary.write(state, driver.parameters, metric, total)
+            sweep_page.write(state, driver.parameters, metric, videos, driver.length)
+            if best := best_of(state.launched()):
+                runs.log_evaluation(config, parent, {f"best/{metric}": best.value}, step=best.number)
+                runs.set_tags(config, parent, {"sweep.best": f"{best.number:03d}"})
 
 
 def _tune(driver: SweepDriver, context: Any, slots: int, scratch: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 import uuid
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from digan.atomic import write_json
-from pipelines.training_run.run_fingerprint import with_new_names
+from pipelines.training_run.run_fingerprint import changed_values, with_new_names
 
 SWEEP, TRIAL = "sweep.json", "trial.json"
 WAITING, RUNNING, FINISHED, STOPPED, FAILED = "waiting", "running", "finished", "stopped", "failed"
@@ -62,6 +63,11 @@ class TrialRecord:
         """The latest measurement."""
         return self.measures[-1] if self.measures else None
 
+    @property
+    def value(self) -> float:
+        """The latest value of the objective, infinite before the first measurement."""
+        return self.last.value if self.last else math.inf
+
 
 class SweepState:
     """The trials of the sweep in ``folder``, by number; every change is written to disk at once."""
@@ -104,7 +110,7 @@ def best_of(trials: list[TrialRecord]) -> TrialRecord | None:
     """Return the trial with the lowest last measurement, among the finished ones if there are any."""
     finished = [t for t in trials if t.state == FINISHED and t.last]
     measured = finished or [t for t in trials if t.state != FAILED and t.last]
-    return min(measured, key=lambda t: (t.last.value if t.last else 0.0, t.number), default=None)
+    return min(measured, key=lambda t: (t.value, t.number), default=None)
 
 
 def open_sweep(folder: Path, settings: dict[str, Any]) -> SweepState:
@@ -113,7 +119,7 @@ def open_sweep(folder: Path, settings: dict[str, Any]) -> SweepState:
     if path.is_file():
         before = json.loads(path.read_text())["settings"]
         before |= {section: with_new_names(before[section]) for section in ("tune", "training") if section in before}
-        if changed := changes(before, settings):
+        if changed := changed_values(before, settings, MAY_GROW):
             previous = folder.with_name(folder.name + ".previous")
             shutil.rmtree(previous, ignore_errors=True)
             folder.rename(previous)
@@ -122,16 +128,3 @@ def open_sweep(folder: Path, settings: dict[str, Any]) -> SweepState:
     if not path.is_file():
         write_json(path, {"format": 1, "id": uuid.uuid4().hex[:12], "settings": settings})
     return SweepState(folder)
-
-
-def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Describe the differences between two sweeps' settings."""
-    found = []
-    for section in sorted({*before, *now}):
-        old, new = before.get(section), now.get(section)
-        if not isinstance(old, dict) or not isinstance(new, dict):
-            found += [f"{section} has changed"] if old != new else []
-            continue
-        keys = sorted({*old, *new} - set(MAY_GROW if section == "tune" else ()))
-        found += [f"{section}.{k} was {old.get(k)!r}, is {new.get(k)!r}" for k in keys if old.get(k) != new.get(k)]
-    return found

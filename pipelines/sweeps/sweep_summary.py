@@ -39,7 +39,7 @@ def rows(trials: Sequence[TrialRecord], parameters: Sequence[SearchParameter]) -
     return [
         {
             "trial": trial.number,
-            "value": trial.last.value if trial.last else "",
+            "value": trial.value if trial.measures else "",
             "state": trial.state,
             "clips": trial.clips,
             **{p.name: trial.values[p.name] for p in parameters},
@@ -106,6 +106,6 @@ def write(state: SweepState, parameters: Sequence[SearchParameter], metric: str,
         **{end: sum(t.state == end for t in trials) for end in ENDS},
         "clips": state.clips,
         "sweep": state.sweep_id,
-        "best": {"trial": best.number, "value": best.last.value, **best.values} if best and best.last else None,
+        "best": {"trial": best.number, "value": best.value, **best.values} if best else None,
     }
     write_bytes(SUMMARY, (json.dumps(content, indent=2) + "\n").encode())

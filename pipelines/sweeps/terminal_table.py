@@ -47,7 +47,7 @@ class SweepDisplay:
 
     def line(self, trial: TrialRecord) -> str:
         """``trial 003  running  2 000 clips  frechet_transnetv2 41.2  training.r1_gamma=0.5``."""
-        measured = [f"{self.metric} {trial.last.value:.4g}"] if trial.last else []
+        measured = [f"{self.metric} {trial.value:.4g}"] if trial.measures else []
         values = [f"{p.name}={trial.values[p.name]}" for p in self.parameters]
         parts = [f"trial {trial.number:03d}", trial.state, f"{grouped(trial.clips)} clips", *measured, *values]
         return "  ".join([*parts, f"({trial.reason})"] if trial.reason else parts)
@@ -58,12 +58,8 @@ class SweepDisplay:
         from rich.table import Table
 
         trials, seconds = self.state.launched(), self._display.seconds
-        best, ended, rate = (
-            best_of(trials),
-            sum(t.ended for t in trials),
-            (self.state.clips - self.clips_before) / seconds,
-        )
-        speed = f"{rate:.0f} clips/s, {duration(seconds)}"
+        best, ended = best_of(trials), sum(t.ended for t in trials)
+        speed = f"{(self.state.clips - self.clips_before) / seconds:.0f} clips/s, {duration(seconds)}"
         title = f"{ended} of {self.total} trials ended, {grouped(self.state.clips)} clips, {speed}"
         table = Table(title=title, title_justify="left")
         short = [p.name.rpartition(".")[2] for p in self.parameters]
@@ -76,7 +72,7 @@ class SweepDisplay:
                 f"{trial.number:03d}",
                 *(escape(str(trial.values[p.name])) for p in self.parameters),
                 f"{grouped(clips)} {100 * clips // self.length:3d}%",
-                f"{'*' if trial is best else ''}{trial.last.value:.4g}" if trial.last else "",
+                f"{'*' if trial is best else ''}{trial.value:.4g}" if trial.measures else "",
                 trial.state,
                 style=COLORS.get(trial.state, ""),
             )

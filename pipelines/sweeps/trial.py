@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ray import tune
+
 from digan.atomic import replacing, write_json
 from digan.errors import UserError
 from digan.training.config import TrainingConfig
@@ -81,16 +83,16 @@ class _Trial:
 
     def train(self) -> None:
         """Train until the end, or until the scheduler stops the trial."""
-        from ray import tune
-
         sections = for_trial(self.context.sections, self.values)
-        _await_folder(self.output)
+        with run_fingerprint.sole_writer(self.output, wait=PATIENCE):
+            pass  # an earlier process of the trial has ended
         if self.population and (given := tune.get_checkpoint()):
-            exploited = _exploit(given, self.config, sections.training, self.folder)
+            exploited = self._exploit(given, sections.training)
             self.exploited = {"exploited": json.dumps(exploited)} if exploited else {}
         number, run_file = self.folder.name, self.folder / mlflow_runs.RUN_FILE
         identity = {**self.context.identity, mlflow_runs.NUMBER: number}
-        self.run_id = mlflow_runs.ensure(sections.tracking, identity, f"trial-{number}", run_file, self.context.tags)
+        tags = {**self.context.tags, "mlflow.runName": f"trial-{number}"}
+        self.run_id = runs.open_run(sections.tracking, {}, tags, run_file, identity=identity)
         last = objective.last(self.measures)  # of an earlier launch; the driver may not have received it
         if last and last[CLIPS] < self.length and (self.output / "checkpoints" / f"{last[CLIPS]:010d}").is_dir():
             self._report(last[CLIPS], last)
@@ -127,8 +129,6 @@ class _Trial:
         self._report(int(repair_log(self.output / LOG).get(CLIPS, 0)), {}, failed=reason)
 
     def _report(self, clips_seen: int, values: dict[str, Any], **end: Any) -> None:
-        from ray import tune
-
         self.reported.add(clips_seen)
         log = repair_log(self.output / LOG)
         result = {
@@ -149,50 +149,34 @@ class _Trial:
 
     def _checkpoint(self, clips_seen: int) -> Any:
         """Copy a checkpoint of the training for Tune, which may pass it to another trial."""
-        from ray.tune import Checkpoint
-
         copy, name = self.folder / "hand", f"{clips_seen:010d}"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(self.output / "checkpoints" / name, copy / name)
         (copy / SOURCE).write_text(json.dumps({"trial": self.config[NUMBER], "clips_seen": clips_seen}))
-        return Checkpoint.from_directory(copy)
+        return tune.Checkpoint.from_directory(copy)
 
+    def _exploit(self, given: Any, training: TrainingConfig) -> dict[str, Any] | None:
+        """Replace the trial's checkpoints by one of another trial that Tune passes, unless an earlier launch has done so.
 
-def _exploit(given: Any, config: dict[str, Any], training: TrainingConfig, folder: Path) -> dict[str, Any] | None:
-    """Replace the trial's checkpoints by one of another trial that Tune passes, unless an earlier launch has done so.
-
-    The run fingerprint then holds the trial's new values. Returns what was exploited, or ``None``.
-    """
-    output, path = folder / "train", folder / EXPLOITED
-    with given.as_directory() as source_folder:
-        source = json.loads((Path(source_folder) / SOURCE).read_text())
-        if source["trial"] == config[NUMBER]:
-            return None
-        exploited = {**source, "uid": Path(given.path).as_posix(), "values": config}
-        before = json.loads(path.read_text()) if path.is_file() else None
-        if before and before["uid"] == exploited["uid"]:
-            return before
-        name = f"{source[CLIPS]:010d}"
-        with replacing(output / "checkpoints") as part:
-            shutil.copytree(Path(source_folder) / name, part / name)
-    for measure in (folder / objective.MEASURES).glob("*.json"):
-        if int(measure.stem) >= source[CLIPS]:
-            measure.unlink()
-    fingerprint = run_fingerprint.read_origin(output)
-    if fingerprint is not None:
-        run_fingerprint.write_origin(output, replace(fingerprint, training=asdict(training)))
-    write_json(path, exploited)
-    return exploited
-
-
-def _await_folder(folder: Path) -> None:
-    """Wait until an earlier process of the trial has released the training's folder."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            with run_fingerprint.sole_writer(folder):
-                return
-        except UserError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
+        The run fingerprint then holds the trial's new values. Returns what was exploited, or ``None``.
+        """
+        path = self.folder / EXPLOITED
+        with given.as_directory() as source_folder:
+            source = json.loads((Path(source_folder) / SOURCE).read_text())
+            if source["trial"] == self.config[NUMBER]:
+                return None
+            exploited = {**source, "uid": Path(given.path).as_posix(), "values": self.config}
+            before = json.loads(path.read_text()) if path.is_file() else None
+            if before and before["uid"] == exploited["uid"]:
+                return before
+            name = f"{source[CLIPS]:010d}"
+            with replacing(self.output / "checkpoints") as part:
+                shutil.copytree(Path(source_folder) / name, part / name)
+        for measure in self.measures.glob("*.json"):
+            if int(measure.stem) >= source[CLIPS]:
+                measure.unlink()
+        fingerprint = run_fingerprint.read_origin(self.output)
+        if fingerprint is not None:
+            run_fingerprint.write_origin(self.output, replace(fingerprint, training=asdict(training)))
+        write_json(path, exploited)
+        return exploited

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import getpass
 import json
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,19 @@ from digan.atomic import write_json
 from pipelines.params_file import flatten
 from pipelines.tracking.store import TrackingConfig, client, experiment_id, find, refusals, resolved
 
+logger = logging.getLogger(__name__)
 _last_steps: dict[tuple[str, str, str], int] = {}  # (store, run, metric) -> last step, read once per process
 
 
 def open_run(
-    config: TrackingConfig, params: Mapping[str, Any], tags: Mapping[str, str], run_file: Path | None = None
+    config: TrackingConfig,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    run_file: Path | None = None,
+    *,
+    identity: Mapping[str, str] | None = None,
 ) -> str:
-    """Reopen the run named in ``run_file``, or start one and write its id there; return the id.
+    """Reopen the run named in ``run_file`` or with the tags ``identity``, or start one; write its id to the file and return it.
 
     Nested ``params`` are logged by dotted name. MLflow's parameters are final, so a resumed run gets a changed value as
     the tag ``changed.<name>``. Errors: ``UserError`` if the store cannot be used.
@@ -35,9 +43,12 @@ def open_run(
     with refusals(config.uri):
         experiment = experiment_id(config)
         run = _active_run(config, run_file)
+        if run is None and identity:  # an earlier process may have been killed before it wrote the id
+            wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in identity.items())
+            run = next(iter(mlflow.search_runs([experiment], filter_string=wanted, max_results=1)), None)
         if run is None:
             name = tags.get("mlflow.runName") or tags.get("dvc.exp_name") or None
-            run = mlflow.create_run(experiment, run_name=name, tags=user_tags())
+            run = mlflow.create_run(experiment, run_name=name, tags={**user_tags(), **(identity or {})})
         else:
             mlflow.update_run(run.info.run_id, status="RUNNING")
         run_id, present = str(run.info.run_id), run.data.params
@@ -107,6 +118,23 @@ def set_tags(config: TrackingConfig, run_id: str, tags: Mapping[str, str]) -> No
 def finish_run(config: TrackingConfig, run_id: str, status: str = "FINISHED") -> None:
     """Set a run's status: ``FINISHED``, ``FAILED`` or ``KILLED`` (interrupted, can be resumed)."""
     client(config).set_terminated(run_id, status=status)
+
+
+@contextmanager
+def status_at_end(config: TrackingConfig, run_id: str) -> Iterator[None]:
+    """Set a run's status when the block ends; a store that rejects it is only worth a warning."""
+    status = "FAILED"
+    try:
+        yield
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        try:
+            finish_run(config, run_id, status)
+        except Exception as error:
+            logger.warning("could not set the status of the MLflow run to %s (%s)", status, type(error).__name__)
 
 
 def user_tags() -> dict[str, str]:

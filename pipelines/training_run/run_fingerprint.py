@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,12 +19,13 @@ from typing import Any, Literal
 
 from digan.atomic import write_json
 from digan.errors import UserError
+from pipelines.params_file import flatten
 from pipelines.training_run.provenance import content_hash
 
 ORIGIN, INDEX = "origin.json", "index.json"
 MAY_CHANGE = {  # keys that may change during a run
     *("clips", "checkpoint_interval", "checkpoints_kept", "sample_interval", "snapshot_interval", "snapshots_kept"),
-    *("compile", "deterministic", "on_divergence", "collapse_loss", "collapse_clips"),
+    *("compile", "deterministic", "on_divergence", "collapse_loss", "collapse_clips", "code", "workers"),
 }
 CODE = ("digan/data", "digan/models", "digan/ops", "digan/training", "digan/seeding.py", "digan/times.py")
 
@@ -87,19 +89,18 @@ def decide(folder: Path, now: RunFingerprint, *, clips_seen: int) -> ResumeDecis
 
 def _changes(before: RunFingerprint, now: RunFingerprint, clips_seen: int) -> list[str]:
     """The differences that make ``now`` another run."""
-    sections = {"training": (before.training, now.training), "model": (before.model, now.model)}
-    changes = [
-        f"{section}.{key} was {old.get(key)!r}, is {new.get(key)!r}"
-        for section, (old, new) in sections.items()
-        for key in sorted({*old, *new} - MAY_CHANGE)
-        if old.get(key) != new.get(key)
-    ]
-    if before.data != now.data:
-        changes.append("the data is different")
+    changes = changed_values(asdict(before), asdict(now), MAY_CHANGE)
     clips = now.training["clips"]
     if clips < before.training["clips"] and clips < clips_seen:
         changes.append(f"training.clips={clips} is less than the {clips_seen} clips it has seen")
     return changes
+
+
+def changed_values(before: Mapping[str, Any], now: Mapping[str, Any], may_change: Collection[str]) -> list[str]:
+    """Describe the differences between nested settings, apart from the keys ``may_change``."""
+    old, new = (flatten(settings, keep="tune.space") for settings in (before, now))
+    names = [n for n in sorted({*old, *new}) if old.get(n) != new.get(n) and n.rpartition(".")[2] not in may_change]
+    return [f"{n} was {old.get(n)!r}, is {new.get(n)!r}" if "." in n else f"{n} has changed" for n in names]
 
 
 def _is_finished(folder: Path, now: RunFingerprint) -> bool:
@@ -142,16 +143,21 @@ def move_aside(folder: Path) -> Path | None:
 
 
 @contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which ends with the process; ``UserError`` if another process holds it."""
+def sole_writer(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
+    """Hold the folder's lock, which ends with the process; ``UserError`` if another one still holds it after ``wait`` s."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + wait
     with (folder.parent / f".{folder.name}.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip() or "?"
-            raise UserError(f"{folder}: process {owner} is training there; wait for it or stop it first") from None
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    lock.seek(0)
+                    problem = f"process {lock.read().strip() or '?'} is training there; wait for it or stop it first"
+                    raise UserError(f"{folder}: {problem}") from None
+            time.sleep(0.2)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

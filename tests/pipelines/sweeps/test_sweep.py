@@ -13,9 +13,10 @@ from pipelines import params
 from pipelines.params_file import set_values
 from pipelines.sweeps import mlflow_runs, sweep_page, sweep_summary
 from pipelines.sweeps.sweep_run import settings
-from pipelines.sweeps.sweep_state import FAILED, FINISHED, STOPPED, SweepState, TrialRecord, changes, open_sweep
+from pipelines.sweeps.sweep_state import FAILED, FINISHED, MAY_GROW, STOPPED, SweepState, TrialRecord, open_sweep
 from pipelines.sweeps.terminal_table import SweepDisplay
 from pipelines.tracking import runs
+from pipelines.training_run.run_fingerprint import changed_values
 from tests.conftest import ROOT, WriteParams
 from tests.pipelines.sweeps.small_sweep import AUGMENT, GAMMA, INTERVAL, LENGTH, trial
 
@@ -41,10 +42,10 @@ def test_settings_that_a_sweep_varies_or_sets_do_not_change_its_identity(write_p
     same = params.load(write_params({"training.r1_gamma": 7.0, "training.sample_interval": 17, "cluster.workers": 1}))
     other = params.load(write_params({"training.discriminator_lr": 0.1, "tune.seed": 3, "tune.trials": 99}))
     now = settings(base, "data")
-    assert changes(now, settings(same, "data")) == []
-    found = changes(now, settings(other, "data"))
+    assert changed_values(now, settings(same, "data"), MAY_GROW) == []
+    found = changed_values(now, settings(other, "data"), MAY_GROW)
     assert len(found) == 2 and "discriminator_lr" in found[0] + found[1] and "tune.seed was 0, is 3" in found
-    assert changes(now, settings(base, "other data")) == ["data has changed"]
+    assert changed_values(now, settings(base, "other data"), MAY_GROW) == ["data has changed"]
 
 
 def test_run_is_found_by_its_tags_and_closed(state: SweepState, store: Path) -> None:
@@ -52,14 +53,12 @@ def test_run_is_found_by_its_tags_and_closed(state: SweepState, store: Path) -> 
     config = runs.TrackingConfig(uri=f"sqlite:///{store / 'mlflow.db'}", experiment="sweep-runs")
     folder = state.trial_folder(0)
     identity = {mlflow_runs.SWEEP_ID: "s", mlflow_runs.NUMBER: "000", mlflow_runs.PARENT: "p"}
-    run_id = mlflow_runs.ensure(config, identity, "trial-000", folder / mlflow_runs.RUN_FILE, {"data.digest": "d"})
+    run_id = runs.open_run(config, {}, {"data.digest": "d"}, folder / mlflow_runs.RUN_FILE, identity=identity)
     (folder / mlflow_runs.RUN_FILE).unlink()
-    assert mlflow_runs.ensure(config, identity, "trial-000", folder / mlflow_runs.RUN_FILE, {}) == run_id
-    assert (
-        mlflow_runs.ensure(config, {**identity, mlflow_runs.NUMBER: "001"}, "other", tmp := folder / "other.json", {})
-        != run_id
-    )
-    assert tmp.is_file()
+    assert runs.open_run(config, {}, {}, folder / mlflow_runs.RUN_FILE, identity=identity) == run_id
+    other = {**identity, mlflow_runs.NUMBER: "001"}
+    assert runs.open_run(config, {}, {}, folder / "other.json", identity=other) != run_id
+    assert (folder / "other.json").is_file()
     (folder / "train").mkdir()
     (folder / "train/log.jsonl").write_text('{"clips_seen": 80, "seconds": 1.0, "loss/generator": 0.5}\n')
     for _ in range(2):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digan.errors import UserError
@@ -97,6 +97,7 @@ RANGES = [
 ]
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32), number=st.integers(0, 10_000))
 def test_draws_are_in_range_and_reproducible(seed: int, number: int) -> None:
     drawn = space.draw(RANGES, seed=seed, number=number)

@@ -56,7 +56,7 @@ def test_empty_folder_is_fresh_and_a_finished_run_is_kept(
             "training.r1_gamma was 1.0, is 2.0",
         ),
         ({"model": {"channel_max": 8}}, "replace", "model.channel_max was 4, is 8"),
-        ({"data": "other"}, "replace", "the data is different"),
+        ({"data": "other"}, "replace", "data has changed"),
         ({"code": "other"}, "replace", "the code in digan/ has changed"),
         ({"workers": 1}, "finished", None),
     ],
