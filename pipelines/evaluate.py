@@ -13,16 +13,12 @@ from pathlib import Path
 from pipelines import params
 from pipelines.evaluation import embedding, mlflow_logging
 from pipelines.evaluation.measurement import measure
-from pipelines.evaluation.outputs import OutputPaths, write_outputs
+from pipelines.evaluation.outputs import FOLDER, PAGE, write_outputs
 from pipelines.exit_status import run_stage
 
 SHARDS = Path("outputs/shards")
 REFERENCE = Path("outputs/reference")
 TRAIN = Path("outputs/train")
-EVALUATION = Path("outputs/evaluation")
-METRICS = Path("metrics/evaluation.json")
-REPORT = Path("reports/evaluation.html")
-PATHS = OutputPaths(folder=EVALUATION, metrics=METRICS, page=REPORT, plots=Path("plots"))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,13 +27,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = settings.evaluation
     with embedding.open_executor(config, settings.cluster) as executor:
         measured = measure(config, executor, train=TRAIN, reference_folder=REFERENCE, shards_folder=SHARDS)
-    shown = write_outputs(measured, config, PATHS, train=TRAIN, shards_folder=SHARDS, params=settings.as_dict())
-    mlflow_logging.log(settings.tracking, measured, TRAIN, files=[REPORT, *EVALUATION.iterdir()])
+    shown = write_outputs(measured, config, train=TRAIN, shards=SHARDS, params=settings.as_dict())
+    mlflow_logging.log(settings.tracking, measured, TRAIN, files=[PAGE, *FOLDER.iterdir()])
     print(measured.result.text())
     for note in measured.real.index["notes"]:
         print(f"  note: {note}")
-    print(f"  report: {REPORT}")
-    print("  pictures: " + ", ".join(str(EVALUATION / name) for name in shown), flush=True)
+    print(f"  report: {PAGE}")
+    print("  pictures: " + ", ".join(str(FOLDER / name) for name in shown), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from digan.errors import UserError
-from pipelines.evaluate import EVALUATION, REPORT
 from pipelines.evaluation.gallery import CLASSES
+from pipelines.evaluation.outputs import FOLDER, PAGE
 from pipelines.evaluation.result import EvaluationResult
 from pipelines.exit_status import run_stage
 from pipelines.register import METRICS, RESULT, SOURCE
@@ -21,15 +21,15 @@ from pipelines.tracking.runs import TrackingConfig, resolved
 def text(evaluation: EvaluationResult, registered: dict[str, Any], tracking: TrackingConfig, base: Path) -> str:
     """Return the summary, with paths relative to the folder ``base``."""
     address = f"models:/{registered['model']}@{registered['alias']}"
-    classes = EVALUATION / CLASSES
+    classes = FOLDER / CLASSES
     lines = [
         "",
         evaluation.text(),
         f"model:   {address}, version {registered['version']}: {registered['reason']}",
-        f"page:    {os.path.relpath(REPORT, base)}, with playable videos; open it in a browser",
-        f"sheet:   {os.path.relpath(EVALUATION / 'strip.png', base)}",
+        f"page:    {os.path.relpath(PAGE, base)}, with playable videos; open it in a browser",
+        f"sheet:   {os.path.relpath(FOLDER / 'strip.png', base)}",
         *([f"classes: {os.path.relpath(classes, base)}"] if classes.is_file() else []),
-        f"video:   {os.path.relpath(EVALUATION / 'videos.mp4', base)}",
+        f"video:   {os.path.relpath(FOLDER / 'videos.mp4', base)}",
         f"more:    .venv/bin/digan sample --model {address} --seed 7 --frames 16 --scale 8 --out clip.mp4",
         f"MLflow:  {how_to_open(tracking)}",
     ]

@@ -1,98 +1,115 @@
-"""The files that an evaluation writes: the generator, tables for `dvc plots`, pictures, videos and the page."""
+"""The files that an evaluation writes: the best generator, tables for `dvc plots`, pictures, videos and a page with all."""
 
 from __future__ import annotations
 
+import csv
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from digan import generator_io
 from digan.atomic import write_csv, write_json, write_text
 from pipelines.dataset import loader
-from pipelines.evaluation import class_names, gallery, nearest_clips, report_page
+from pipelines.evaluation import class_names, gallery
 from pipelines.evaluation.config import EvaluationConfig
+from pipelines.evaluation.gallery import Gallery, NearestClips
 from pipelines.evaluation.measurement import Measurement
+from pipelines.params_file import flatten
 from pipelines.report import plots
+from pipelines.report.html_page import data_address, render
 
-
-@dataclass(frozen=True, kw_only=True)
-class OutputPaths:
-    """Where an evaluation writes: a folder for pictures and the best generator, the metrics' JSON, the page, the tables."""
-
-    folder: Path
-    metrics: Path
-    page: Path
-    plots: Path
-
-    @property
-    def best(self) -> Path:
-        """The folder of the best snapshot's copy."""
-        return self.folder / "generator"
+FOLDER = Path("outputs/evaluation")
+GENERATOR = FOLDER / "generator"  # a copy of the best snapshot
+METRICS = Path("metrics/evaluation.json")
+PAGE = Path("reports/evaluation.html")
+PLOTS = Path("plots")
+DIGESTS = ("data_digest", "detector_digest", "weights_sha256", "weights_digest")
+TRAINING_PLOTS = {"losses": "loss/", "logits": "logit"}  # prefix of the metrics in each plot
 
 
 def write_outputs(
-    measured: Measurement,
-    config: EvaluationConfig,
-    paths: OutputPaths,
-    *,
-    train: Path,
-    shards_folder: Path,
-    params: Mapping[str, Any],
+    measured: Measurement, config: EvaluationConfig, *, train: Path, shards: Path, params: Mapping[str, Any]
 ) -> dict[str, str]:
     """Write everything; the value says what each picture and video shows. ``params`` are the settings for the page."""
-    index, real = loader.read_index(shards_folder), measured.real
-    shutil.copytree(measured.best.folder, paths.best, dirs_exist_ok=True)
-    class_names.write(paths.best, index.classes)
-    writer = gallery.Gallery(generator_io.load_generator(paths.best), config, index.frames, paths.folder)
-    real_clips = gallery.clips_of_different_videos(shards_folder, 12, config.seed)
-    shown, groups = gallery.write_pictures(writer, real_clips, index.classes)
+    index, real, result = loader.read_index(shards), measured.real, measured.result
+    shutil.copytree(measured.best.folder, GENERATOR, dirs_exist_ok=True)
+    class_names.write(GENERATOR, index.classes)
     rows = config.measured_by().videos
-    near = nearest_clips.nearest(real.reference[:rows], measured.generated, real.real_vs_real[:rows])
-    nearest_real = nearest_clips.clips_at(shards_folder, config, near.positions[:6], len(real.reference))
-    groups["nearest"] = [writer.compared(nearest_real)]
-    shown |= {item.file: item.title for item in groups["nearest"]}
-    _plot_distances(measured, paths.folder / "distances.png")
-    page = report_page.render_page(
-        measured,
-        groups,
-        paths.folder,
-        copying=near.verdict,
-        params=params,
-        training_curves=train / "curves.csv",
+    near = gallery.nearest(real.reference[:rows], measured.generated, real.real_vs_real[:rows])
+    writer = Gallery(generator_io.load_generator(GENERATOR), config, index.frames, FOLDER, index.classes)
+    writer.write(
+        gallery.clips_of_different_videos(shards, 12, config.seed),
+        gallery.clips_at(shards, config, near.positions[:6], len(real.reference)),
     )
-    write_text(paths.page, page)
-    content = measured.result.to_json()
-    written = {"figures": content, "files": shown, "reference": real.index, "curve": measured.curve}
-    write_json(paths.folder / "index.json", written, indent=1)
-    _write_tables(measured, paths.plots)
-    write_json(paths.metrics, content)
-    return shown
-
-
-def _plot_distances(measured: Measurement, path: Path) -> None:
-    result = measured.result
     counts = f"{result.videos} videos a draw, {result.frames} frames, {result.resolution} pixels"
     plots.distance_plot(
-        path,
+        FOLDER / "distances.png",
         title=f"{counts}, detector {result.detector}" + (" (a stand-in, no FVD)" if result.is_stand_in else ""),
         metric=result.metric,
         draws=result.main.draws,
         real_vs_real=result.main.real_vs_real,
         untrained=result.main.untrained,
     )
+    write_text(PAGE, render_page(measured, writer, near, params=params, training_curves=train / "curves.csv"))
+    content = result.to_json()
+    written = {"figures": content, "files": writer.titles, "reference": real.index, "curve": measured.curve}
+    write_json(FOLDER / "index.json", written, indent=1)
+    _write_tables(measured)
+    write_json(METRICS, content)
+    return writer.titles
 
 
-def _write_tables(measured: Measurement, folder: Path) -> None:
+def _write_tables(measured: Measurement) -> None:
     result, main = measured.result, measured.result.main
-    draws = [
-        {"draw": draw, **{name: one.draws[draw] for name, one in result.metrics.items()}}
-        for draw in range(len(main.draws))
-    ]
-    write_csv(folder / "draws.csv", draws)
+    columns = {"draw": range(len(main.draws)), **{name: one.draws for name, one in result.metrics.items()}}
+    draws = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    write_csv(PLOTS / "draws.csv", draws)
     compared = {"untrained": main.untrained, "generator": main.mean, "real_vs_real": main.real_vs_real}
     distances = [{"videos": videos, result.metric: value} for videos, value in compared.items()]
-    write_csv(folder / "distances.csv", distances)
+    write_csv(PLOTS / "distances.csv", distances)
     points = [{**row, "clips_seen": int(row["clips_seen"])} for row in measured.curve]
-    write_csv(folder / "evaluation_curve.csv", points)
+    write_csv(PLOTS / "evaluation_curve.csv", points)
+
+
+def render_page(
+    measured: Measurement, videos: Gallery, near: NearestClips, *, params: Mapping[str, Any], training_curves: Path
+) -> str:
+    """Return the page with all results, which needs no other file."""
+    result, curve = measured.result, measured.curve
+    head, rows = result.table()
+    curve_plot = plots.lines_svg(
+        {result.metric: [(row["clips_seen"], row["value"]) for row in curve]},
+        y=result.metric + (" (stand-in, no FVD)" if result.is_stand_in else ""),
+        band=[(row["clips_seen"], row["low"], row["high"]) for row in curve],
+        points=True,
+        log=min(row["low"] for row in curve) > 0,
+    )
+    return render(
+        "evaluation.html.jinja",
+        result=result,
+        gallery=videos,
+        address=lambda file: data_address("video/mp4", (videos.folder / file).read_bytes()),
+        curve=curve_plot,
+        training=_training(training_curves),
+        near=near,
+        notes=measured.real.index["notes"],
+        head=head,
+        rows=rows,
+        digests={key: getattr(result, key) or "-" for key in DIGESTS},
+        params=flatten(params),
+    )
+
+
+def _training(path: Path) -> dict[str, str]:
+    """Plot the training's table of metrics as SVG elements; empty without a table or such metrics."""
+    points: list[dict[str, float]] = []
+    if path.is_file():
+        with path.open(newline="") as stream:
+            points = [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(stream)]
+    found = {}
+    for title, prefix in TRAINING_PLOTS.items():
+        names = sorted({name for row in points for name in row if name.startswith(prefix)})
+        lines = {name: [(row["clips_seen"], row[name]) for row in points if name in row] for name in names}
+        found[title] = plots.lines_svg(lines, y=title) if lines else ""
+    return found

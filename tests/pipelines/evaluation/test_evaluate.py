@@ -27,7 +27,7 @@ from digan.types import Clip
 from pipelines import detectors, evaluate, reference, register
 from pipelines.dataset import loader
 from pipelines.detectors import Detector
-from pipelines.evaluation import reference_features
+from pipelines.evaluation import outputs, reference_features
 from pipelines.evaluation.embedding import seeds_of
 from pipelines.evaluation.result import EvaluationResult
 from pipelines.evaluation.snapshot_curve import quick_measure
@@ -150,7 +150,7 @@ def test_every_snapshot_is_measured_and_the_best_one_chosen(
     content = json.loads(Path("metrics/evaluation.json").read_text())
     assert content["clips_seen"] == int(best["clips_seen"])
     chosen = Path(content["generator"]) / "weights.pt"
-    assert chosen.read_bytes() == (evaluate.PATHS.best / "weights.pt").read_bytes()
+    assert chosen.read_bytes() == (outputs.GENERATOR / "weights.pt").read_bytes()
 
     before = workplace.counting.seen
     evaluate.main()  # again: nothing is embedded, and no point is logged twice

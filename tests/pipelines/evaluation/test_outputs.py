@@ -15,9 +15,9 @@ from digan.generator_io import load_generator
 from digan.models.config import NetworkConfig
 from digan.models.generator import VideoGenerator
 from digan.sampling import sample
-from pipelines.evaluation import gallery, report_page
+from pipelines.evaluation import gallery, outputs
 from pipelines.evaluation.embedding import Snapshot
-from pipelines.evaluation.gallery import Gallery
+from pipelines.evaluation.gallery import Gallery, NearestClips
 from pipelines.evaluation.measurement import Measurement
 from pipelines.evaluation.reference_features import ReferenceFeatures
 from pipelines.evaluation.result import EvaluationResult
@@ -38,19 +38,18 @@ CONTENT: dict[str, Any] = {
     "resolution": 32,
     "detector": "transnetv2",
     "is_stand_in": True,
-    **dict.fromkeys(report_page.DIGESTS, "0123456789abcdef" * 4),
+    **dict.fromkeys(outputs.DIGESTS, "0123456789abcdef" * 4),
 }
 
 
 @pytest.fixture(scope="module")
 def page(tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    writer = Gallery(load_generator(tiny_generator), evaluation_config(), 16, folder)
+    writer = Gallery(load_generator(tiny_generator), evaluation_config(), 16, folder, [])
     reference = torch.randint(
         0, 256, (12, 16, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
-    _, groups = gallery.write_pictures(writer, reference, [])
-    groups["nearest"] = [writer.compared(reference[:6])]
+    writer.write(reference, reference[:6])
     (folder / "curves.csv").write_text(
         "clips_seen,loss/generator,loss/discriminator,logits/real,logits/fake\n1000,1,2,0.5,-0.5\n2000,1.5,1,1,-1\n"
     )
@@ -59,15 +58,14 @@ def page(tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         curve=[{"clips_seen": 1000 * i, "value": 50 / i, "low": 45 / i, "high": 55 / i} for i in (1, 2, 3)],
         best=Snapshot(folder=folder, clips_seen=120000, digest=""),
         real=ReferenceFeatures(
-            reference=NONE, real_vs_real=NONE, index={"notes": ["reference: 256 clips from 200 videos"]}
+            reference=NONE, real_vs_real=NONE, index={"notes": ["reference: 256 clips <from> 200 videos"]}
         ),
         generated=NONE,
     )
-    text = report_page.render_page(
+    text = outputs.render_page(
         measured,
-        groups,
-        folder,
-        copying="The median distance <is> fine.",
+        writer,
+        NearestClips(positions=[], generated=2.0, held_out=4.0),
         params={"evaluation": {"protocol": "quick"}, "training": {"clips": 120000}},
         training_curves=folder / "curves.csv",
     )
@@ -78,10 +76,12 @@ def page(tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_stands_alone_and_says_all(page: Path) -> None:
     text = page.read_text()
     assert "://" not in text.replace("http://www.w3.org", "")  # base64 may hold "http" by chance
-    assert "<script" not in text and "&lt;is&gt;" in text
+    assert "<script" not in text and "&lt;from&gt;" in text
     assert text.count('src="data:video/mp4;base64,') == 8 == text.count("<video")
     assert text.count("<svg") == 3
     for part in ("no FVD", "Before 0 and after 1", "128 frames", "One motion, many contents", "Four times the rate"):
+        assert part in text, part
+    for part in ("t runs from -0.53 to 1.53; ", "Right: 61 frames over", "is 4 (0.50 times)", "may be copying"):
         assert part in text, part
     for part in ("evaluation.protocol", "120000", "0123456789abcdef" * 4, "Is it copying?", "infinitely many"):
         assert part in text, part
@@ -120,9 +120,10 @@ def test_of_a_class_conditional_generator_each_class_is_shown_under_its_name(tmp
         resolution=32, channel_base=256, channel_max=8, mapping_layers=1, modulation_rank=2, classes=3
     )
     generator = VideoGenerator(config).reset(generator=torch.Generator().manual_seed(0)).eval()
-    writer = Gallery(generator, evaluation_config(), 4, tmp_path)
-    (shown,) = writer.each_class(["disc_left", "ring_up", "bar"])
-    assert "all classes: disc_left, ring_up, bar." in shown.caption and (tmp_path / shown.file).is_file()
+    writer = Gallery(generator, evaluation_config(), 4, tmp_path, ["disc_left", "ring_up", "bar"])
+    writer.each_class()
+    assert writer.shown_classes == "all classes: disc_left, ring_up, bar"
+    assert (tmp_path / gallery.CLASSES_PLAYING).is_file() and gallery.CLASSES_PLAYING in writer.titles
     with Image.open(tmp_path / gallery.CLASSES) as picture:
         pixels = np.asarray(picture)
     videos = [
@@ -136,7 +137,9 @@ def test_of_a_class_conditional_generator_each_class_is_shown_under_its_name(tmp
         top = 10 + row * (side + 2)
         found = pixels[top : top + side : 2, right - side : right : 2]
         assert (found == video[-1].permute(1, 2, 0).numpy()).all()
-    assert writer.each_class([]) == []
+    without = Gallery(generator, evaluation_config(), 4, tmp_path, [])
+    without.each_class()
+    assert gallery.CLASSES not in without.titles
     assert list(tmp_path.iterdir()) == []  # nothing stays of an earlier model with classes
 
 
@@ -145,7 +148,7 @@ def test_of_many_classes_the_first_are_shown_and_the_page_says_so(tmp_path: Path
         resolution=32, channel_base=256, channel_max=8, mapping_layers=1, modulation_rank=2, classes=20
     )
     generator = VideoGenerator(config).reset(generator=torch.Generator().manual_seed(0)).eval()
-    writer = Gallery(generator, evaluation_config(), 2, tmp_path)
-    (shown,) = writer.each_class([f"kind_{number}" for number in range(20)])
-    assert "the first 16 of 20 classes: kind_0, kind_1" in shown.caption
-    assert "kind_15." in shown.caption and "kind_16" not in shown.caption
+    writer = Gallery(generator, evaluation_config(), 2, tmp_path, [f"kind_{number}" for number in range(20)])
+    writer.each_class()
+    assert writer.shown_classes.startswith("the first 16 of 20 classes: kind_0, kind_1")
+    assert writer.shown_classes.endswith("kind_15") and (tmp_path / gallery.CLASSES_PLAYING).is_file()
