@@ -54,14 +54,12 @@ def evaluate_command(arguments: argparse.Namespace) -> None:
     from pipelines.evaluation import folder_comparison
 
     one_worker = {"workers": 1, "min_workers": 0, "cpus_per_worker": 1, "max_failures": 0}
+    real, fake, frames, gpus = arguments.real, arguments.fake, arguments.frames, arguments.ray_gpus
     try:
         cluster = None
         if arguments.ray:
-            gpus = arguments.ray_gpus
             cluster = ClusterConfig(address=arguments.ray, gpus_per_worker=gpus, storage="", **one_worker)
-        result = folder_comparison.evaluate_folders(
-            arguments.real, arguments.fake, config, frames=arguments.frames, cluster=cluster
-        )
+        result = folder_comparison.evaluate_folders(real, fake, config, frames=frames, cluster=cluster)
     except ClusterAddressError as error:  # names --ray, since this command reads no params.yaml
         remedy = "start a cluster with `ray start --head`, or omit --ray to embed in this process"
         raise UserError(f"--ray {arguments.ray}: {error.reason}; {remedy}") from error

@@ -100,12 +100,9 @@ class Gallery:
         self, count: int, times: torch.Tensor | None = None, labels: Sequence[int] | None = None
     ) -> torch.Tensor:
         """The first ``count`` videos of the first draw, at other ``times`` or of given classes if they are given."""
+        times, truncation = self.times if times is None else times, self.config.truncation
         return sampling.sample(
-            self.generator,
-            seeds=self.seeds[:count],
-            times=self.times if times is None else times,
-            labels=labels,
-            truncation=self.config.truncation,
+            self.generator, seeds=self.seeds[:count], times=times, labels=labels, truncation=truncation
         )
 
     def play(self, name: str, videos: torch.Tensor, *, columns: int, fps: float = FPS) -> None:

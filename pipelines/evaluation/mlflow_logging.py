@@ -29,10 +29,9 @@ def log(config: TrackingConfig, measured: Measurement, train: Path, *, files: It
         for key, value in metric.to_json().items()
         if math.isfinite(value)
     }
-    tags = {f"evaluation.{key}": str(getattr(result, key)) for key in TAGS}
     runs.log_evaluation(config, run_id, values, step=int(result.clips_seen or 0))
-    runs.set_tags(config, run_id, tags)
-    for path in sorted(path for path in files if path.is_file()):
+    runs.set_tags(config, run_id, {f"evaluation.{key}": str(getattr(result, key)) for key in TAGS})
+    for path in sorted(filter(Path.is_file, files)):
         client.log_artifact(run_id, str(path), "evaluation")
     curve = f"evaluation/curve/{result.metric}"
     present = {(point.step, point.value) for point in client.get_metric_history(run_id, curve)}

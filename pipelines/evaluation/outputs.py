@@ -32,7 +32,7 @@ def write_outputs(
     measured: Measurement, config: EvaluationConfig, *, train: Path, shards: Path, params: Mapping[str, Any]
 ) -> dict[str, str]:
     """Write everything; the value says what each picture and video shows. ``params`` are the settings for the page."""
-    index, real, result = loader.read_index(shards), measured.real, measured.result
+    index, real, result, main = loader.read_index(shards), measured.real, measured.result, measured.result.main
     shutil.copytree(measured.best.folder, GENERATOR, dirs_exist_ok=True)
     class_names.write(GENERATOR, index.classes)
     rows = config.measured_by().videos
@@ -47,9 +47,9 @@ def write_outputs(
         FOLDER / "distances.png",
         title=f"{counts}, detector {result.detector}" + (" (a stand-in, no FVD)" if result.is_stand_in else ""),
         metric=result.metric,
-        draws=result.main.draws,
-        real_vs_real=result.main.real_vs_real,
-        untrained=result.main.untrained,
+        draws=main.draws,
+        real_vs_real=main.real_vs_real,
+        untrained=main.untrained,
     )
     write_text(PAGE, render_page(measured, writer, near, params=params, training_curves=train / "curves.csv"))
     content = result.to_json()
@@ -77,7 +77,6 @@ def render_page(
 ) -> str:
     """Return the page with all results, which needs no other file."""
     result, curve = measured.result, measured.curve
-    head, rows = result.table()
     curve_plot = plots.lines_svg(
         {result.metric: [(row["clips_seen"], row["value"]) for row in curve]},
         y=result.metric + (" (stand-in, no FVD)" if result.is_stand_in else ""),
@@ -94,8 +93,6 @@ def render_page(
         training=_training(training_curves),
         near=near,
         notes=measured.real.index["notes"],
-        head=head,
-        rows=rows,
         digests={key: getattr(result, key) or "-" for key in DIGESTS},
         params=flatten(params),
     )

@@ -44,10 +44,9 @@ class EvaluationProtocol:
         """Number of frames to measure of clips with ``available`` frames. Errors: ``UserError`` if there are too few."""
         wanted = self.frames or available
         if wanted > available:
-            raise UserError(
-                f"evaluation.protocol={self.name}: measures {wanted} frames, the clips have {available}; set"
-                f" clips.frames={wanted}, or choose another protocol"
-            )
+            remedy = f"set clips.frames={wanted}, or choose another protocol"
+            problem = f"measures {wanted} frames, the clips have {available}"
+            raise UserError(f"evaluation.protocol={self.name}: {problem}; {remedy}")
         return wanted
 
     def cut(self, clip: Clip) -> Clip:
@@ -56,16 +55,14 @@ class EvaluationProtocol:
         return clip if frames == len(clip.frames) else replace(clip, frames=clip.frames[:frames])
 
 
-PROTOCOLS: dict[str, EvaluationProtocol] = {
-    protocol.name: protocol
-    for protocol in (
-        EvaluationProtocol(name="digan"),
-        EvaluationProtocol(name="digan-128", frames=128),
-        EvaluationProtocol(name="digan-test", reference="test"),
-        EvaluationProtocol(name="stylegan-v", choice="videos", draws=1),
-        EvaluationProtocol(name="stylegan-v-128", choice="videos", draws=1, frames=128),
-        EvaluationProtocol(name="tats", resize="squash"),
-        EvaluationProtocol(name="tats-128", resize="squash", frames=128),
-        EvaluationProtocol(name="quick", videos=256, draws=3, frames=0),
-    )
-}
+_ALL = (
+    EvaluationProtocol(name="digan"),
+    EvaluationProtocol(name="digan-128", frames=128),
+    EvaluationProtocol(name="digan-test", reference="test"),
+    EvaluationProtocol(name="stylegan-v", choice="videos", draws=1),
+    EvaluationProtocol(name="stylegan-v-128", choice="videos", draws=1, frames=128),
+    EvaluationProtocol(name="tats", resize="squash"),
+    EvaluationProtocol(name="tats-128", resize="squash", frames=128),
+    EvaluationProtocol(name="quick", videos=256, draws=3, frames=0),
+)
+PROTOCOLS = {protocol.name: protocol for protocol in _ALL}

@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from digan.errors import UserError
 from digan.metrics.uncertainty import Extrapolation, Interval, mean_and_std
 from pipelines.registry.alias_decision import MetricValue
@@ -64,24 +66,17 @@ class MetricSummary:
     ) -> MetricSummary:
         """Summary of the values of all draws."""
         mean, std = mean_and_std(draws)
-        values: dict[str, float] = {}
+        values = {"real_vs_real": real_vs_real, "untrained": untrained, "spread": std}
         if interval is not None:
             shift = mean - draws[0]
             values |= {"low": interval.low + shift, "high": interval.high + shift, "bootstrap_std": interval.std}
+            values["spread"] = float(np.fmax(std, interval.std))
         if infinite is not None:
             values |= {"infinite": infinite.infinite, "infinite_error": infinite.error, "infinite_r2": infinite.r2}
             values["infinite_trusted"] = float(infinite.trusted)
-        known = [value for value in (std, values.get("bootstrap_std", NAN)) if not math.isnan(value)]
-        return cls(
-            mean=mean,
-            std=std if len(draws) > 1 else 0.0,
-            spread=max(known, default=NAN),
-            real_vs_real=real_vs_real,
-            untrained=untrained,
-            ratio_to_untrained=mean / untrained if untrained else NAN,
-            draws=tuple(draws),
-            **values,
-        )
+        ratio = mean / untrained if untrained else NAN
+        std = std if len(draws) > 1 else 0.0
+        return cls(mean=mean, std=std, ratio_to_untrained=ratio, draws=tuple(draws), **values)
 
     def to_json(self) -> dict[str, float]:
         """The known values by name."""
@@ -140,49 +135,37 @@ class EvaluationResult:
 
     def to_json(self) -> dict[str, Any]:
         """The content of metrics/evaluation.json: each metric under its name, with the other keys."""
-        rest = {
-            key: value for key, value in vars(self).items() if key not in ("metric", "metrics") and value is not None
-        }
-        return {"metric": self.metric, **{name: one.to_json() for name, one in self.metrics.items()}, **rest}
+        known = {key: value for key, value in vars(self).items() if key != "metrics" and value is not None}
+        return {"metric": self.metric, **{name: one.to_json() for name, one in self.metrics.items()}, **known}
 
     @classmethod
-    def from_json(cls, content: Any, *, source: str, remedy: str) -> EvaluationResult:
-        """The result that ``to_json`` wrote. Errors: ``UserError`` that names ``source`` and ``remedy`` if there is none."""
+    def read(cls, path: Path, *, source: str, remedy: str) -> EvaluationResult:
+        """The result that ``to_json`` wrote, in a file. Errors: ``UserError`` that names ``source`` and ``remedy``."""
         try:
+            content = json.loads(path.read_text())
             names = {field.name for field in fields(cls)} - {"metrics"}
             known = {key: value for key, value in content.items() if key in names}
             summaries = {key: one for key, one in content.items() if isinstance(one, Mapping) and "mean" in one}
             result = cls(metrics={key: MetricSummary.from_json(one) for key, one in summaries.items()}, **known)
             result.main  # noqa: B018 raises KeyError if the main metric is missing
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{source}: holds no metric ({type(error).__name__}: {error}); {remedy}") from None
-        return result
-
-    @classmethod
-    def read(cls, path: Path, *, source: str, remedy: str) -> EvaluationResult:
-        """The result in a JSON file. Errors: as in ``from_json``."""
-        try:
-            content = json.loads(path.read_text())
         except FileNotFoundError:
             raise UserError(f"{source}: no such file; {remedy}") from None
         except json.JSONDecodeError as error:
             raise UserError(f"{source}: is not JSON ({error.msg}, line {error.lineno}); {remedy}") from None
-        return cls.from_json(content, source=source, remedy=remedy)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{source}: holds no metric ({type(error).__name__}: {error}); {remedy}") from None
+        return result
 
     def value(self, protocol: str, *, source: str, remedy: str) -> MetricValue:
-        """The main metric for comparisons; ``protocol`` is a template over the JSON's keys. Errors: as in ``from_json``."""
+        """The main metric for comparisons; ``protocol`` is a template over the JSON's keys. Errors: as in ``read``."""
         content = self.to_json()
         try:
-            return MetricValue(
-                metric=self.metric,
-                value=self.main.mean,
-                spread=self.main.spread,
-                data=str(content["data_digest"]),
-                detector=str(content["detector_digest"]),
-                protocol=protocol.format_map(content),
-            )
+            data, detector = str(content["data_digest"]), str(content["detector_digest"])
+            text = protocol.format_map(content)
         except KeyError as error:
             raise UserError(f"{source}: holds no metric (no {error}); {remedy}") from None
+        value, spread = self.main.mean, self.main.spread
+        return MetricValue(metric=self.metric, value=value, spread=spread, data=data, detector=detector, protocol=text)
 
     @property
     def stand_in_note(self) -> str:
@@ -204,21 +187,20 @@ class EvaluationResult:
 
     def text(self) -> str:
         """The result for a terminal: the main metric first, then its values, the other metrics and what was measured."""
-        snapshot = f"{self.clips_seen} clips seen ({self.generator})" if self.clips_seen is not None else ""
         shown = {
             **{label: value for label, value in self.main.rows().items() if label not in (MEAN, STD)},
             **{name: self._mean_and_std(one) for name, one in self.metrics.items() if name != self.metric},
             "counts": f"{self.draws} draws of {self.videos} videos" if self.draws else "",
             "protocol": self.protocol_text,
             "seed": "" if self.seed is None else str(self.seed),
-            "best snapshot": snapshot,
+            "best snapshot": "" if self.clips_seen is None else f"{self.clips_seen} clips seen ({self.generator})",
             "detector": f"{self.detector} {(self.detector_digest or '')[:12]}" if self.detector else "",
             "real data": (self.data_digest or "")[:12],
         }
         lines = [f"{self.metric}: {self._mean_and_std(self.main)}, lower is better"]
         lines += [f"  {label:<33} {value}" for label, value in shown.items() if value]
         lines += [f"  note: {note}" for note in self.notes or ()]
-        return "\n".join([*lines, *filter(None, [self.stand_in_note])])
+        return "\n".join([*lines, self.stand_in_note]).rstrip()
 
     def _mean_and_std(self, one: MetricSummary) -> str:
         spread = "" if self.draws == 1 or math.isnan(one.std) else f" +- {one.std:.2g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.embedding import Embedder, Snapshot, embed_generated, seeds_of
 from pipelines.report.progress_display import ProgressDisplay
 
+Array = NDArray[np.float64]
 RESAMPLES = 50  # of the interval of a curve's point
 
 
@@ -28,22 +30,17 @@ def snapshots(train: Path) -> list[Snapshot]:
     last = train / "generator"
     if not (last / "weights.pt").is_file() or not (last / "config.json").is_file():
         raise UserError(f"{last}: no generator there; run python -m pipelines.train first")
-    final = Snapshot.of(last, _clips_seen(train / "index.json"))
+    clips_seen = 0  # unless the training's index says how many
+    with suppress(FileNotFoundError, KeyError, ValueError):
+        clips_seen = int(json.loads((train / "index.json").read_text())["clips_seen"])
+    final = Snapshot.of(last, clips_seen)
     if all(snapshot.digest != final.digest for snapshot in found):
         found.append(final)
     return sorted(found, key=lambda snapshot: snapshot.clips_seen)
 
 
-def _clips_seen(index: Path) -> int:
-    """Clips seen by the training with this index; 0 if it does not say."""
-    try:
-        return int(json.loads(index.read_text())["clips_seen"])
-    except (FileNotFoundError, KeyError, ValueError):
-        return 0
-
-
 def curve(
-    found: list[Snapshot], embedder: Embedder, detector: Detector, real: NDArray[np.float64], available: int
+    found: list[Snapshot], embedder: Embedder, detector: Detector, real: Array, available: int
 ) -> list[dict[str, float]]:
     """The Frechet distance of each snapshot to all rows of ``real`` with its 95 % interval.
 
@@ -63,13 +60,7 @@ def curve(
 
 
 def quick_measure(
-    generator: VideoGenerator,
-    real: NDArray[np.float64],
-    detector: Detector,
-    config: EvaluationConfig,
-    *,
-    frames: int,
-    videos: int,
+    generator: VideoGenerator, real: Array, detector: Detector, config: EvaluationConfig, *, frames: int, videos: int
 ) -> float:
     """Frechet distance of the first draw's ``videos`` videos of ``frames`` frames to as many first rows of ``real``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,9 @@ def page(tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     (folder / "curves.csv").write_text(
         "clips_seen,loss/generator,loss/discriminator,logits/real,logits/fake\n1000,1,2,0.5,-0.5\n2000,1.5,1,1,-1\n"
     )
+    (folder / "result.json").write_text(json.dumps(CONTENT))
     measured = Measurement(
-        result=EvaluationResult.from_json(CONTENT, source="test", remedy=""),
+        result=EvaluationResult.read(folder / "result.json", source="test", remedy=""),
         curve=[{"clips_seen": 1000 * i, "value": 50 / i, "low": 45 / i, "high": 55 / i} for i in (1, 2, 3)],
         best=Snapshot(folder=folder, clips_seen=120000, digest=""),
         real=ReferenceFeatures(

@@ -87,9 +87,18 @@ def test_text_table_and_markdown_show_the_same_values() -> None:
         ({"metric": "fvd", "fvd": {"mean": "x"}}, r"here: holds no metric \(ValueError"),
     ],
 )
-def test_other_json_is_rejected_in_one_line(content: Any, message: str) -> None:
+def test_other_json_is_rejected_in_one_line(tmp_path: Path, content: Any, message: str) -> None:
+    (tmp_path / "result.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=message):
-        EvaluationResult.from_json(content, source="here", remedy="remedy")
+        EvaluationResult.read(tmp_path / "result.json", source="here", remedy="remedy")
+
+
+def test_what_is_no_json_is_rejected_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"here: no such file; remedy"):
+        EvaluationResult.read(tmp_path / "result.json", source="here", remedy="remedy")
+    (tmp_path / "result.json").write_text("{")
+    with pytest.raises(UserError, match=r"here: is not JSON \(.*, line 1\); remedy"):
+        EvaluationResult.read(tmp_path / "result.json", source="here", remedy="remedy")
 
 
 def test_value_for_comparison_needs_digests_and_protocol() -> None:
