@@ -37,10 +37,7 @@ def read(folder: Path) -> list[str]:
 
 
 def number_of(label: str, folder: Path, classes: int) -> int:
-    """The number of a class that is given by name or by number from 0, for the generator in ``folder`` with ``classes`` classes.
-
-    Errors: ``UserError`` if there is no such class.
-    """
+    """The number of a class given by name or by number from 0, for the generator in ``folder`` with ``classes`` classes."""
     names = read(folder)
     if label in names:
         return names.index(label)

@@ -28,11 +28,11 @@ class EvaluationConfig(DetectorConfig):
 
     def __post_init__(self) -> None:
         for key, known in CHOICES.items():
-            if getattr(self, key) not in known:
-                raise UserError(f"evaluation.{key}={getattr(self, key)}: unknown; choose one of {', '.join(known)}")
+            if (value := getattr(self, key)) not in known:
+                raise UserError(f"evaluation.{key}={value}: unknown; choose one of {', '.join(known)}")
         for key, minimum in MINIMA.items():
-            if getattr(self, key) < minimum:
-                raise UserError(f"evaluation.{key}={getattr(self, key)}: must be {minimum} or more")
+            if (value := getattr(self, key)) < minimum:
+                raise UserError(f"evaluation.{key}={value}: must be {minimum} or more")
         for key in ("videos", "curve_videos"):
             if getattr(self, key) == 1:
                 raise UserError(f"evaluation.{key}=1: must be 2 or more, or 0 for the protocol's count")

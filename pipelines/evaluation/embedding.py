@@ -1,6 +1,5 @@
 """From clips to cached features, block by block, in this process or as Ray tasks; memory is independent of their number.
 
-``Embedder.clips`` embeds clips that are read (shards, folders), ``Embedder.generated`` those of a generator.
 Legend: B videos of a batch, T times, H, W pixels, D features.
 """
 
@@ -45,26 +44,19 @@ def seeds_of(seed: int, draw: int, positions: range) -> range:
 
 def embed_clips(detector: Detector, *, videos: torch.Tensor, names: tuple[str, ...], batch_size: int) -> FeatureBlock:
     """Features of clips in memory, uint8 [B, T, 3, H, W]."""
-    parts = [detector.features(part) for part in videos.split(batch_size)]
-    return FeatureBlock(features=np.concatenate(parts), names=names, videos=len(videos))
+    features = np.concatenate([detector.features(part) for part in videos.split(batch_size)])
+    return FeatureBlock(features=features, names=names, videos=len(videos))
 
 
 def embed_generated(
-    detector: Detector,
-    *,
-    generator: VideoGenerator,
-    seeds: range,
-    times: torch.Tensor,
-    truncation: float,
-    batch_size: int,
+    detector: Detector, *, generator: VideoGenerator, seeds: range, config: EvaluationConfig, times: torch.Tensor
 ) -> FeatureBlock:
     """Features of the generated videos of ``seeds`` at ``times``; only one batch of videos is in memory at a time."""
-    parts = []
-    for start in range(0, len(seeds), batch_size):
-        batch = seeds[start : start + batch_size]
-        videos = sampling.sample(generator, seeds=batch, times=times, truncation=truncation, batch=batch_size)
-        parts.append(detector.features(videos))
-    return FeatureBlock(features=np.concatenate(parts), names=(), videos=len(seeds))
+    size = config.batch_size
+    make = partial(sampling.sample, generator, times=times, truncation=config.truncation, batch=size)
+    batches = [seeds[start : start + size] for start in range(0, len(seeds), size)]
+    features = np.concatenate([detector.features(make(seeds=batch)) for batch in batches])
+    return FeatureBlock(features=features, names=(), videos=len(seeds))
 
 
 class LocalExecutor:
@@ -86,10 +78,10 @@ class RayExecutor:
         import ray
 
         self._ray = ray
-        cpus, gpus = resources.get("CPU", 1.0), resources.get("GPU", 0.0)
         total = ray.cluster_resources()
-        parallel = int(total.get("GPU", 0) / gpus) if gpus else int(total.get("CPU", 1) / cpus)
-        self._most = QUEUED * max(1, parallel)
+        cpus, gpus = resources.get("CPU", 1.0), resources.get("GPU", 0.0)
+        parallel = total.get("GPU", 0) / gpus if gpus else total.get("CPU", 1) / cpus
+        self._most = QUEUED * max(1, int(parallel))
         self._run_task = ray.remote(_run_task).options(num_cpus=cpus, num_gpus=gpus, max_retries=3)
         self._threads = max(1, int(cpus))
 
@@ -157,40 +149,26 @@ class Embedder:
 
     config: EvaluationConfig
     executor: Executor
+    progress: ProgressDisplay | None = None
 
     def clips(
-        self,
-        key: Mapping[str, Any],
-        count: int,
-        read: Callable[[list[range]], Iterator[Clip]],
-        detector: Detector,
-        progress: ProgressDisplay | None = None,
+        self, key: Mapping[str, Any], count: int, read: Callable[[list[range]], Iterator[Clip]], detector: Detector
     ) -> FeatureBlock:
         """Features of ``count`` clips; ``read`` yields, one by one, the clips at the positions that are not cached."""
 
         def tasks(missing: list[range]) -> Iterator[EmbeddingTask]:
-            stream = read(missing)
+            stream, size = read(missing), self.config.batch_size
             for block in missing:
                 batch = list(islice(stream, len(block)))
                 videos, names = torch.stack([clip.frames for clip in batch]), tuple(clip.name for clip in batch)
-                yield partial(embed_clips, videos=videos, names=names, batch_size=self.config.batch_size)
+                yield partial(embed_clips, videos=videos, names=names, batch_size=size)
 
-        return self._embed(key, count, tasks, detector, progress)
+        return self._embed(key, count, tasks, detector)
 
     def generated(
-        self,
-        snapshot: Snapshot,
-        detector: Detector,
-        *,
-        draw: int,
-        videos: int,
-        available: int,
-        progress: ProgressDisplay | None = None,
+        self, snapshot: Snapshot, detector: Detector, *, draw: int, videos: int, available: int
     ) -> FeatureBlock:
-        """Features of a draw's first ``videos`` videos.
-
-        The videos have ``available`` frames over [0, 1]; those that the protocol measures are made.
-        """
+        """Features of a draw's first ``videos`` videos: the protocol's frames of ``available`` ones over [0, 1]."""
         config = self.config
         frames = config.measured_by().frames_of(available)
         times = torch.linspace(0, 1, available)[:frames]
@@ -198,13 +176,13 @@ class Embedder:
         def tasks(missing: list[range]) -> Iterator[EmbeddingTask]:
             generator = generator_io.load_generator(snapshot.folder)
             shared = self.executor.share(generator.to("cuda") if torch.cuda.is_available() else generator)
-            make = partial(embed_generated, generator=shared, times=times, truncation=config.truncation)
             for block in missing:
-                yield partial(make, seeds=seeds_of(config.seed, draw, block), batch_size=config.batch_size)
+                seeds = seeds_of(config.seed, draw, block)
+                yield partial(embed_generated, generator=shared, seeds=seeds, config=config, times=times)
 
         settings = {"draw": draw, "seed": config.seed, "truncation": config.truncation}
         key = feature_key(detector, "fake", generator=snapshot.digest, frames=frames, available=available, **settings)
-        return self._embed(key, videos, tasks, detector, progress)
+        return self._embed(key, videos, tasks, detector)
 
     def _embed(
         self,
@@ -212,18 +190,18 @@ class Embedder:
         count: int,
         tasks: Callable[[list[range]], Iterator[EmbeddingTask]],
         detector: Detector,
-        progress: ProgressDisplay | None,
     ) -> FeatureBlock:
-        cache = FeatureCache(self.config.cache)
+        cache = FeatureCache(self.config.cache, key)
         blocks = [range(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
-        done = {block: cache.read(key, number, len(block)) for number, block in enumerate(blocks)}
-        missing = [block for block in blocks if done[block] is None]
-        if progress is not None and len(missing) < len(blocks):
-            progress.skip(sum(found.videos for found in done.values() if found is not None))
+        cached = {block: cache.read(block.start // BLOCK, len(block)) for block in blocks}
+        done = {block: found for block, found in cached.items() if found is not None}
+        missing = [block for block in blocks if block not in done]
+        if self.progress is not None and done:
+            self.progress.skip(sum(map(len, done)))
         if missing:
             for block, made in zip(missing, self.executor.run(tasks(missing), detector), strict=True):
-                cache.write(key, block.start // BLOCK, made)
+                cache.write(block.start // BLOCK, made)
                 done[block] = made
-                if progress is not None:
-                    progress.advance(made.videos)
-        return join([found for found in done.values() if found is not None])
+                if self.progress is not None:
+                    self.progress.advance(made.videos)
+        return join([done[block] for block in blocks])

@@ -32,19 +32,12 @@ class FeatureBlock:
     names: tuple[str, ...]
     videos: int
 
-    def first(self, videos: int) -> FeatureBlock:
-        """The block of the first ``videos`` clips alone."""
-        rows = len(self.features) // self.videos * videos
-        return FeatureBlock(features=self.features[:rows], names=self.names[:videos], videos=videos)
-
 
 def join(blocks: Sequence[FeatureBlock]) -> FeatureBlock:
     """All blocks as one, in their order."""
-    return FeatureBlock(
-        features=np.concatenate([block.features for block in blocks]),
-        names=tuple(name for block in blocks for name in block.names),
-        videos=sum(block.videos for block in blocks),
-    )
+    features = np.concatenate([block.features for block in blocks])
+    names = tuple(name for block in blocks for name in block.names)
+    return FeatureBlock(features=features, names=names, videos=sum(block.videos for block in blocks))
 
 
 def feature_key(detector: Detector, kind: str, **clips: Any) -> dict[str, Any]:
@@ -53,31 +46,31 @@ def feature_key(detector: Detector, kind: str, **clips: Any) -> dict[str, Any]:
 
 
 class FeatureCache:
-    """Blocks below ``address``, a folder or an s3:// address."""
+    """The blocks of features that depend on ``key``, below ``address``: a folder or an s3:// address."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, address: str, key: Mapping[str, Any]) -> None:
+        text = json.dumps({"format": FORMAT, **key}, sort_keys=True, separators=(",", ":"))
+        self.key, self.folder = dict(key), file_io.join(address, hashlib.sha256(text.encode()).hexdigest())
 
-    def read(self, key: Mapping[str, Any], number: int, videos: int) -> FeatureBlock | None:
+    def read(self, number: int, videos: int) -> FeatureBlock | None:
         """The first ``videos`` clips of block ``number``; ``None`` if it is missing, damaged or has fewer."""
         try:
-            data = file_io.read_bytes(self._path(key, f"{number:06d}.npz"))
+            data = file_io.read_bytes(file_io.join(self.folder, f"{number:06d}.npz"))
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                names, features = tuple(file["names"].tolist()), file["features"]
-                block = FeatureBlock(features=features, names=names, videos=int(file["videos"]))
+                names, features, available = tuple(file["names"].tolist()), file["features"], int(file["videos"])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
-        return block.first(videos) if block.videos >= videos else None
+        if available < videos:
+            return None
+        return FeatureBlock(
+            features=features[: len(features) // available * videos], names=names[:videos], videos=videos
+        )
 
-    def write(self, key: Mapping[str, Any], number: int, block: FeatureBlock) -> None:
+    def write(self, number: int, block: FeatureBlock) -> None:
         """Store a block; with the first one also the key as JSON, for people."""
         memory = io.BytesIO()
         np.savez(memory, features=block.features, names=np.array(block.names, dtype=np.str_), videos=block.videos)
         if number == 0:
-            text = json.dumps(dict(key), indent=1, sort_keys=True) + "\n"
-            file_io.write_bytes(self._path(key, "key.json"), text.encode())
-        file_io.write_bytes(self._path(key, f"{number:06d}.npz"), memory.getvalue())
-
-    def _path(self, key: Mapping[str, Any], name: str) -> str:
-        text = json.dumps({"format": FORMAT, **key}, sort_keys=True, separators=(",", ":"))
-        return file_io.join(self.address, hashlib.sha256(text.encode()).hexdigest(), name)
+            text = json.dumps(self.key, indent=1, sort_keys=True) + "\n"
+            file_io.write_bytes(file_io.join(self.folder, "key.json"), text.encode())
+        file_io.write_bytes(file_io.join(self.folder, f"{number:06d}.npz"), memory.getvalue())

@@ -26,10 +26,10 @@ PROTOCOL = "{protocol_text}, seed {seed}"  # what two results must have in commo
 def evaluate_folders(
     real: Path, fake: Path, config: EvaluationConfig, *, frames: int = 0, cluster: ClusterConfig | None = None
 ) -> EvaluationResult:
-    """The metrics of the videos in ``fake`` against those in ``real``, with protocol, counts, seed and digests.
+    """The metrics of the videos in ``fake`` against those in ``real``, embedded on ``cluster`` if it is given.
 
     Real vs. real is measured with other clips of ``real`` if it has as many again. Draws are disjoint parts of ``fake``'s
-    clips, at most the protocol's number. The features of both are cached; tasks on ``cluster`` make them if it is given.
+    clips, at most the protocol's number.
     """
     protocol = config.measured_by()
     videos, frames = protocol.videos, frames or protocol.frames or DEFAULT_FRAMES
@@ -51,7 +51,7 @@ def evaluate_folders(
     digests = reals.digest(), fakes.digest()
 
     with open_executor(config, cluster) as executor:
-        embedder = Embedder(config=config, executor=executor)
+        embedder = Embedder(config=config, executor=executor, progress=progress)
 
         def features(folder: VideoFolder, digest: str, windows: Sequence[FolderClip]) -> Array:
             def read(blocks: list[range]) -> Iterator[Clip]:
@@ -59,7 +59,7 @@ def evaluate_folders(
 
             names = [window.name for window in windows]
             key = feature_key(detector, "folder", data_digest=digest, windows=names, frames=frames)
-            return embedder.clips(key, len(windows), read, detector, progress).features
+            return embedder.clips(key, len(windows), read, detector).features
 
         real_features, generated = (
             [features(folder, digest, windows) for windows in draws]
@@ -68,13 +68,10 @@ def evaluate_folders(
     progress.finish()
     reference, real_vs_real = (*real_features, real_features[0][:0])[:2]
     compared = ReferenceFeatures(reference=reference, real_vs_real=real_vs_real)
+    metrics = metrics_of(detector, compared, generated, videos=videos, seed=config.seed)
     measured = replace(protocol, draws=len(generated))
-    return EvaluationResult(
-        metrics=metrics_of(detector, compared, generated, videos=videos, seed=config.seed),
-        fake_digest=digests[1],
-        notes=[*reals.notes, *fakes.notes],
-        **conditions(detector, measured, frames=frames, seed=config.seed, data_digest=digests[0]),
-    )
+    how = conditions(detector, measured, frames=frames, seed=config.seed, data_digest=digests[0])
+    return EvaluationResult(metrics=metrics, fake_digest=digests[1], notes=[*reals.notes, *fakes.notes], **how)
 
 
 def against(result: EvaluationResult, other: Path, margin: float) -> str:

@@ -190,10 +190,9 @@ def nearest(real: Array, generated: Array, real_vs_real: Array) -> NearestClips:
     )
 
 
-def clips_at(folder: Path, config: EvaluationConfig, positions: Sequence[int], videos: int) -> torch.Tensor:
-    """The real clips at these positions of the protocol's order of ``videos`` clips."""
-    protocol = config.measured_by()
-    part = reference_features.parts_of(loader.read_index(folder), protocol, videos)["reference"]
-    ranges = [range(position, position + 1) for position in positions]
-    clips = [next(reference_features.clips(folder, protocol, part, config.seed, [one])) for one in ranges]
+def clips_at(folder: Path, config: EvaluationConfig, positions: Sequence[int]) -> torch.Tensor:
+    """The real clips at these positions of the protocol's order."""
+    part = reference_features.parts_of(loader.read_index(folder), config)["reference"]
+    blocks = [range(position, position + 1) for position in positions]
+    clips = reference_features.clips(folder, config.measured_by(), part, config.seed, blocks)
     return torch.stack([clip.frames for clip in clips])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,7 @@ EXTRAPOLATED = 64  # clips that an extrapolation needs at least
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What was measured of a training.
-
-    ``curve`` has rows of clips_seen, value, low and high; ``real`` are the features of the real clips, ``generated`` those of
-    the best snapshot's first draw.
-    """
+    """``curve`` has rows of clips_seen, value, low and high; ``generated`` are features of the best snapshot's first draw."""
 
     result: EvaluationResult
     curve: list[dict[str, float]]
@@ -53,7 +49,10 @@ def measure(
     index = loader.read_index(shards_folder)
     protocol, quick = config.measured_by(), config.curve()
     found = snapshots(train)
-    _check_resolution(found[-1], index.resolution)
+    made = generator_io.load_generator(found[-1].folder).config.resolution
+    if made != index.resolution:
+        problem = f"makes {made} pixels, the shards hold {index.resolution}; train on these shards first"
+        raise UserError(f"{found[-1].folder}: {problem}")
     untrained = Snapshot.of(train / "initial_generator")
     frames = protocol.frames_of(index.frames)
     embedder = Embedder(config=config, executor=executor)
@@ -63,20 +62,19 @@ def measure(
     best = min(zip(rows, found, strict=True), key=lambda measured: measured[0]["value"])[1]
 
     metrics: dict[str, MetricSummary] = {}
-    generated: dict[str, Array] = {}
+    generated: list[Array] = []  # by detector: the best snapshot's first draw
     progress = ProgressDisplay("evaluate", len(detectors) * (protocol.draws + 1) * protocol.videos)
+    embedder = replace(embedder, progress=progress)
     for one in detectors:
         *draws, initial = (
-            embedder.generated(
-                snapshot, one, draw=draw, videos=protocol.videos, available=index.frames, progress=progress
-            ).features
+            embedder.generated(snapshot, one, draw=draw, videos=protocol.videos, available=index.frames).features
             for snapshot, draw in [*((best, draw) for draw in range(protocol.draws)), (untrained, 0)]
         )
         compared = real
         if one is not detector and one.measure == "frechet":
             compared = reference_features.require(reference_folder, shards_folder, config, one)
         metrics |= metrics_of(one, compared, draws, initial, videos=protocol.videos, seed=config.seed)
-        generated[one.network] = draws[0]
+        generated.append(draws[0])
     progress.finish()
     result = EvaluationResult(
         metrics=metrics,
@@ -89,7 +87,7 @@ def measure(
         extra_detectors={one.network: one.described(index.digest) for one in extra_detectors},
         **conditions(detector, protocol, frames=frames, seed=config.seed, data_digest=index.digest),
     )
-    return Measurement(result=result, curve=rows, best=best, real=real, generated=generated[detector.network])
+    return Measurement(result=result, curve=rows, best=best, real=real, generated=generated[0])
 
 
 def metrics_of(
@@ -103,7 +101,7 @@ def metrics_of(
 ) -> dict[str, MetricSummary]:
     """The detector's metrics by name: distances to ``real``, or the Inception Score.
 
-    ``generated`` has the features of each draw's ``videos`` videos, ``untrained`` those of the generator before training.
+    ``generated`` has the features of each draw's ``videos`` videos, ``untrained`` those before training.
     """
     if detector.measure == "inception_score":
         initial = math.nan if untrained is None else inception_score(untrained)[0]
@@ -138,22 +136,6 @@ def conditions(
     detector: Detector, protocol: EvaluationProtocol, *, frames: int, seed: int, data_digest: str
 ) -> dict[str, Any]:
     """The fields of an ``EvaluationResult`` that say how and with what it was measured."""
-    return {
-        "metric": detector.metric_name,
-        "protocol": protocol.name,
-        "protocol_text": protocol.text(frames),
-        "videos": protocol.videos,
-        "draws": protocol.draws,
-        "frames": frames,
-        "seed": seed,
-        "is_stand_in": detector.is_stand_in,
-        **detector.described(data_digest),
-    }
-
-
-def _check_resolution(snapshot: Snapshot, resolution: int) -> None:
-    made = generator_io.load_generator(snapshot.folder).config.resolution
-    if made != resolution:
-        raise UserError(
-            f"{snapshot.folder}: makes {made} pixels, the shards hold {resolution}; train on these shards first"
-        )
+    counts = {"videos": protocol.videos, "draws": protocol.draws, "frames": frames, "seed": seed}
+    names = {"metric": detector.metric_name, "protocol": protocol.name, "protocol_text": protocol.text(frames)}
+    return {**names, **counts, "is_stand_in": detector.is_stand_in, **detector.described(data_digest)}

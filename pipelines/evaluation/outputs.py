@@ -40,7 +40,7 @@ def write_outputs(
     writer = Gallery(generator_io.load_generator(GENERATOR), config, index.frames, FOLDER, index.classes)
     writer.write(
         gallery.clips_of_different_videos(shards, 12, config.seed),
-        gallery.clips_at(shards, config, near.positions[:6], len(real.reference)),
+        gallery.clips_at(shards, config, near.positions[:6]),
     )
     counts = f"{result.videos} videos a draw, {result.frames} frames, {result.resolution} pixels"
     plots.distance_plot(

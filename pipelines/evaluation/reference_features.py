@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from digan.atomic import write_bytes
+from digan.atomic import write_bytes, write_json
 from digan.errors import UserError
 from digan.seeding import generator_for
 from digan.types import Clip
@@ -32,8 +33,6 @@ from pipelines.evaluation.feature_cache import feature_key
 from pipelines.evaluation.protocols import EvaluationProtocol
 from pipelines.report.progress_display import ProgressDisplay
 
-SPLITS = {"train": "train", "test": "val"}  # the shards' split by the protocol's name for it
-
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceFeatures:
@@ -44,7 +43,7 @@ class ReferenceFeatures:
     index: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ReferencePart:
     """``count`` clips of ``split``, from position ``start`` of the protocol's order on."""
 
@@ -53,10 +52,11 @@ class ReferencePart:
     count: int
 
 
-def parts_of(index: loader.ShardIndex, protocol: EvaluationProtocol, videos: int) -> dict[str, ReferencePart]:
-    """The clips of ``reference`` and ``real_vs_real``, ``videos`` each; fewer if one clip a video is taken of fewer videos."""
-    split = SPLITS[protocol.reference]
-    other = "train" if split == "val" else "val"
+def parts_of(index: loader.ShardIndex, config: EvaluationConfig) -> dict[str, ReferencePart]:
+    """The clips of ``reference`` and ``real_vs_real``; fewer than the counts if one clip a video is taken of fewer videos."""
+    protocol = config.measured_by()
+    videos = max(protocol.videos, config.curve().videos)
+    split, other = ("train", "val") if protocol.reference == "train" else ("val", "train")
     unit = "videos" if protocol.choice == "videos" else "clips"
     available = {name: sum(getattr(shard, unit) for shard in shards) for name, shards in index.splits.items()}
     if not available.get(split):
@@ -65,15 +65,15 @@ def parts_of(index: loader.ShardIndex, protocol: EvaluationProtocol, videos: int
             " protocol with train reals, or hold videos out (clips.validation_share)"
         )
 
-    def size(name: str, parts: int = 1) -> int:
-        return videos if unit == "clips" else min(videos, available[name] // parts)
+    def size(name: str, share: int = 1) -> int:
+        return videos if unit == "clips" else min(videos, available[name] // share)
 
     if available.get(other):
-        real_vs_real = ReferencePart(split=other, start=0, count=size(other))
-        return {"reference": ReferencePart(split=split, start=0, count=size(split)), "real_vs_real": real_vs_real}
-    half = size(split, parts=2)
-    real_vs_real = ReferencePart(split=split, start=half, count=half)
-    return {"reference": ReferencePart(split=split, start=0, count=half), "real_vs_real": real_vs_real}
+        parts = ReferencePart(split, 0, size(split)), ReferencePart(other, 0, size(other))
+    else:
+        half = size(split, share=2)
+        parts = ReferencePart(split, 0, half), ReferencePart(split, half, half)
+    return dict(zip(("reference", "real_vs_real"), parts, strict=True))
 
 
 def all_detectors(config: EvaluationConfig) -> list[Detector]:
@@ -99,9 +99,8 @@ def require(folder: Path, shards_folder: Path, config: EvaluationConfig, detecto
     """The features in ``folder``. Errors: ``UserError`` if the stage `reference` has not made them."""
     found = read(folder, shards_folder, config, detector)
     if found is None:
-        raise UserError(
-            f"{folder}: no features of this data, protocol, detector, count and seed; run python -m pipelines.reference"
-        )
+        missing = "no features of this data, protocol, detector, count and seed"
+        raise UserError(f"{folder}: {missing}; run python -m pipelines.reference")
     return found
 
 
@@ -110,25 +109,20 @@ def build(
 ) -> ReferenceFeatures:
     """Embed the clips, or read them from the cache, and write the features to ``folder``: the JSON last, it validates them."""
     index, protocol = loader.read_index(shards_folder), config.measured_by()
-    parts = _parts(index, config)
+    parts = parts_of(index, config)
     for part in parts.values():
         if part.count < 2:
-            raise UserError(
-                f"{shards_folder}: {part.count} clips of split {part.split} for evaluation.protocol={protocol.name}; it"
-                " needs 2 or more: add videos"
-            )
-    embedder = Embedder(config=config, executor=executor)
+            found = f"{part.count} clips of split {part.split} for evaluation.protocol={protocol.name}"
+            raise UserError(f"{shards_folder}: {found}; it needs 2 or more: add videos")
     progress = ProgressDisplay("reference", sum(part.count for part in parts.values()), unit="clips")
+    embedder, blocks = Embedder(config=config, executor=executor, progress=progress), {}
 
-    def read_part(part: ReferencePart, blocks: list[range]) -> Iterator[Clip]:
-        return map(protocol.cut, clips(shards_folder, protocol, part, config.seed, blocks))
+    def read_part(part: ReferencePart, missing: list[range]) -> Iterator[Clip]:
+        return map(protocol.cut, clips(shards_folder, protocol, part, config.seed, missing))
 
-    blocks = {
-        name: embedder.clips(
-            _clips_key(index, config, detector, part), part.count, partial(read_part, part), detector, progress
-        )
-        for name, part in parts.items()
-    }
+    for name, part in parts.items():
+        key = _clips_key(index, config, detector, part)
+        blocks[name] = embedder.clips(key, part.count, partial(read_part, part), detector)
     progress.finish()
     key = _reference_key(index, config, detector)
     available = {split: sum(shard.clips for shard in shards) for split, shards in index.splits.items()}
@@ -136,10 +130,7 @@ def build(
         "key": key,
         "protocol": asdict(protocol),
         "frames": protocol.frames_of(index.frames),
-        "data_digest": index.digest,
-        "detector": detector.network,
-        "detector_digest": detector.digest,
-        "weights_sha256": detector.weights_sha256,
+        **detector.described(index.digest),
         "seed": config.seed,
         **{name: _summary(part.split, blocks[name].names, available[part.split]) for name, part in parts.items()},
         "clips_available": available,
@@ -150,12 +141,8 @@ def build(
     np.savez(memory, reference=made.reference, real_vs_real=made.real_vs_real, key=np.array(json.dumps(key)))
     (folder / f"{detector.network}.json").unlink(missing_ok=True)
     write_bytes(folder / f"{detector.network}.npz", memory.getvalue())
-    write_bytes(folder / f"{detector.network}.json", (json.dumps(content, indent=1) + "\n").encode())
+    write_json(folder / f"{detector.network}.json", content, indent=1)
     return made
-
-
-def _parts(index: loader.ShardIndex, config: EvaluationConfig) -> dict[str, ReferencePart]:
-    return parts_of(index, config.measured_by(), max(config.measured_by().videos, config.curve().videos))
 
 
 def _clips_key(
@@ -163,20 +150,12 @@ def _clips_key(
 ) -> dict[str, Any]:
     """All that the features of a part's clips depend on, except their number."""
     protocol = config.measured_by()
-    return feature_key(
-        detector,
-        "real",
-        data_digest=index.digest,
-        split=part.split,
-        start=part.start,
-        choice=protocol.choice,
-        frames=protocol.frames_of(index.frames),
-        seed=config.seed,
-    )
+    chosen = {"data_digest": index.digest, "split": part.split, "start": part.start, "choice": protocol.choice}
+    return feature_key(detector, "real", **chosen, frames=protocol.frames_of(index.frames), seed=config.seed)
 
 
 def _reference_key(index: loader.ShardIndex, config: EvaluationConfig, detector: Detector) -> dict[str, Any]:
-    parts = _parts(index, config)
+    parts = parts_of(index, config)
     return {name: {**_clips_key(index, config, detector, part), "clips": part.count} for name, part in parts.items()}
 
 
@@ -194,9 +173,8 @@ def clips(
         else:
             joined.append(block)
     for block in joined:
-        yield from loader.read_clips(
-            folder, split=part.split, count=len(block), seed=seed, start=part.start + block.start
-        )
+        start = part.start + block.start
+        yield from loader.read_clips(folder, split=part.split, count=len(block), seed=seed, start=start)
 
 
 def _clips_of_videos(folder: Path, part: ReferencePart, seed: int, blocks: Iterable[range]) -> Iterator[Clip]:
@@ -206,7 +184,8 @@ def _clips_of_videos(folder: Path, part: ReferencePart, seed: int, blocks: Itera
     names = sorted(by_video)
     order = torch.randperm(len(names), generator=generator_for(seed, "videos")).tolist()
     windows = []
-    for name in (names[order[part.start + position]] for block in blocks for position in block):
+    for position in chain.from_iterable(blocks):
+        name = names[order[part.start + position]]
         number = torch.randint(len(by_video[name]), (1,), generator=generator_for(seed, "window", name))
         windows.append(by_video[name][int(number)])
     yield from loader.clips_at(index, windows)
@@ -218,8 +197,8 @@ def video_of(clip_name: str) -> str:
 
 
 def _summary(split: str, names: Sequence[str], available: int) -> dict[str, Any]:
-    videos = {video_of(name) for name in names}
-    counts = {"clips": len(names), "distinct_clips": len(set(names)), "videos": len(videos), "available": available}
+    distinct, videos = len(set(names)), len(set(map(video_of, names)))
+    counts = {"clips": len(names), "distinct_clips": distinct, "videos": videos, "available": available}
     return {"split": split, **counts}
 
 
@@ -234,7 +213,6 @@ def _notes(content: dict[str, Any]) -> list[str]:
             notes.append(f"{what}, so windows of one video count several times")
     split = content["reference"]["split"]
     if content["real_vs_real"]["split"] == split:
-        notes.append(
-            f"real vs. real: no other split; taken from the {split} split itself, so it is lower than that of unseen videos"
-        )
+        source = f"no other split; taken from the {split} split itself, so it is lower than that of unseen videos"
+        notes.append(f"real vs. real: {source}")
     return notes

@@ -48,10 +48,9 @@ def curve(
     """
     rows = []
     progress = ProgressDisplay("evaluate: snapshots", len(found) * len(real))
+    embedder = Embedder(config=embedder.config, executor=embedder.executor, progress=progress)
     for snapshot in found:
-        fakes = embedder.generated(
-            snapshot, detector, draw=0, videos=len(real), available=available, progress=progress
-        ).features
+        fakes = embedder.generated(snapshot, detector, draw=0, videos=len(real), available=available).features
         interval = bootstrap(FRECHET, real, fakes, seed=embedder.config.seed, resamples=RESAMPLES)
         value = FRECHET.of(real, fakes)
         rows.append({"clips_seen": snapshot.clips_seen, "value": value, "low": interval.low, "high": interval.high})
@@ -69,12 +68,6 @@ def quick_measure(
     """
     if len(real) < videos:
         raise UserError(f"{len(real)} real clips: a measure of {videos} videos needs as many; run the stage reference")
-    fakes = embed_generated(
-        detector,
-        generator=generator,
-        seeds=seeds_of(config.seed, 0, range(videos)),
-        times=torch.linspace(0, 1, frames),
-        truncation=config.truncation,
-        batch_size=config.batch_size,
-    )
+    seeds, times = seeds_of(config.seed, 0, range(videos)), torch.linspace(0, 1, frames)
+    fakes = embed_generated(detector, generator=generator, seeds=seeds, config=config, times=times)
     return FRECHET.of(real[:videos], fakes.features)

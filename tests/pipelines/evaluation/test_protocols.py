@@ -62,8 +62,9 @@ def test_one_clip_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         return [Clip(frames=frames, label=None, name=f"{name}@{start}") for name, start in windows]
 
     monkeypatch.setattr(loader, "clips_at", clips_at)
-    protocol = replace(PROTOCOLS["stylegan-v"], videos=4)
-    part, real_vs_real = reference_features.parts_of(index, protocol, 4).values()
+    config = evaluation_config(protocol="stylegan-v", videos=4, curve_videos=4)
+    protocol = config.measured_by()
+    part, real_vs_real = reference_features.parts_of(index, config).values()
     assert (part.start, part.count, real_vs_real.start, real_vs_real.count) == (0, 4, 4, 4)
     blocks = [range(3), range(3, 4)]
     names = [clip.name for clip in reference_features.clips(tmp_path, protocol, part, 0, blocks)]
@@ -71,7 +72,7 @@ def test_one_clip_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     videos = {name.split("@")[0] for name in names + others}
     assert len(names) == 4 and len(videos) == 8  # no video twice, however many clips it has
     assert names == [clip.name for clip in reference_features.clips(tmp_path, protocol, part, 0, blocks)]
-    many = reference_features.parts_of(index, replace(protocol, videos=2048), 2048)
+    many = reference_features.parts_of(index, replace(config, videos=2048))
     assert many["reference"].count == many["real_vs_real"].count == 6  # half of all videos
     with pytest.raises(UserError, match="takes its reals from what was held out, and nothing was"):
-        reference_features.parts_of(index, PROTOCOLS["digan-test"], 8)
+        reference_features.parts_of(index, evaluation_config(protocol="digan-test", videos=8))
