@@ -19,9 +19,8 @@ def main(argv: list[str] | None = None) -> None:
     argparse.ArgumentParser(prog="python -m pipelines.tune", description=__doc__).parse_args(argv)
     interrupt_on_sigterm()
     state = run_sweep(load(), shards=SHARDS, output=OUTPUT)
-    best = best_of(state.launched())
-    if best and best.last:
-        print(f"tune: best is trial {best.number:03d}, {best.last.value:.4g}: {best.values}", flush=True)
+    if best := best_of(state.launched()):
+        print(f"tune: best is trial {best.number:03d}, {best.value:.4g}: {best.values}", flush=True)
     print(f"tune: {grouped(state.clips)} clips in total; {OUTPUT}", flush=True)
 
 

@@ -6,6 +6,7 @@ and the group would stay until the sweep ends. Ray Train's cleaner asks whatever
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Any
@@ -14,34 +15,22 @@ import psutil
 import ray
 from ray.util.placement_group import remove_placement_group
 
-INTERVAL = 0.5  # seconds between two checks of the trials' processes
 SETTLED = 2.0  # seconds after the end of a process in which its controller, another process, ends as well
 
 
 class PlacementKeeper:
-    """Knows the placement group of each trial's process; a Ray actor on the node where these processes run."""
-
-    def __init__(self) -> None:
-        self._groups: dict[int, Any] = {}
-        self._ended: dict[int, float] = {}
-        threading.Thread(target=self._watch, daemon=True).start()
+    """A Ray actor on the node where the trials' processes run."""
 
     def hold(self, process: int, group: Any) -> None:
-        """Free ``group`` once the process with this id has ended; replaces an earlier group of the same process."""
-        self._ended.pop(process, None)
-        self._groups[process] = group
+        """Free ``group`` once the process with this id has ended."""
+        threading.Thread(target=_free_after, args=(process, group), daemon=True).start()
 
-    def free_ended(self, now: float) -> None:
-        """Free the groups of processes that ended at least ``SETTLED`` seconds ago; ``now`` is a monotonic time."""
-        for process in list(self._groups):
-            if not psutil.pid_exists(process) and now - self._ended.setdefault(process, now) >= SETTLED:
-                del self._ended[process]
-                remove_placement_group(self._groups.pop(process))
 
-    def _watch(self) -> None:
-        while True:
-            time.sleep(INTERVAL)
-            self.free_ended(time.monotonic())
+def _free_after(process: int, group: Any) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(process).wait()
+    time.sleep(SETTLED)
+    remove_placement_group(group)
 
 
 def start_keeper() -> Any:

@@ -122,14 +122,13 @@ class Population(RecordedScheduler, PopulationBasedTraining):
 
     def __init__(self, driver: SweepDriver) -> None:
         interval = 0.75 * driver.config.grace_period  # results are an interval apart, plus or minus a batch
-        domains, options = {p.name: p.domain() for p in driver.parameters}, {"log_config": False, **BY_CLIPS}
-        super().__init__(
-            driver,
-            perturbation_interval=interval,
-            hyperparam_mutations=domains,
-            custom_explore_fn=self.explore,
-            **options,
-        )
+        options = {
+            "perturbation_interval": interval,
+            "custom_explore_fn": self.explore,
+            "log_config": False,
+            **BY_CLIPS,
+        }
+        super().__init__(driver, hyperparam_mutations={p.name: p.domain() for p in driver.parameters}, **options)
         self.reporting = 0
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 
 from pipelines.report.plots import COLORS, log_axis, log_ticks, svg
 from pipelines.report.text_format import duration, grouped
 from pipelines.sweeps.space import SearchParameter
 from pipelines.sweeps.sweep_state import FAILED, STOPPED, TrialRecord
 from pipelines.sweeps.sweep_summary import Importance
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 WIDTH = 10.0  # inches
 GRAY = "#57606a"
@@ -62,18 +62,15 @@ def curves(trials: Sequence[TrialRecord], metric: str, length: int) -> str:
 
 def parallel(trials: Sequence[TrialRecord], parameters: Sequence[SearchParameter], metric: str) -> str:
     """Plot parameters and the last value of the objective as vertical axes, a line per trial; darker lines are better."""
-    results = {t.number: t.value for t in trials if t.measures and t.value > 0}
-    if not results:
+    shown = sorted((t for t in trials if t.measures and t.value > 0), key=lambda t: -t.value)
+    if not shown:
         return ""
-    shown = sorted((t for t in trials if t.number in results), key=lambda t: -results[t.number])
     columns = [(p.name, *_scaled(p, [t.values[p.name] for t in shown])) for p in parameters]
-    low, high = min(results.values()), max(results.values())
-    results_scaled = [_share(results[t.number], low, high, log=True) for t in shown]
-    columns.append((metric, results_scaled, [(0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")]))
+    low, high = shown[-1].value, shown[0].value
+    on_axis = LogNorm(low, high)
+    columns.append((metric, [on_axis(t.value) for t in shown], [(0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")]))
 
     def draw(axes: Axes) -> None:
-        from matplotlib.colors import LinearSegmentedColormap
-
         shade = LinearSegmentedColormap.from_list("results", ["#c9ced6", "#12306b"])
         for rank, trial in enumerate(shown):
             share = rank / max(1, len(shown) - 1)
@@ -141,10 +138,5 @@ def _scaled(parameter: SearchParameter, given: list[Any]) -> tuple[list[float], 
         return [height.get(str(value), 0.0) for value in given], [(h, name or '""') for name, h in height.items()]
     low, high, log = min([parameter.low, *given]), max([parameter.high, *given]), parameter.logarithmic
     ticks = log_ticks(low, high) if log else [low, (low + high) / 2, high]
-    return [_share(v, low, high, log) for v in given], [(_share(v, low, high, log), f"{v:.4g}") for v in ticks]
-
-
-def _share(value: float, low: float, high: float, log: bool) -> float:
-    if high == low:
-        return 0.0
-    return math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
+    on_axis = (LogNorm if log else Normalize)(low, high)
+    return [on_axis(v) for v in given], [(on_axis(v), f"{v:.4g}") for v in ticks]

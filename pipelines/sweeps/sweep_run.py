@@ -12,15 +12,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import ray
+from ray import tune
+
 from digan.errors import UserError
 from pipelines.cluster.ray_cluster import connect
 from pipelines.dataset.loader import read_index
-from pipelines.sweeps import mlflow_runs, objective, sweep_page, sweep_summary
-from pipelines.sweeps.space import grid
+from pipelines.sweeps import mlflow_runs, objective, space, sweep_page, sweep_summary
+from pipelines.sweeps.placement_keeper import start_keeper
+from pipelines.sweeps.schedulers import TrialEvents, scheduler
+from pipelines.sweeps.search_algorithm import TrialSearcher, propose
 from pipelines.sweeps.sweep_driver import NUMBER, SweepDriver
 from pipelines.sweeps.sweep_state import SweepState, best_of, open_sweep
 from pipelines.sweeps.terminal_table import SweepDisplay
-from pipelines.sweeps.trial_config import SweepSections, for_trial, search_space, trial_length
+from pipelines.sweeps.trial import SweepContext, SweepSections, for_trial, trainable, trial_length
 from pipelines.tracking import runs
 from pipelines.training_run import run_fingerprint
 from pipelines.training_run.provenance import run_tags
@@ -45,49 +50,69 @@ def run_sweep(sections: SweepSections, *, shards: Path, output: Path) -> SweepSt
 
     Errors: ``UserError`` for settings that cannot work, before anything starts.
     """
-    from pipelines.sweeps import search_algorithm
-
-    parameters, tune, tracking = search_space(sections), sections.tune, runs.resolved(sections.tracking)
+    parameters, config, tracking = search_space(sections), sections.tune, runs.resolved(sections.tracking)
     shards, output = shards.absolute(), output.absolute()
     data = read_index(shards).digest
-    total = len(grid(parameters)) if tune.search == "grid" else tune.trials
+    total = len(space.grid(parameters)) if config.search == "grid" else config.trials
     with run_fingerprint.sole_writer(output):
         state = open_sweep(output, settings(sections, data))
         pending = [n for n in range(total) if n not in state.trials or not state.trials[n].ended]
-        if not pending or 0 < tune.budget <= state.clips:
+        if not pending or 0 < config.budget <= state.clips:
             logger.info("%s already holds this sweep, %d trials; nothing to do", output, total)
             return state
         if state.trials:
             logger.info("resuming; %d of %d trials have ended", total - len(pending), total)
         driver = SweepDriver(
-            config=tune,
+            config=config,
             parameters=parameters,
             length=trial_length(sections),
             state=state,
             pending=pending,
-            propose=lambda number: search_algorithm.propose(tune, parameters, number, state.launched()),
+            propose=lambda number: propose(config, parameters, number, state.launched()),
             on_end=lambda trial: mlflow_runs.close(tracking, trial, state.trial_folder(trial.number)),
         )
         _run_tracked(replace(sections, tracking=tracking), driver, total, shards, data)
     return state
 
 
+def search_space(sections: SweepSections) -> list[space.SearchParameter]:
+    """Return the parameters that a sweep varies; ``UserError`` unless params.yaml could hold each limit of a range."""
+    config, length = sections.tune, trial_length(sections)
+    if not config.space:
+        example = "training.r1_gamma: {loguniform: [0.1, 10]}"
+        raise UserError(f"tune.space: is empty; name parameters to vary, such as {example}")
+    if (first := config.grace_period) > length:
+        remedy = f"try {max(length // 4, 1)}"
+        raise UserError(f"tune.grace_period={first}: is longer than a trial of {length} clips; {remedy}")
+    for_trial(sections, {})
+    parameters = space.parse(config.space, sections.as_dict())
+    if config.search == "grid":
+        space.grid(parameters)
+    for parameter in parameters:
+        if config.scheduler == "pbt" and not parameter.name.startswith("training."):
+            reason = "cannot vary with tune.scheduler=pbt, whose trials exploit each other's weights"
+            raise UserError(f"tune.space.{parameter.name}: {reason}; set tune.scheduler=asha")
+        for value in parameter.values or (parameter.low, parameter.high):
+            try:
+                for_trial(sections, {parameter.name: value})
+            except UserError as error:
+                raise UserError(f"tune.space.{error}") from None
+    return parameters
+
+
 def settings(sections: SweepSections, data: str) -> dict[str, Any]:
     """Return what identifies a sweep, without what it varies or sets: its winner may be applied to params.yaml."""
-    tune = {**asdict(sections.tune), "space": {name: dict(entry) for name, entry in sections.tune.space.items()}}
+    sweep = {**asdict(sections.tune), "space": {name: dict(entry) for name, entry in sections.tune.space.items()}}
     base = for_trial(sections, {}).as_dict()
     evaluation = {key: base["evaluation"][key] for key in ("protocol", "detector", "weights", "seed", "truncation")}
     fixed: dict[str, dict[str, Any]] = {section: base[section] for section in ("model", "training")}
-    for section, _, key in (name.partition(".") for name in tune["space"]):
+    for section, _, key in (name.partition(".") for name in sweep["space"]):
         fixed[section].pop(key)
-    return {"tune": tune, **fixed, "evaluation": evaluation, "data": data, "code": run_fingerprint.code_digest()}
+    return {"tune": sweep, **fixed, "evaluation": evaluation, "data": data, "code": run_fingerprint.code_digest()}
 
 
 def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shards: Path, data: str) -> None:
     """Run the pending trials below one MLflow run; write table and page even if the sweep is interrupted or fails."""
-    from pipelines.sweeps.placement_keeper import start_keeper
-    from pipelines.sweeps.trial import SweepContext
-
     state, config, videos = driver.state, sections.tracking, sections.tune.videos
     reference, run_file = state.folder / "reference", state.folder / "run.json"
     quick = replace(sections.evaluation, videos=videos, curve_videos=videos, draws=1, extra_detectors="")
@@ -121,14 +146,8 @@ def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shard
                 runs.set_tags(config, parent, {"sweep.best": f"{best.number:03d}"})
 
 
-def _tune(driver: SweepDriver, context: Any, slots: int, scratch: Path) -> None:
+def _tune(driver: SweepDriver, context: SweepContext, slots: int, scratch: Path) -> None:
     """Run the pending trials with Tune, ``slots`` at once."""
-    from ray import tune
-
-    from pipelines.sweeps.schedulers import TrialEvents, scheduler
-    from pipelines.sweeps.search_algorithm import TrialSearcher
-    from pipelines.sweeps.trial import trainable
-
     for known in driver.state.launched():
         if known.ended:  # an earlier driver may have been killed before it closed the run
             driver.on_end(known)
@@ -155,20 +174,18 @@ def _cluster(sections: SweepSections) -> Iterator[tuple[Path, int]]:
 
     A private cluster gets room for all these trials; an existing one, or one with GPUs, must have room for one trial.
     """
-    import ray
-
-    cluster, tune = sections.cluster, sections.tune
-    cpus, trials = tune.workers * cluster.cpus_per_worker, 1
+    cluster, config = sections.cluster, sections.tune
+    cpus, trials = config.workers * cluster.cpus_per_worker, 1
     if not (cluster.gpus_per_worker or cluster.address or os.environ.get("RAY_ADDRESS") or ray.is_initialized()):
-        trials = tune.max_concurrent_trials or max(1, len(os.sched_getaffinity(0)) // cpus)
+        trials = config.max_concurrent_trials or max(1, len(os.sched_getaffinity(0)) // cpus)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the sweep reports failed trials with their tracebacks
-    cluster = replace(cluster, workers=tune.workers * trials)
+    cluster = replace(cluster, workers=config.workers * trials)
     with warnings.catch_warnings(), connect(cluster, environment=ENVIRONMENT) as scratch:
         warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\.tune")  # a hint about the speed of PBT
         found = ray.cluster_resources()
         slots = int(found.get("CPU", 0) // cpus)
         if cluster.gpus_per_worker:
-            slots = min(slots, int(found.get("GPU", 0) / (tune.workers * tune.gpu_share)))
+            slots = min(slots, int(found.get("GPU", 0) / (config.workers * config.gpu_share)))
         if slots < 1:
-            raise UserError(f"tune.workers={tune.workers}: the cluster has no room for one trial; try 1")
-        yield scratch, min(slots, tune.max_concurrent_trials or slots)
+            raise UserError(f"tune.workers={config.workers}: the cluster has no room for one trial; try 1")
+        yield scratch, min(slots, config.max_concurrent_trials or slots)

@@ -10,20 +10,21 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import Field, asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from ray import tune
 
 from digan.atomic import replacing, write_json
 from digan.errors import UserError
 from digan.training.config import TrainingConfig
-from pipelines.cluster.training_driver import TrainingAbortedError, TrialHooks, train
+from pipelines.cluster.training_driver import TrainingAbortedError, TrainingSections, TrialHooks, train
+from pipelines.evaluation.config import EvaluationConfig
 from pipelines.sweeps import mlflow_runs, objective
+from pipelines.sweeps.config import SweepConfig
 from pipelines.sweeps.sweep_driver import CLIPS, NUMBER, OBJECTIVE
-from pipelines.sweeps.trial_config import SweepSections, for_trial, trial_length
 from pipelines.tracking import runs
 from pipelines.training_run import run_fingerprint
 from pipelines.training_run.training_log import LOG, repair_log
@@ -32,6 +33,20 @@ from pipelines.training_run.worker_messages import TrialMeasured
 PATIENCE = 60.0  # seconds to wait until an earlier process of the trial has ended, or until Tune ends this one
 SOURCE = "trial.json"  # next to a checkpoint that another trial may exploit: which trial wrote it
 EXPLOITED = "adopted.json"  # in a trial's folder: the checkpoint of another trial that it continued from last
+
+
+class SweepSections(TrainingSections, Protocol):
+    """The sections of params.yaml that a sweep and its trainings use: a frozen dataclass that checks itself."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def evaluation(self) -> EvaluationConfig: ...
+    @property
+    def tune(self) -> SweepConfig: ...
+
+
+Sections = TypeVar("Sections", bound=SweepSections)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +67,31 @@ class SweepContext:
 
 class TrialFailedError(Exception):
     """The trial has failed in a way that a restart cannot repair."""
+
+
+def for_trial(sections: Sections, values: Mapping[str, Any]) -> Sections:
+    """Return the sections of a trial: ``values`` by dotted name, and the trial's length, intervals and workers."""
+    tune, length = sections.tune, trial_length(sections)
+    changes: dict[str, dict[str, Any]] = {
+        "training": {
+            "clips": length,
+            "checkpoint_interval": tune.grace_period,
+            "sample_interval": length,
+            "snapshot_interval": length,
+            "on_divergence": "stop",  # the trial has failed; the sweep continues
+        },
+        "cluster": {"workers": tune.workers},
+        "tune": {"space": {}},
+    }
+    for name, value in values.items():
+        section, _, key = name.partition(".")
+        changes.setdefault(section, {})[key] = value
+    return replace(sections, **{name: replace(getattr(sections, name), **part) for name, part in changes.items()})
+
+
+def trial_length(sections: SweepSections) -> int:
+    """Return the number of clips of a trial that runs to its end."""
+    return sections.tune.clips or sections.training.clips
 
 
 def trainable(context: SweepContext) -> Callable[[dict[str, Any]], None]:

@@ -110,7 +110,7 @@ def test_killed_sweep_resumes_with_the_same_trials(tmp_path: Path) -> None:
     assert any(t.starts > 1 for t in after.launched())
     seeded = params.load(tmp_path / "params.yaml")
     from pipelines.sweeps import search_algorithm
-    from pipelines.sweeps.trial_config import search_space
+    from pipelines.sweeps.sweep_run import search_space
 
     drawn = [search_algorithm.propose(seeded.tune, search_space(seeded), n, []) for n in range(4)]
     assert [t.values for t in after.launched()] == drawn

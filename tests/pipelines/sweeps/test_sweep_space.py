@@ -15,8 +15,9 @@ from digan.errors import UserError
 from pipelines import params
 from pipelines.sweeps import search_algorithm, space
 from pipelines.sweeps.space import SearchParameter
+from pipelines.sweeps.sweep_run import search_space
 from pipelines.sweeps.sweep_state import FINISHED, STOPPED, TrialMeasurement, TrialRecord
-from pipelines.sweeps.trial_config import for_trial, search_space
+from pipelines.sweeps.trial import for_trial
 from tests.conftest import ROOT, WriteParams
 
 BASE = params.load(ROOT / "params.yaml")
