@@ -57,12 +57,10 @@ class ClusterAddressError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
-    """The section ``cluster`` of params.yaml.
-
-    ``address`` is empty (``$RAY_ADDRESS``, else a private cluster on this machine), ``auto``, ``host:port`` or ``ray://host:port``;
-    ``gpus_per_worker`` is 0 (CPU and gloo) or 1 (NCCL); ``max_failures`` counts restarts after lost workers. With ``min_workers``
-    from 1 to below ``workers`` the number of workers follows the cluster's size. ``storage`` is empty or this run's s3:// prefix.
-    """
+    """The section ``cluster`` of params.yaml. ``address`` is empty (``$RAY_ADDRESS``, else a private cluster on this machine),
+    ``auto``, ``host:port`` or ``ray://host:port``; ``gpus_per_worker`` is 0 (CPU and gloo) or 1 (NCCL); ``max_failures`` counts
+    restarts after lost workers. With ``min_workers`` from 1 to below ``workers`` the number of workers follows the cluster's size.
+    ``storage`` is empty or this run's s3:// prefix."""
 
     address: str
     workers: int
@@ -108,10 +106,9 @@ class ClusterConfig:
 
 @contextmanager
 def connect(config: ClusterConfig, *, environment: Mapping[str, str] | None = None) -> Iterator[Path]:
-    """Connect to the configured Ray cluster; yields a temporary folder for Ray's own files, removed at the end.
+    """Connect to the configured Ray cluster, with the variables ``environment``; yields a temporary folder for Ray's own files.
 
-    ``environment`` adds variables for that time. An open connection (a test's, a sweep's) is used and left open.
-    ``UserError`` if no cluster answers or it can never place the workers.
+    An open connection is used and left open. ``UserError`` if no cluster answers or it can never place the workers.
     """
     import ray
 

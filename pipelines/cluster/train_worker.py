@@ -33,11 +33,8 @@ TrialObjective = Callable[[int, VideoGenerator], dict[str, float]]  # (clips see
 
 
 class WorkerConfig(TypedDict):
-    """A worker's configuration; it reads no params.yaml and may run on another machine than the driver.
-
-    ``shards`` and ``output`` are folders that every worker reaches, or s3:// addresses; ``threads`` are torch's on a CPU;
-    ``environment`` has the variables for S3. ``objective`` is called at every checkpoint of a trial.
-    """
+    """``shards`` and ``output`` are folders that every worker reaches, or s3:// addresses; ``threads`` are torch's on a CPU;
+    ``environment`` has the variables for S3. ``objective`` is called at every checkpoint of a trial."""
 
     training: TrainingConfig
     model: NetworkConfig
@@ -94,10 +91,8 @@ def _train(config: WorkerConfig, rank: int, world_size: int) -> None:
         if "initial_generator" not in output.names():
             output.write("initial_generator", generator_io.generator_files(initial_generator(training, model)))
     spec, device = TrainingSpec(training=training, model=model, reader=reader), ray.train.torch.get_device()
-    checkpoints, snapshots = (store_at(file_io.join(config["output"], name)) for name in ("checkpoints", "snapshots"))
-    placement = TrainingPlacement(
-        rank=rank, world_size=world_size, device=device, checkpoints=checkpoints, snapshots=snapshots
-    )
+    stores = {name: store_at(file_io.join(config["output"], name)) for name in ("checkpoints", "snapshots")}
+    placement = TrainingPlacement(rank=rank, world_size=world_size, device=device, **stores)
     generator = loop.train(spec, placement, _hooks(config, rank))
     if rank == 0:
         output.write("generator", generator_io.generator_files(generator))

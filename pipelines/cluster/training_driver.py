@@ -1,7 +1,6 @@
 """The driver of one training: prepares shards, folder and MLflow run, starts the workers and handles their messages.
 
-The driver alone writes the log, sample videos, MLflow and the index. After an interruption at any moment, the same call
-resumes from the latest checkpoint.
+The driver alone writes to its folder and MLflow. After an interruption the same call resumes from the latest checkpoint.
 """
 
 from __future__ import annotations
@@ -59,9 +58,8 @@ class TrainingSections(Protocol):
 class TrialHooks:
     """Hooks that make a training a trial of a sweep, which is measured at each checkpoint and waits there for permission.
 
-    ``objective`` runs in rank 0's process, ``on_started`` and ``on_measured`` in the driver; an exception there ends the
-    training. ``gpu_share`` is the share of a GPU for each worker; ``run_file`` names the MLflow run.
-    """
+    ``objective`` runs in rank 0's process, the others in the driver, where an exception ends the training. ``gpu_share`` is
+    for each worker; ``run_file`` names the MLflow run."""
 
     objective: TrialObjective
     on_started: Callable[[worker_messages.WorkerStarted], object]
@@ -75,11 +73,10 @@ class TrainingAbortedError(Exception):
 
 
 def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialHooks | None = None) -> None:
-    """Train on ``shards`` and write the results to ``output``; returns at once if they are already complete.
+    """Train on ``shards`` and write the results to ``output``; return at once if they are already complete.
 
-    With ``cluster.storage`` shards and checkpoints are on S3, except those of a sweep's trials; ``output`` has log and results.
-    Errors: ``UserError`` for a user's mistake, here or in a worker; ``TrainingAbortedError`` for other failures of workers.
-    """
+    With ``cluster.storage`` shards and checkpoints are on S3, except those of a sweep's trials. Errors: ``UserError`` for a
+    user's mistake, here or in a worker; ``TrainingAbortedError`` for other failures of workers."""
     cluster, tracking, output = params.cluster, runs.resolved(params.tracking), output.absolute()
     storage = "" if trial else cluster.storage
     index, address = run_sync.open_shards(params.clips, shards, storage)
@@ -109,8 +106,8 @@ def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialH
             settings = {name: section for name, section in params.as_dict().items() if name != "tune"}
             run_id = runs.open_run(tracking, settings, run_tags("train", index.digest), run_file)
             with run_sync.uploading(output, storage, display.message) if storage else nullcontext():
-                track = partial(runs.log_metrics, tracking, run_id)
-                log = TrainingLog(output, track, partial(_log_samples, tracking, run_id))
+                track, client = partial(runs.log_metrics, tracking, run_id), runs.client(tracking)
+                log = TrainingLog(output, track, lambda path: client.log_artifact(run_id, str(path), "samples"))
                 with runs.status_at_end(tracking, run_id), closing(log), closing(display):
                     worker_config = WorkerConfig(
                         training=params.training,
@@ -146,10 +143,6 @@ def _prepare_folder(decision: ResumeDecision, output: Path, display: ProgressDis
             display.message(f"resuming from the latest checkpoint (log ends at {grouped(seen)} clips)")
     output.mkdir(parents=True, exist_ok=True)
     (output / INDEX).unlink(missing_ok=True)
-
-
-def _log_samples(tracking: runs.TrackingConfig, run_id: str, path: Path) -> None:
-    runs.client(tracking).log_artifact(run_id, str(path), "samples")
 
 
 def _fit(cluster: ClusterConfig, worker_config: WorkerConfig, *, folder: Path, name: str, gpu_share: float) -> None:

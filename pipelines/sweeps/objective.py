@@ -36,11 +36,8 @@ def prepare(config: EvaluationConfig, shards: Path, folder: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """Called by rank 0 of a trial: clips seen, generator EMA -> ``{"objective": distance, "seconds": cost}``.
-
-    Values are written to a trial's ``folder`` by clips seen, so that a resumed trial does not measure again. ``reference`` is
-    the folder that ``prepare`` filled.
-    """
+    """Called by rank 0 of a trial: clips seen, generator EMA -> ``{"objective": distance, "seconds": cost}``. A trial's
+    ``folder`` keeps the values, so that a resumed trial does not measure again; ``prepare`` filled the folder ``reference``."""
 
     config: EvaluationConfig
     shards: str

@@ -24,7 +24,6 @@ class TrialEvents(Callback):
         self.driver = driver
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Record that a trial's process was started."""
         self.driver.start(trial.config[NUMBER])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -35,7 +34,6 @@ class TrialEvents(Callback):
         self.driver.end(number, FAILED, f"{times}, last error: {text.splitlines()[-1][:160]}; traceback in {path}")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Update the display after an event."""
         self.driver.on_change()
 
 
@@ -48,7 +46,6 @@ class RecordedScheduler(TrialScheduler):
         self.driver = driver
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Set the trial's values."""
         trial.config.update(self.driver.values_of(trial.config[NUMBER]))
         super().on_trial_add(tune_controller, trial)
 
@@ -74,8 +71,7 @@ class FullLength(RecordedScheduler, FIFOScheduler):
 
 class SuccessiveHalving(RecordedScheduler, AsyncHyperBandScheduler):
     """Tune's ASHA over clips seen. It starts with empty rungs, so measurements of earlier launches are passed to it again: a
-    continued trial's own, and those of ended trials, which are not launched again, under stubs.
-    """
+    continued trial's own, and those of ended trials, which are not launched again, under stubs."""
 
     def __init__(self, driver: SweepDriver) -> None:
         first, factor = driver.config.grace_period, driver.config.reduction_factor
@@ -105,16 +101,12 @@ class SuccessiveHalving(RecordedScheduler, AsyncHyperBandScheduler):
         rung: float = self.driver.config.grace_period
         while rung * factor <= clips:
             rung *= factor
-        reached = [
-            [m.value for m in t.measures if m.clips_seen >= rung]
-            for t in self.driver.state.launched()
-            if t.number != number
-        ]
+        trials = (t for t in self.driver.state.launched() if t.number != number)
+        reached = [[m.value for m in t.measures if m.clips_seen >= rung] for t in trials]
         others = [values[0] for values in reached if values]
-        return (
-            f"asha: {result[OBJECTIVE]:.4g} at {grouped(clips)} clips is not among the best 1/{factor:g} there "
-            f"({len(others)} other {'trial' if len(others) == 1 else 'trials'}, best {min(others):.4g})"
-        )
+        compared = f"{len(others)} other {'trial' if len(others) == 1 else 'trials'}, best {min(others):.4g}"
+        value = f"{result[OBJECTIVE]:.4g} at {grouped(clips)} clips"
+        return f"asha: {value} is not among the best 1/{factor:g} there ({compared})"
 
 
 class Population(RecordedScheduler, PopulationBasedTraining):
@@ -137,10 +129,7 @@ class Population(RecordedScheduler, PopulationBasedTraining):
         return super().on_trial_result(tune_controller, trial, result)
 
     def explore(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Limit mutated values to their ranges: Tune multiplies by 1.2 or 0.8 regardless of limits.
-
-        ``config`` is the better trial's, so its number is replaced by the reporting trial's.
-        """
+        """Limit mutated values to their ranges, which Tune ignores; ``config`` is the better trial's, apart from its number."""
         limited = {p.name: p.limited(config[p.name]) for p in self.driver.parameters}
         return {**config, **limited, NUMBER: self.reporting}
 

@@ -1,7 +1,4 @@
-"""``tune.space`` of params.yaml: the parameters that a sweep varies and their ranges, checked before anything starts.
-
-An entry is ``name: {kind: arguments}`` with a parameter's dotted name, as in ``training.r1_gamma: {loguniform: [0.1, 10]}``.
-"""
+"""``tune.space`` of params.yaml: the parameters that a sweep varies and their ranges, as ``training.r1_gamma: {loguniform: [0.1, 10]}``."""
 
 from __future__ import annotations
 
@@ -42,10 +39,8 @@ Value = int | float | str | bool
 
 @dataclass(frozen=True, kw_only=True)
 class SearchParameter:
-    """One parameter that varies: ``values`` for ``choice`` and ``grid``, else ``low``, ``high`` and ``step`` (0: none).
-
-    The limits of a range of whole numbers are integers.
-    """
+    """One parameter that varies: ``values`` for ``choice`` and ``grid``, else ``low``, ``high`` and ``step`` (0: none); the
+    limits of a range of whole numbers are integers."""
 
     name: str
     kind: str
@@ -97,10 +92,7 @@ class SearchParameter:
 
 
 def parse(space: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> list[SearchParameter]:
-    """Return the parameters of a space; ``values`` are all values of params.yaml by section and key.
-
-    Errors: ``UserError`` for an unknown name or kind and an impossible range.
-    """
+    """Return the parameters of a space, given all ``values`` of params.yaml; ``UserError`` for an entry that cannot work."""
     known = {f"{section}.{key}": value for section in SECTIONS for key, value in values[section].items()}
     return [_parameter(name, entry, known) for name, entry in space.items()]
 

@@ -21,9 +21,7 @@ NUMBER = "number"  # key of a trial's number in its configuration
 @dataclass(kw_only=True)
 class SweepDriver:
     """Launches the ``pending`` trials of ``length`` clips and writes every change to ``state`` before acting on it.
-
-    ``propose`` returns the values of a new trial; ``on_end`` is called once for an ended trial, ``on_change`` at every change.
-    """
+    ``propose`` returns the values of a new trial; ``on_end`` is called once for an ended trial."""
 
     config: SweepConfig
     parameters: list[SearchParameter]

@@ -1,7 +1,4 @@
-"""The plots of a sweep's page as SVG, empty where nothing can be drawn yet.
-
-Elements of a trial have ids ``trial-NUMBER-...``, so that the page can mark them.
-"""
+"""The plots of a sweep's page as SVG, empty where nothing can be drawn yet; ids ``trial-NUMBER-...`` mark a trial's elements."""
 
 from __future__ import annotations
 
@@ -23,11 +20,6 @@ GRAY = "#57606a"
 PARTS = {"training": "#2f6fde", "measuring": "#7fb3a0", "the rest": "#c9ced6"}  # of a trial's wall time
 
 
-def color(number: int) -> str:
-    """Return a trial's color on the page."""
-    return COLORS[number % len(COLORS)]
-
-
 def curves(trials: Sequence[TrialRecord], metric: str, length: int) -> str:
     """Plot the objective over clips seen, on a logarithmic axis, with crosses where trials were stopped or failed."""
     points = {t.number: [(m.clips_seen, m.value) for m in t.measures if m.value > 0] for t in trials}
@@ -35,14 +27,15 @@ def curves(trials: Sequence[TrialRecord], metric: str, length: int) -> str:
     if not values:
         return ""
     low, high = min(values), max(values)
+    color = {trial.number: COLORS[trial.number % len(COLORS)] for trial in trials}  # as on the page
 
     def draw(axes: Axes) -> None:
         labels: list[tuple[float, float, int]] = []
         for trial in (trial for trial in trials if points[trial.number]):
             clips, given = zip(*points[trial.number], strict=True)
-            axes.plot(clips, given, "o-", color=color(trial.number), markersize=4, gid=f"trial-{trial.number}-curve")
+            axes.plot(clips, given, "o-", color=color[trial.number], markersize=4, gid=f"trial-{trial.number}-curve")
             if trial.state in (STOPPED, FAILED):
-                ink, gid = "#d00000" if trial.state == FAILED else color(trial.number), f"trial-{trial.number}-end"
+                ink, gid = "#d00000" if trial.state == FAILED else color[trial.number], f"trial-{trial.number}-end"
                 axes.plot(clips[-1:], given[-1:], "x", color=ink, markersize=9, markeredgewidth=2, gid=gid)
             labels.append((clips[-1], math.log(given[-1]), trial.number))
         lowest: dict[float, float] = {}  # keeps labels at the same clips apart
@@ -50,7 +43,7 @@ def curves(trials: Sequence[TrialRecord], metric: str, length: int) -> str:
             lowest[clips_seen] = max(height, lowest.get(clips_seen, -math.inf) + 0.045 * math.log(high / low))
             point, text, gid = (clips_seen, math.exp(lowest[clips_seen])), f"{number:03d}", f"trial-{number}-label"
             label = axes.annotate(text, point, (9, 0), textcoords="offset points", va="center", fontsize=9, gid=gid)
-            label.set_color(color(number))
+            label.set_color(color[number])
         log_axis(axes.yaxis, low, high)
         axes.set_xlim(0, length * 1.02)
         axes.xaxis.set_major_formatter(lambda clips, _: grouped(round(clips)))
@@ -67,8 +60,8 @@ def parallel(trials: Sequence[TrialRecord], parameters: Sequence[SearchParameter
         return ""
     columns = [(p.name, *_scaled(p, [t.values[p.name] for t in shown])) for p in parameters]
     low, high = shown[-1].value, shown[0].value
-    on_axis = LogNorm(low, high)
-    columns.append((metric, [on_axis(t.value) for t in shown], [(0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")]))
+    heights = LogNorm(low, high)([t.value for t in shown]).tolist()
+    columns.append((metric, heights, [(0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")]))
 
     def draw(axes: Axes) -> None:
         shade = LinearSegmentedColormap.from_list("results", ["#c9ced6", "#12306b"])
@@ -139,4 +132,4 @@ def _scaled(parameter: SearchParameter, given: list[Any]) -> tuple[list[float], 
     low, high, log = min([parameter.low, *given]), max([parameter.high, *given]), parameter.logarithmic
     ticks = log_ticks(low, high) if log else [low, (low + high) / 2, high]
     on_axis = (LogNorm if log else Normalize)(low, high)
-    return [on_axis(v) for v in given], [(on_axis(v), f"{v:.4g}") for v in ticks]
+    return on_axis(given).tolist(), [(h, f"{v:.4g}") for h, v in zip(on_axis(ticks).tolist(), ticks, strict=True)]

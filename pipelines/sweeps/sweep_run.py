@@ -46,10 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_sweep(sections: SweepSections, *, shards: Path, output: Path) -> SweepState:
-    """Run the remaining trials of a sweep in ``output`` and return its state; return at once if none remain.
-
-    Errors: ``UserError`` for settings that cannot work, before anything starts.
-    """
+    """Run the remaining trials of a sweep in ``output`` and return its state; ``UserError`` for settings that cannot work."""
     parameters, config, tracking = search_space(sections), sections.tune, runs.resolved(sections.tracking)
     shards, output = shards.absolute(), output.absolute()
     data = read_index(shards).digest
@@ -170,10 +167,7 @@ def _tune(driver: SweepDriver, context: SweepContext, slots: int, scratch: Path)
 
 @contextmanager
 def _cluster(sections: SweepSections) -> Iterator[tuple[Path, int]]:
-    """Connect to Ray; yield a folder for Ray's files and the number of trials to run at once.
-
-    A private cluster gets room for all these trials; an existing one, or one with GPUs, must have room for one trial.
-    """
+    """Connect to Ray, which must have room for one trial; yield a folder for its files and the number of trials at once."""
     cluster, config = sections.cluster, sections.tune
     cpus, trials = config.workers * cluster.cpus_per_worker, 1
     if not (cluster.gpus_per_worker or cluster.address or os.environ.get("RAY_ADDRESS") or ray.is_initialized()):

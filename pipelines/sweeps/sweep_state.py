@@ -1,7 +1,6 @@
-"""The state of a sweep: values, measurements and outcome of each trial, written by the driver as they happen.
+"""The state of a sweep, written by the driver as it changes: values, measurements and outcome of each trial.
 
-A sweep resumes from this state alone: Ray's snapshot of an experiment is seconds old and lacks the scheduler's state.
-"""
+A sweep resumes from it alone: Ray's snapshot of an experiment is seconds old and lacks the scheduler's state."""
 
 from __future__ import annotations
 
@@ -37,8 +36,7 @@ class TrialMeasurement:
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
     """One trial. ``clips`` and ``seconds`` count its training over all launches, ``starts`` the launches, ``wall`` the seconds
-    from launch to end. ``adoptions`` are the checkpoints of other trials that it continued from in population-based training.
-    """
+    from launch to end. ``adoptions`` are the checkpoints of other trials that it continued from in population-based training."""
 
     number: int
     values: dict[str, Any]

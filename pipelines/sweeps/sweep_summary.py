@@ -24,8 +24,7 @@ class Importance:
     """How the objective depends on one parameter, over ``trials`` trials at the same number of clips.
 
     ``strength`` is Spearman's rank correlation for a number (negative: higher values are better), for a choice the correlation
-    ratio of the ranks, in [0, 1]. ``chance`` is the share of permutations (at most 999) with at least this strength.
-    """
+    ratio of the ranks, in [0, 1]. ``chance`` is the share of permutations (at most 999) with at least this strength."""
 
     name: str
     strength: float
@@ -55,10 +54,7 @@ def rows(trials: Sequence[TrialRecord], parameters: Sequence[SearchParameter]) -
 
 
 def importances(trials: Sequence[TrialRecord], parameters: Sequence[SearchParameter]) -> list[Importance]:
-    """Return the importance of each parameter, the strongest first; empty with fewer than four measured trials.
-
-    All trials are compared at their first measurement, so stopped ones count as well.
-    """
+    """Rank the parameters by the trials' first measurements, which stopped ones have too; empty with fewer than four trials."""
     first = [t.measures[0] for t in trials if t.measures]
     if len(first) < 4:
         return []

@@ -51,10 +51,7 @@ Sections = TypeVar("Sections", bound=SweepSections)
 
 @dataclass(frozen=True, kw_only=True)
 class SweepContext:
-    """What the trials of a sweep share; it is sent to their processes.
-
-    ``identity`` and ``tags`` are tags of their MLflow runs, ``keeper`` is the actor of placement_keeper.py.
-    """
+    """What is sent to all trials. ``identity`` and ``tags`` are tags of their MLflow runs, ``keeper`` a ``PlacementKeeper``."""
 
     sections: SweepSections
     folder: Path
@@ -158,14 +155,12 @@ class _Trial:
             self._report(clips, message.values)
 
     def report_end(self) -> None:
-        """Report the last checkpoint of a training that has reached its end."""
         last = objective.last(self.measures)
         if not last or last[CLIPS] < self.length:
             raise TrialFailedError("the training ended without a measurement of its last checkpoint")
         self._report(last[CLIPS], last, finished=True)
 
     def report_failure(self, reason: str) -> None:
-        """Report that the trial has failed."""
         self._report(int(repair_log(self.output / LOG).get(CLIPS, 0)), {}, failed=reason)
 
     def _report(self, clips_seen: int, values: dict[str, Any], **end: Any) -> None:
@@ -196,10 +191,7 @@ class _Trial:
         return tune.Checkpoint.from_directory(copy)
 
     def _exploit(self, given: Any, training: TrainingConfig) -> dict[str, Any] | None:
-        """Replace the trial's checkpoints by one of another trial that Tune passes, unless an earlier launch has done so.
-
-        The run fingerprint then holds the trial's new values. Returns what was exploited, or ``None``.
-        """
+        """Replace the trial's checkpoints by one of another trial, unless an earlier launch did so, and return its origin."""
         path = self.folder / EXPLOITED
         with given.as_directory() as source_folder:
             source = json.loads((Path(source_folder) / SOURCE).read_text())
@@ -215,8 +207,7 @@ class _Trial:
         for measure in self.measures.glob("*.json"):
             if int(measure.stem) >= source[CLIPS]:
                 measure.unlink()
-        fingerprint = run_fingerprint.read_origin(self.output)
-        if fingerprint is not None:
+        if fingerprint := run_fingerprint.read_origin(self.output):
             run_fingerprint.write_origin(self.output, replace(fingerprint, training=asdict(training)))
         write_json(path, exploited)
         return exploited

@@ -41,10 +41,7 @@ def stage_hash(stage: str) -> str | None:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's names and contents; ``missing`` if there is neither.
-
-    A folder with an ``index.json`` is hashed by that index, which holds the SHA-256 of what it lists.
-    """
+    """SHA-256 of a file, or of a folder's names and contents (if it has an ``index.json``, of that alone); or ``missing``."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -26,10 +26,7 @@ SYNC_INTERVAL = 30.0  # seconds between two checks for changed records
 
 
 def open_shards(clips: ClipsConfig, local: Path, storage: str) -> tuple[ShardIndex, str]:
-    """Index and address of the local shards, or, if there are none, of those at ``storage``.
-
-    ``UserError`` if there are none either, or if their clips have another size than ``clips``.
-    """
+    """Index and address of the local shards, else of those at ``storage``; ``UserError`` if ``clips`` have another size."""
     at_storage = storage and not (local / INDEX).exists()
     address = file_io.join(storage, SHARDS) if at_storage else str(local.absolute())
     index = read_index(address)

@@ -40,11 +40,8 @@ class SampleVideos:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerFailed:
-    """The error that stopped a worker.
-
-    ``mistake``: the user's, in one line; ``bug``: a traceback; ``loss``: a peer, device or connection is lost, and Ray
-    restarts the workers.
-    """
+    """The error that stopped a worker: ``mistake`` of the user, in one line; ``bug``, as a traceback; ``loss`` of a peer, device
+    or connection, after which Ray restarts the workers."""
 
     kind: Literal["mistake", "bug", "loss"]
     rank: int

@@ -11,7 +11,7 @@ import pytest
 from digan.errors import UserError
 from pipelines import params
 from pipelines.params_file import set_values
-from pipelines.sweeps import mlflow_runs, sweep_page, sweep_summary
+from pipelines.sweeps import mlflow_runs, sweep_page, sweep_plots, sweep_summary
 from pipelines.sweeps.sweep_run import settings
 from pipelines.sweeps.sweep_state import FAILED, FINISHED, MAY_GROW, STOPPED, SweepState, TrialRecord, open_sweep
 from pipelines.sweeps.terminal_table import SweepDisplay
@@ -103,6 +103,10 @@ def test_summary_and_page_hold_all_trials(state: SweepState, tmp_path: Path, mon
     html = sweep_page.write(state, [GAMMA, AUGMENT], "frechet_x", 8, LENGTH).read_text()
     assert "&lt;b&gt;&amp;" in html and "<b>&<" not in html and "http" not in html.replace("http://www.w3.org", "")
     assert html.count("<svg") == 4 and "stand-in, not FVD" in html
+
+
+def test_parallel_plot_of_a_single_trial() -> None:
+    assert "trial-0-parallel" in sweep_plots.parallel(some_trials()[:1], [GAMMA, AUGMENT], "frechet_x")
 
 
 def test_display_writes_each_change_of_a_trial_once(state: SweepState, capsys: pytest.CaptureFixture[str]) -> None:
