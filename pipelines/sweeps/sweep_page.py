@@ -16,9 +16,7 @@ from pipelines.sweeps.sweep_summary import importances
 PAGE = Path("reports/sweep.html")
 
 
-def write(
-    state: SweepState, parameters: Sequence[SearchParameter], metric: str, videos: int, length: int, path: Path = PAGE
-) -> Path:
+def write(state: SweepState, parameters: Sequence[SearchParameter], metric: str, videos: int, length: int) -> Path:
     """Write the page of a sweep that has ended or is running; ``length`` is the number of clips of a finished trial."""
     trials = state.launched()
     states = [trial.state for trial in trials]
@@ -40,4 +38,4 @@ def write(
         importance=sweep_plots.importance(ranking),
         costs=sweep_plots.costs(trials),
     )
-    return write_text(path, page)
+    return write_text(PAGE, page)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from digan.atomic import write_bytes, write_csv
+from digan.atomic import write_csv, write_json
 from pipelines.sweeps.space import SearchParameter
 from pipelines.sweeps.sweep_state import ENDS, SweepState, TrialRecord, best_of
 
@@ -104,4 +103,4 @@ def write(state: SweepState, parameters: Sequence[SearchParameter], metric: str,
         "sweep": state.sweep_id,
         "best": {"trial": best.number, "value": best.value, **best.values} if best else None,
     }
-    write_bytes(SUMMARY, (json.dumps(content, indent=2) + "\n").encode())
+    write_json(SUMMARY, content)
