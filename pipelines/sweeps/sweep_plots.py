@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 
@@ -60,7 +61,7 @@ def parallel(trials: Sequence[TrialRecord], parameters: Sequence[SearchParameter
         return ""
     columns = [(p.name, *_scaled(p, [t.values[p.name] for t in shown])) for p in parameters]
     low, high = shown[-1].value, shown[0].value
-    heights = LogNorm(low, high)([t.value for t in shown]).tolist()
+    heights = _heights([t.value for t in shown], low, high, log=True)
     columns.append((metric, heights, [(0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")]))
 
     def draw(axes: Axes) -> None:
@@ -131,5 +132,11 @@ def _scaled(parameter: SearchParameter, given: list[Any]) -> tuple[list[float], 
         return [height.get(str(value), 0.0) for value in given], [(h, name or '""') for name, h in height.items()]
     low, high, log = min([parameter.low, *given]), max([parameter.high, *given]), parameter.logarithmic
     ticks = log_ticks(low, high) if log else [low, (low + high) / 2, high]
-    on_axis = (LogNorm if log else Normalize)(low, high)
-    return on_axis(given).tolist(), [(h, f"{v:.4g}") for h, v in zip(on_axis(ticks).tolist(), ticks, strict=True)]
+    labels = [f"{value:.4g}" for value in ticks]
+    return _heights(given, low, high, log), list(zip(_heights(ticks, low, high, log), labels, strict=True))
+
+
+def _heights(values: Sequence[float], low: float, high: float, log: bool) -> list[float]:
+    """Return heights in [0, 1] on an axis from ``low`` to ``high``; 0 if the two are equal."""
+    heights: list[float] = np.asarray((LogNorm if log else Normalize)(low, high)(values)).tolist()
+    return heights
