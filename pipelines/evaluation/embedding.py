@@ -34,6 +34,7 @@ QUEUED = 2  # blocks in Ray's queue for each task that can run
 
 # A block to embed, called with a detector. Its keywords may hold what ``Executor.share`` returned.
 EmbeddingTask = partial[FeatureBlock]
+TaskMaker = Callable[[list[range]], Iterator[EmbeddingTask]]  # the tasks for blocks at these positions
 
 
 def seeds_of(seed: int, draw: int, positions: range) -> range:
@@ -184,13 +185,7 @@ class Embedder:
         key = feature_key(detector, "fake", generator=snapshot.digest, frames=frames, available=available, **settings)
         return self._embed(key, videos, tasks, detector)
 
-    def _embed(
-        self,
-        key: Mapping[str, Any],
-        count: int,
-        tasks: Callable[[list[range]], Iterator[EmbeddingTask]],
-        detector: Detector,
-    ) -> FeatureBlock:
+    def _embed(self, key: Mapping[str, Any], count: int, tasks: TaskMaker, detector: Detector) -> FeatureBlock:
         cache = FeatureCache(self.config.cache, key)
         blocks = [range(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
         cached = {block: cache.read(block.start // BLOCK, len(block)) for block in blocks}

@@ -60,10 +60,9 @@ def parts_of(index: loader.ShardIndex, config: EvaluationConfig) -> dict[str, Re
     unit = "videos" if protocol.choice == "videos" else "clips"
     available = {name: sum(getattr(shard, unit) for shard in shards) for name, shards in index.splits.items()}
     if not available.get(split):
-        raise UserError(
-            f"evaluation.protocol={protocol.name}: takes its reals from what was held out, and nothing was; choose a"
-            " protocol with train reals, or hold videos out (clips.validation_share)"
-        )
+        problem = "takes its reals from what was held out, and nothing was"
+        remedy = "choose a protocol with train reals, or hold videos out (clips.validation_share)"
+        raise UserError(f"evaluation.protocol={protocol.name}: {problem}; {remedy}")
 
     def size(name: str, share: int = 1) -> int:
         return videos if unit == "clips" else min(videos, available[name] // share)
