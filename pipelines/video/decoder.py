@@ -1,91 +1,91 @@
-"""Video files -> frames, by decord, whose count is compared with the container's, or by PyAV where decord fails."""
+"""Video files -> the frames that a player shows, by PyAV, or by decord where it is chosen and known to give the same."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-CHUNK, CHUNK_BYTES = 32, 2**25  # frames per call of decord, and their total size at most
-DECORD_WRONG_WIDTHS = frozenset((16, 24, 48, 72))  # 'The size must exactly match': decord 0.6.0 fails on these
+from pipelines.video import animation, decord_frames
+from pipelines.video.decoded import ContainerInfo, Decoded, VideoRejectedError, short_text
 
-
-class VideoRejectedError(Exception):
-    """A video that cannot be used; the text is the reason, without the file's name."""
-
-
-class DecordFailedError(Exception):
-    """decord failed in the middle of a file: decode it again from the start, by PyAV."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContainerInfo:
-    """The picture stream of a file: frames counted by packets and by the header (0: unknown), codec, frames a second,
-    and the time of each frame in seconds (empty: unknown).
-    """
-
-    packets: int
-    header_frames: int
-    codec: str
-    width: int
-    height: int
-    fps: float | None
-    times: tuple[float, ...] = ()
-
-    @property
-    def constant_frame_rate(self) -> bool:
-        """Whether the frame rate is constant: no interval is more than 1.5 times the median."""
-        pauses = np.diff(self.times)
-        return len(pauses) < 2 or bool(pauses.max() <= 1.5 * np.median(pauses))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decoded:
-    """Frames of a video, uint8 [H, W, 3], upright, one by one; ``decoder`` is decord, pyav or pillow."""
-
-    frames: Iterator[np.ndarray]
-    container: ContainerInfo
-    decoder: str
-    note: str
+DecoderName = Literal["pyav", "decord"]
+# Only these formats are opened. Playlists, lists of files and sets of pictures name other files, so they are not here.
+FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,h264,hevc,mpegvideo,m4v,obu,yuv4mpegpipe,dv"
+SUFFIXES = (  # of video files, in folders
+    *(".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf"),
+    *(".ogg", ".ogv", ".ts", ".vob", ".webm", ".webp", ".wmv"),
+)
+OPEN_OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 
 
 def probe(path: Path) -> ContainerInfo:
-    """Read the headers and count the packets of the first picture stream without decoding; ``VideoRejectedError`` on failure."""
+    """Read the headers, count the packets and decode the first frame; ``VideoRejectedError`` if the file is unusable.
+
+    Not counted are frames that a player does not show: packets outside the edit list, and frames at the start that
+    refer to frames before the start.
+    """
     import av
 
     if not path.is_file():
         raise VideoRejectedError("is not a file")
     if path.stat().st_size == 0:
         raise VideoRejectedError("the file is empty")
+    if animation.is_animation(path):
+        return animation.decode(path).container
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise VideoRejectedError("has no picture stream")
-            stream = container.streams.video[0]
-            rate: Fraction | None = stream.average_rate
-            stamps = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
-            known = stream.time_base is not None and None not in stamps and len(set(stamps)) == len(stamps)
-            times = tuple(float(stamp * stream.time_base) for stamp in sorted(stamps)) if known else ()
-            context = stream.codec_context
-            if context is None:
-                raise VideoRejectedError("has a picture stream of unknown coding")
-            return ContainerInfo(
-                packets=len(stamps),
-                header_frames=stream.frames,
-                codec=context.name,
-                width=context.width,
-                height=context.height,
-                fps=round(float(rate), 6) if rate else None,
-                times=times,
-            )
+        with _open(path) as container:
+            info, total, expected = _container_info(container, _video_stream(container))
+        if total < expected:  # packets outside the edit list are not read; count them too
+            with _open(path, ignore_editlist="1") as container:
+                total = sum(bool(packet.size) for packet in container.demux(_video_stream(container)))
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise VideoRejectedError(f"cannot be opened: {_short(error)}") from error
+        raise VideoRejectedError(f"cannot be opened: {short_text(error)}") from error
+    if total < expected:
+        raise VideoRejectedError(f"is cut short: {total} of {expected} frames are there")
+    return info
+
+
+def _container_info(container: Any, stream: Any) -> tuple[ContainerInfo, int, int]:
+    """The stream's description, the number of packets read, and the number of frames by the header (0: unknown)."""
+    if stream.codec_context is None:
+        raise VideoRejectedError("has a video stream of an unknown codec")
+    total, stamps, first = _read_packets(container, stream)
+    if first is None:
+        raise VideoRejectedError("has no frames that decode" if total else "has no frames")
+    shown = sorted(stamps) if None not in stamps and len(set(stamps)) == len(stamps) else []
+    if shown and first.pts is not None:
+        shown = shown[np.searchsorted(shown, first.pts) :]
+    count = len(shown) or len(stamps)
+    height, width = _upright(first, _shown_size(stream, first)).shape[:2]
+    info = ContainerInfo(
+        packets=count,
+        codec=stream.codec_context.name,
+        width=width,
+        height=height,
+        fps=round(float(stream.average_rate), 6) if stream.average_rate else None,
+        times=tuple(float(stamp * stream.time_base) for stamp in shown) if stream.time_base else (),
+        not_for_decord=_not_for_decord(container, stream, first, max(total, stream.frames) - count),
+    )
+    return info, total, stream.frames
+
+
+def _read_packets(container: Any, stream: Any) -> tuple[int, list[Any], Any]:
+    """The number of packets, the time stamps of those that are shown, and the first frame, decoded (``None``: none)."""
+    import av
+
+    total, stamps, first = 0, [], None
+    for packet in container.demux(stream):
+        if first is None:
+            with contextlib.suppress(av.FFmpegError):  # a damaged file: decoding it as a whole says where
+                first = next((frame for frame in packet.decode() if not frame.is_corrupt), None)
+        total += bool(packet.size)
+        if packet.size and not packet.is_discard:
+            stamps.append(packet.pts)
+    return total, stamps, first
 
 
 def count_frames(address: str) -> int:
@@ -96,82 +96,68 @@ def count_frames(address: str) -> int:
         return 0
 
 
-def decode(path: Path, *, without_decord: str = "") -> Decoded:
+def decode(path: Path, *, decoder: DecoderName = "pyav", note: str = "") -> Decoded:
     """Open a video; frames are decoded lazily, so memory does not grow with its length.
 
-    ``VideoRejectedError`` is raised here, or while iterating, where neither decoder reads the file or frames are missing. decord's
-    count is compared first, because decord loses frames silently. ``DecordFailedError`` may be raised while iterating: then
-    call again with its text as ``without_decord``, the reason to use PyAV.
+    ``VideoRejectedError`` is raised here, or while iterating, where the file cannot be read or frames are missing. With
+    ``decoder="decord"``, PyAV still decodes the files for which decord is known to differ, and ``DecordFailedError`` may
+    be raised while iterating: then call again for PyAV, with the error's text as ``note``.
     """
+    if path.is_file() and animation.is_animation(path):
+        return animation.decode(path)
     container = probe(path)
-    if container.packets == 0:
-        raise VideoRejectedError("has no frames")
-    if container.packets < container.header_frames:
-        raise VideoRejectedError(f"is cut short: {container.packets} of {container.header_frames} frames are there")
-    reader, reason = (None, without_decord) if without_decord else _open_with_decord(path, container)
-    if reader is not None:
-        return Decoded(
-            frames=_decord_frames(reader, 3 * container.width * container.height),
-            container=container,
-            decoder="decord",
-            note="",
-        )
-    return Decoded(frames=_pyav_frames(path, container), container=container, decoder="pyav", note=reason)
+    if decoder == "decord":
+        reader, note = decord_frames.open_reader(path, container)
+        if reader is not None:
+            return Decoded(frames=decord_frames.read(reader, container), container=container, decoder="decord", note="")
+    return Decoded(frames=_pyav_frames(path, container), container=container, decoder="pyav", note=note)
 
 
 def at_rate(container: ContainerInfo, fps: float) -> list[int]:
-    """The numbers of the frames to take for ``fps`` frames a second: for each moment the frame shown then.
+    """The indices of the frames to take for ``fps`` frames per second: for each moment the frame shown then.
 
-    A frame of a slow stretch may repeat. ``VideoRejectedError`` where the video has fewer frames a second.
+    The frame of a slow stretch may repeat. ``VideoRejectedError`` where the video has fewer frames per second.
     """
     count = container.packets
     times = container.times
     if not times:
         if not container.fps:
-            raise VideoRejectedError(f"has no frame rate, and clips.fps={fps:g} asks for one; set it to 0")
-        times = tuple(number / container.fps for number in range(count))
-    pauses = np.diff(times)
-    length = times[-1] - times[0] + (float(np.median(pauses)) if len(pauses) else 1 / fps)
+            raise VideoRejectedError(f"has no frame rate, and clips.fps={fps:g} needs one; set clips.fps=0")
+        times = tuple(index / container.fps for index in range(count))
+    intervals = np.diff(times)
+    length = times[-1] - times[0] + (float(np.median(intervals)) if len(intervals) else 1 / fps)
     if count < 0.99 * fps * length:
         raise VideoRejectedError(f"has {count / length:.3g} frames a second, fewer than clips.fps={fps:g}")
     moments = times[0] + (np.arange(max(1, int(length * fps + 1e-6))) + 0.5) / fps
     return np.maximum(np.searchsorted(times, moments, side="right") - 1, 0).tolist()
 
 
-def taken(frames: Iterator[np.ndarray], numbers: list[int]) -> Iterator[np.ndarray]:
-    """The frames with these numbers, which must not decrease; a repeated number repeats its frame."""
-    place = 0
-    for number, frame in enumerate(frames):
-        while place < len(numbers) and numbers[place] == number:
+def taken(frames: Iterator[np.ndarray], indices: list[int]) -> Iterator[np.ndarray]:
+    """The frames with these indices, which must not decrease; a repeated index repeats its frame."""
+    position = 0
+    for index, frame in enumerate(frames):
+        while position < len(indices) and indices[position] == index:
             yield frame
-            place += 1
+            position += 1
 
 
-def _open_with_decord(path: Path, container: ContainerInfo) -> tuple[Any, str]:
-    """decord's reader if it finds all frames, else ``None`` and the reason to use PyAV."""
-    if {container.width, container.height} & DECORD_WRONG_WIDTHS:
-        return None, f"decord fails on this width: {container.width}x{container.height}"
-    try:
-        import decord
+def _open(path: Path, **options: str) -> Any:
+    """PyAV's container. Only the protocol ``file`` and the formats in ``FORMATS`` are allowed."""
+    import av
 
-        reader = decord.VideoReader(str(path), num_threads=1)
-        if len(reader) != container.packets:
-            return None, f"decord finds {len(reader)} of {container.packets} frames"
-    except Exception as error:  # decord raises RuntimeError and DECORDError, which share no other base
-        return None, f"decord: {_short(error)}"
-    return reader, ""
+    return av.open(f"file:{path.absolute()}", container_options=OPEN_OPTIONS | options)
 
 
-def _decord_frames(reader: Any, frame_bytes: int) -> Iterator[np.ndarray]:
-    from torch.utils.dlpack import from_dlpack
+def _video_stream(container: Any) -> Any:
+    """The stream that a player shows: not a cover picture or thumbnail."""
+    import av
 
-    try:
-        size = max(1, min(CHUNK, CHUNK_BYTES // max(1, frame_bytes)))
-        for start in range(0, len(reader), size):
-            batch = reader.get_batch(range(start, min(start + size, len(reader))))
-            yield from from_dlpack(batch.to_dlpack()).numpy()  # its own memory, not a copy
-    except Exception as error:
-        raise DecordFailedError(f"decord: {_short(error)}") from error
+    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    if not streams:
+        kind = "only a cover picture" if container.streams.video else "no video stream"
+        raise VideoRejectedError(f"has {kind}")
+    best = container.streams.best("video")
+    return best if best in streams else streams[0]
 
 
 def _pyav_frames(path: Path, container: ContainerInfo) -> Iterator[np.ndarray]:
@@ -179,25 +165,59 @@ def _pyav_frames(path: Path, container: ContainerInfo) -> Iterator[np.ndarray]:
 
     count = 0
     try:
-        with contextlib.closing(av.open(str(path))) as opened:
-            stream = opened.streams.video[0]
+        with _open(path) as opened:
+            stream = _video_stream(opened)
             stream.codec_context.thread_count = 1
             for frame in opened.decode(stream):
-                if frame.is_corrupt:
+                if frame.is_corrupt and count:
                     raise VideoRejectedError(f"is damaged at frame {count}")
-                turns = round(frame.rotation / 90) % 4  # quarter turns against the clock
-                yield np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
-                count += 1
+                if not frame.is_corrupt:
+                    yield _upright(frame, _shown_size(stream, frame))
+                    count += 1
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise VideoRejectedError(f"is damaged after {count} frames: {_short(error)}") from error
-    if count < container.header_frames:
-        raise VideoRejectedError(f"is damaged: {count} of {container.header_frames} frames decode")
-    if count == 0:
-        raise VideoRejectedError("has no frames that decode")
+        raise VideoRejectedError(f"is damaged after {count} frames: {short_text(error)}") from error
+    if count < container.packets:
+        raise VideoRejectedError(f"is damaged: {count} of {container.packets} frames decode")
 
 
-def _short(error: Exception) -> str:
-    """The useful line of an error, for people, without decord's time stamps and source paths."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "Stack trace" not in line]
-    text = (lines[0] if lines else type(error).__name__).rsplit("] ", 1)[-1]
-    return re.sub(r": '[^']*'$|^/\S+:\d+: ", "", text)[:160]
+def _shown_size(stream: Any, frame: Any) -> tuple[int, int]:
+    """Width and height with square pixels, before rotation: the width is scaled by the sample aspect ratio."""
+    ratio = stream.sample_aspect_ratio or 1
+    return max(1, round(frame.width * ratio)), frame.height
+
+
+def _upright(frame: Any, size: tuple[int, int]) -> np.ndarray:
+    """uint8 [H, W, 3] with square pixels, rotated and mirrored by the display matrix.
+
+    The matrix maps a pixel (x, y) to (a x + c y, b x + d y); it is rounded to the nearest of the eight orientations.
+    """
+    if size == (frame.width, frame.height):
+        picture = frame.to_ndarray(format="rgb24")
+    else:
+        picture = frame.reformat(*size, format="rgb24", interpolation="BICUBIC").to_ndarray()
+    a, b, c, d = _display_matrix(frame)
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return np.ascontiguousarray(picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+    return np.ascontiguousarray(picture.transpose(1, 0, 2)[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1])
+
+
+def _display_matrix(frame: Any) -> tuple[int, int, int, int]:
+    """The entries a, b, c, d of the display matrix; the identity where the file has none."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+            return a, b, c, d
+    return 1, 0, 0, 1
+
+
+def _not_for_decord(container: Any, stream: Any, first: Any, hidden: int) -> str:
+    """Why decord would show other frames than a player does (docs/data.md has the matrix of formats); "" if not."""
+    a, b, c, d = _display_matrix(first)
+    reasons = {
+        f"{container.format.name} files": container.format.name.split(",")[0] not in ("mov", "matroska", "avi"),
+        "frames that are not shown": hidden > 0,
+        "pixels that are not square": stream.sample_aspect_ratio not in (None, 0, 1),
+        "rotated or mirrored video": a <= 0 or d <= 0 or b or c,
+        "several video streams": len(container.streams.video) > 1,
+    }
+    return next((f"decord is not used for {reason}" for reason, holds in reasons.items() if holds), "")

@@ -14,7 +14,7 @@ from PIL import ImageFile, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from pipelines.video.decoder import ContainerInfo, Decoded, VideoRejectedError
+from pipelines.video.decoded import ContainerInfo, Decoded, VideoRejectedError
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg"))
 MODES = frozenset(("1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr"))  # eight bits a channel or fewer
@@ -78,7 +78,7 @@ def decode_strip(path: Path) -> Decoded:
 def _decoded(frames: Iterator[np.ndarray], count: int, name: str, first: np.ndarray) -> Decoded:
     height, width = first.shape[:2]
     codec = "png" if name.lower().endswith(".png") else "jpeg"
-    container = ContainerInfo(packets=count, header_frames=count, codec=codec, width=width, height=height, fps=None)
+    container = ContainerInfo(packets=count, codec=codec, width=width, height=height, fps=None)
     return Decoded(frames=frames, container=container, decoder="pillow", note="")
 
 

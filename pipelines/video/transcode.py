@@ -11,6 +11,7 @@ from PIL import Image
 
 from digan.data.clips import ClipsConfig, WindowMode, frames_needed, segments
 from pipelines.video import decoder, frame_folder, image_codec
+from pipelines.video.decoded import Decoded, DecordFailedError, VideoRejectedError
 
 Kind = Literal["video", "frames", "strip"]  # a file | a folder of pictures | one picture with all frames in a row
 FUNCTION = "pipelines.video.transcode:encode_video"
@@ -62,6 +63,7 @@ class EncodeJob:
     jpeg_quality: int
     kind: Kind = "video"
     window_mode: WindowMode = "overlapping"
+    decoder: decoder.DecoderName = "pyav"
     seconds: float = 60.0  # time limit
 
 
@@ -106,10 +108,10 @@ def encode_video(job: EncodeJob) -> EncodedVideo:
         decoded = _open(job)
         try:
             done, levels = _encode(decoded, job)
-        except decoder.DecordFailedError as error:
-            decoded = decoder.decode(job.path, without_decord=str(error))
+        except DecordFailedError as error:
+            decoded = decoder.decode(job.path, note=str(error))
             done, levels = _encode(decoded, job)
-    except decoder.VideoRejectedError as error:
+    except VideoRejectedError as error:
         return rejection(str(error))
     container = decoded.container
     if not done:
@@ -131,16 +133,16 @@ def encode_video(job: EncodeJob) -> EncodedVideo:
     )
 
 
-def _open(job: EncodeJob) -> decoder.Decoded:
+def _open(job: EncodeJob) -> Decoded:
     if job.kind == "frames":
         return frame_folder.decode_folder(job.path)
-    return frame_folder.decode_strip(job.path) if job.kind == "strip" else decoder.decode(job.path)
+    return frame_folder.decode_strip(job.path) if job.kind == "strip" else decoder.decode(job.path, decoder=job.decoder)
 
 
-def _encode(decoded: decoder.Decoded, job: EncodeJob) -> tuple[tuple[EncodedSegment, ...], ChannelStatistics]:
+def _encode(decoded: Decoded, job: EncodeJob) -> tuple[tuple[EncodedSegment, ...], ChannelStatistics]:
     container, clips = decoded.container, job.clips
     if container.packets < clips.min_frames:
-        raise decoder.VideoRejectedError(
+        raise VideoRejectedError(
             f"is too short: {container.packets} frames, clips.min_frames={clips.min_frames}"
         )
     chosen, numbers = decoded.frames, None
