@@ -30,7 +30,7 @@ from pipelines.video.transcode import ChannelStatistics
 
 NAMED = 5  # rejected videos in a line
 REJECTED = ".refused.json"  # all of them, if they are too many
-LIBRARIES = ("numpy", "torch", "pillow", "decord", "av", "webdataset", "simplejpeg")  # torch resizes
+LIBRARIES = ("numpy", "torch", "pillow", "av", "webdataset", "simplejpeg")  # torch resizes
 
 Results = Iterator[tuple[int, IngestResult] | None]
 Run = Callable[[Sequence[IngestTask]], Results]
@@ -92,7 +92,8 @@ def _check_writable(out: Path) -> None:
 
 def _tasks(videos: Sequence[RawVideo], classes: tuple[str, ...], request: IngestRequest) -> list[IngestTask]:
     published = _published_shards(request.address)
-    software = {name: version(name).partition("+")[0] for name in LIBRARIES}  # without the build's label
+    libraries = (*LIBRARIES, *(["decord"] if request.source["decoder"] == "decord" else []))
+    software = {name: version(name).partition("+")[0] for name in libraries}  # without the build's label
     return [
         IngestTask(
             request=request,
@@ -149,7 +150,7 @@ def _counts(shards: tuple[Shard, ...]) -> dict[str, int]:
 def _properties(used: list[dict[str, Any]]) -> dict[str, Any]:
     """What ingest_report.json says about the used videos."""
     return {
-        "decoded_with_pyav": {record["name"]: record["note"] for record in used if record["decoder"] == "pyav"},
+        "decoded_with_pyav": {record["name"]: record["note"] for record in used if record["note"]},
         "unsteady": [record["name"] for record in used if not record["constant_frame_rate"]],
         "classes": dict(sorted(Counter(record["category"] or "" for record in used).items())),
         "codecs": dict(sorted(Counter(record["codec"] for record in used).items())),

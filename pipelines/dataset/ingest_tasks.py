@@ -185,6 +185,7 @@ class _Jobs(Sequence[EncodeJob]):
             jpeg_quality=request.shards.jpeg_quality,
             kind=videos[number].kind,
             window_mode=videos[number].window_mode,
+            decoder=request.source["decoder"],
             seconds=SECONDS + SECONDS_PER_MEGABYTE * max(videos[number].bytes, 0) / 1e6,
         )
 

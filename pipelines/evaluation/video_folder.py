@@ -19,10 +19,8 @@ from digan.seeding import generator_for
 from digan.types import Clip
 from pipelines.video import decoder
 from pipelines.video import frame_folder as frame_folders
+from pipelines.video.decoded import Decoded, VideoRejectedError
 
-SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".ogv", ".3gp")
-)
 LISTED = 3  # rejected videos that a note names
 
 
@@ -35,11 +33,11 @@ class VideoFile:
     frames: int
     size: str
 
-    def decode(self, without_decord: str = "") -> decoder.Decoded:
-        """Its frames; with a reason ``without_decord`` they are decoded by PyAV."""
+    def decode(self) -> Decoded:
+        """Its frames."""
         if self.path.is_dir():
             return frame_folders.decode_folder(self.path)
-        return decoder.decode(self.path, without_decord=without_decord)
+        return decoder.decode(self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +72,7 @@ class VideoFolder:
             name = path.relative_to(root).as_posix()
             try:
                 container = (frame_folders.decode_folder(path) if path.is_dir() else decoder.decode(path)).container
-            except decoder.VideoRejectedError as error:
+            except VideoRejectedError as error:
                 rejected.append(f"{name} {error}")
                 continue
             if container.packets < frames:
@@ -136,16 +134,13 @@ class VideoFolder:
         """The clips, uint8 [T, 3, H, W], each decoded when its turn comes. Errors: ``UserError`` if one cannot be read."""
         for window in windows:
             try:
-                try:
-                    frames = self._frames(window, window.video.decode())
-                except decoder.DecordFailedError as error:
-                    frames = self._frames(window, window.video.decode(without_decord=str(error)))
-            except decoder.VideoRejectedError as error:
+                frames = self._frames(window, window.video.decode())
+            except VideoRejectedError as error:
                 name = window.video.name
                 raise UserError(f"{self.option} {self.root}: {name} {error}; take it out of the folder") from error
             yield Clip(frames=frames, label=None, name=window.name)
 
-    def _frames(self, window: FolderClip, video: decoder.Decoded) -> torch.Tensor:
+    def _frames(self, window: FolderClip, video: Decoded) -> torch.Tensor:
         frames = np.stack(list(islice(video.frames, window.start, window.start + self.frames)))
         return torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
 
@@ -155,7 +150,7 @@ def _candidates(root: Path) -> Iterator[Path]:
     for path in sorted(root.rglob("*")):
         if any(part.startswith(".") for part in path.relative_to(root).parts):
             continue
-        if (path.is_file() and path.suffix.lower() in SUFFIXES) or (
+        if (path.is_file() and path.suffix.lower() in decoder.SUFFIXES) or (
             path.is_dir() and any(frame_folders.is_picture(child.name) for child in path.iterdir())
         ):
             yield path

@@ -7,6 +7,7 @@ sub-section to ``source`` in params.yaml.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import get_args
 
 from digan.errors import UserError
 from pipelines.sources.base import CommonConfig, RawSource
@@ -15,6 +16,7 @@ from pipelines.sources.frames import FramesConfig, SkyTimelapseConfig, TaichiHDC
 from pipelines.sources.kinetics_food import KineticsFoodConfig
 from pipelines.sources.toy import ToyConfig
 from pipelines.sources.ucf101 import Ucf101Config
+from pipelines.video.decoder import DecoderName
 from pipelines.video.raw_video import RawVideo
 
 __all__ = ["SOURCES", "RawVideo", "SourceConfig", "open_source"]
@@ -40,6 +42,8 @@ class SourceConfig(CommonConfig):
             raise UserError(f"source.path is empty: the source '{self.name}' needs the path of {what}")
         if not 0 <= self.max_rejected <= 1:
             raise UserError(f"source.max_rejected={self.max_rejected}: must be a share from 0 to 1; try 0.5")
+        if self.decoder not in get_args(DecoderName):
+            raise UserError(f"source.decoder={self.decoder}: must be pyav or decord; try pyav")
         if not self.chosen.has_classes and (self.classes or self.only_classes):
             key = "classes=true" if self.classes else f"only_classes={self.only_classes}"
             remedy = 'set source.classes to false, only_classes to ""'

@@ -17,6 +17,7 @@ from digan.data.splits import TRAIN, VALIDATION
 from digan.errors import UserError
 from pipelines.storage import file_io
 from pipelines.storage.file_io import Entry
+from pipelines.video.decoder import SUFFIXES
 from pipelines.video.frame_folder import is_picture
 from pipelines.video.raw_video import RawVideo
 
@@ -32,6 +33,7 @@ class CommonConfig:
     classes: bool
     only_classes: str
     max_rejected: float
+    decoder: str
 
 
 class RawSource:
@@ -96,8 +98,6 @@ class SourceFolder:
     ``contents`` says in errors what the folder should hold. ``UserError`` where there is no such folder.
     """
 
-    suffixes = ("3gp", "avi", "flv", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ogv", "ts", "webm", "wmv")  # of videos
-
     def __init__(self, common: CommonConfig, contents: str) -> None:
         self._source, self.path = common.name, common.path
         self._entries: dict[str, Entry] | None = None  # of an S3 prefix
@@ -154,9 +154,7 @@ class SourceFolder:
             yield from ((inner / name).as_posix() for name in sorted(files) if not name.startswith("."))
 
     def video_files(self, below: str = "") -> list[str]:
-        return [
-            name for name in self.files(below) if Path(name).suffix[1:].lower() in self.suffixes and self.is_file(name)
-        ]
+        return [name for name in self.files(below) if Path(name).suffix.lower() in SUFFIXES and self.is_file(name)]
 
     def pictures(self, below: str = "") -> list[str]:
         return [name for name in self.files(below) if is_picture(name.rpartition("/")[2])]

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from digan.data.splits import TRAIN, VALIDATION
 from digan.errors import UserError
 from pipelines.sources.base import CommonConfig, RawSource, SourceFolder, check_classes, class_folder, read_csv
+from pipelines.video.decoder import SUFFIXES
 from pipelines.video.raw_video import RawVideo
 
 SPLITS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": VALIDATION, "": None}
@@ -32,7 +33,7 @@ class FolderConfig(RawSource):
         files = root.video_files()
         if not files:
             what = "holds no videos" if root.files() else "is empty"
-            endings = ", ".join(f".{suffix}" for suffix in root.suffixes)
+            endings = ", ".join(SUFFIXES)
             raise root.error(f"the folder {what}; put files in it that end in {endings}")
         return check_classes(common, [root.video(file, class_name=class_folder(file)) for file in files])
 

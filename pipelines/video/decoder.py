@@ -60,7 +60,7 @@ def _container_info(container: Any, stream: Any) -> tuple[ContainerInfo, int, in
     if shown and first.pts is not None:
         shown = shown[np.searchsorted(shown, first.pts) :]
     count = len(shown) or len(stamps)
-    height, width = _upright(first, _shown_size(stream, first)).shape[:2]
+    height, width = _upright(first, _sample_aspect_ratio(stream)).shape[:2]
     info = ContainerInfo(
         packets=count,
         codec=stream.codec_context.name,
@@ -168,11 +168,12 @@ def _pyav_frames(path: Path, container: ContainerInfo) -> Iterator[np.ndarray]:
         with _open(path) as opened:
             stream = _video_stream(opened)
             stream.codec_context.thread_count = 1
+            ratio = _sample_aspect_ratio(stream)
             for frame in opened.decode(stream):
                 if frame.is_corrupt and count:
                     raise VideoRejectedError(f"is damaged at frame {count}")
                 if not frame.is_corrupt:
-                    yield _upright(frame, _shown_size(stream, frame))
+                    yield _upright(frame, ratio)
                     count += 1
     except (av.FFmpegError, ValueError, OSError) as error:
         raise VideoRejectedError(f"is damaged after {count} frames: {short_text(error)}") from error
@@ -180,25 +181,24 @@ def _pyav_frames(path: Path, container: ContainerInfo) -> Iterator[np.ndarray]:
         raise VideoRejectedError(f"is damaged: {count} of {container.packets} frames decode")
 
 
-def _shown_size(stream: Any, frame: Any) -> tuple[int, int]:
-    """Width and height with square pixels, before rotation: the width is scaled by the sample aspect ratio."""
-    ratio = stream.sample_aspect_ratio or 1
-    return max(1, round(frame.width * ratio)), frame.height
-
-
-def _upright(frame: Any, size: tuple[int, int]) -> np.ndarray:
-    """uint8 [H, W, 3] with square pixels, rotated and mirrored by the display matrix.
+def _upright(frame: Any, sample_aspect_ratio: float) -> np.ndarray:
+    """uint8 [H, W, 3] with square pixels, by scaling the width, then rotated and mirrored by the display matrix.
 
     The matrix maps a pixel (x, y) to (a x + c y, b x + d y); it is rounded to the nearest of the eight orientations.
     """
-    if size == (frame.width, frame.height):
-        picture = frame.to_ndarray(format="rgb24")
+    width = max(1, round(frame.width * sample_aspect_ratio))
+    if width == frame.width:
+        picture = frame.to_ndarray(format="rgb24", threads=1)
     else:
-        picture = frame.reformat(*size, format="rgb24", interpolation="BICUBIC").to_ndarray()
+        picture = frame.reformat(width, frame.height, format="rgb24", interpolation="BICUBIC", threads=1).to_ndarray()
     a, b, c, d = _display_matrix(frame)
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return np.ascontiguousarray(picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
     return np.ascontiguousarray(picture.transpose(1, 0, 2)[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1])
+
+
+def _sample_aspect_ratio(stream: Any) -> float:
+    return float(stream.sample_aspect_ratio or 1)
 
 
 def _display_matrix(frame: Any) -> tuple[int, int, int, int]:
@@ -216,7 +216,7 @@ def _not_for_decord(container: Any, stream: Any, first: Any, hidden: int) -> str
     reasons = {
         f"{container.format.name} files": container.format.name.split(",")[0] not in ("mov", "matroska", "avi"),
         "frames that are not shown": hidden > 0,
-        "pixels that are not square": stream.sample_aspect_ratio not in (None, 0, 1),
+        "pixels that are not square": _sample_aspect_ratio(stream) != 1,
         "rotated or mirrored video": a <= 0 or d <= 0 or b or c,
         "several video streams": len(container.streams.video) > 1,
     }

@@ -142,9 +142,7 @@ def _open(job: EncodeJob) -> Decoded:
 def _encode(decoded: Decoded, job: EncodeJob) -> tuple[tuple[EncodedSegment, ...], ChannelStatistics]:
     container, clips = decoded.container, job.clips
     if container.packets < clips.min_frames:
-        raise VideoRejectedError(
-            f"is too short: {container.packets} frames, clips.min_frames={clips.min_frames}"
-        )
+        raise VideoRejectedError(f"is too short: {container.packets} frames, clips.min_frames={clips.min_frames}")
     chosen, numbers = decoded.frames, None
     if clips.fps and job.kind == "video":
         numbers = decoder.at_rate(container, clips.fps)

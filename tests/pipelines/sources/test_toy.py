@@ -50,7 +50,7 @@ def test_file_shows_what_its_label_describes(tmp_path: Path, monkeypatch: pytest
     for each in open_source(config()):
         decoded = decoder.decode(each.path)
         frames = np.stack(list(decoded.frames)).astype(int)
-        assert (decoded.decoder, decoded.container.codec) == ("decord", "h264")
+        assert (decoded.decoder, decoded.container.codec) == ("pyav", "h264")
         label = json.loads(each.path.with_suffix(".json").read_text())
         assert each.class_name == f"{label['colour']}_{label['shape']}" and each.name.startswith(each.class_name + "/")
         assert frames.shape == (toy.FRAMES, toy.SIZE, toy.SIZE, 3)

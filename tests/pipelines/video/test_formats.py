@@ -152,7 +152,7 @@ def test_files_without_a_picture_are_refused(tmp_path: Path) -> None:
         frame.sample_rate, frame.pts = 44100, 0
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    assert transcode.encode_video(job(tmp_path / "sound.mp4")).rejected == "has no picture stream"
+    assert transcode.encode_video(job(tmp_path / "sound.mp4")).rejected == "has no video stream"
     one = write(tmp_path / "one.mp4", pictures(1, 64, 64), "libx264")
     assert transcode.encode_video(job(one)).rejected == "is too short: 1 frames, a clip needs 4"
 
