@@ -1,8 +1,9 @@
 """Cost of ingest relative to decoding: ``python -m benchmarks.ingest [--clips FOLDER] [--files 300] [--runs 3] [--memory]``
 
-The files of ``--clips`` from 100 kB on (default ../shared/data/clips; else videos made here) are repeated to ``--files``. In turns:
-bare: decord alone on two processes, no resize, nothing kept; ingest: the stage's work by two processes; ray: the same
-through Ray, its start included. Frames a second. ``--memory``: peak memory of all processes with 20 and with 2 000 files.
+The files of ``--clips`` from 100 kB on (default ../shared/data/clips; else videos made here) are repeated to
+``--files``. In turns: bare: decord alone on two processes, no resize, nothing kept; ingest: the stage's work by two
+processes, decoding by PyAV; with decord: the same with source.decoder=decord; ray: by PyAV through Ray, its start
+included. Frames a second. ``--memory``: peak memory of all processes with 20 and with 2 000 files.
 """
 
 from __future__ import annotations
@@ -62,7 +63,14 @@ def repeated(folder: Path, given: list[Path], count: int) -> Path:
 
 
 def run_ingest(
-    raw: Path, out: Path, encoding: str, *, on_ray: bool, resolution: int = 128, megabytes: float = 16.0
+    raw: Path,
+    out: Path,
+    encoding: str,
+    *,
+    on_ray: bool = False,
+    resolution: int = 128,
+    megabytes: float = 16.0,
+    decoder: str = "pyav",
 ) -> int:
     """Ingest and return the number of decoded frames."""
     import json
@@ -75,7 +83,7 @@ def run_ingest(
 
     defaults = params.load()
     values = defaults.as_dict()
-    source = replace(defaults.source, name="folder", path=str(raw), classes=False)
+    source = replace(defaults.source, name="folder", path=str(raw), classes=False, decoder=decoder)
     clips = type(defaults.clips)(**{**values["clips"], "resolution": resolution})
     shards = ShardsConfig(**{**values["shards"], "encoding": encoding, "megabytes": megabytes})
     shutil.rmtree(out, ignore_errors=True)
@@ -149,13 +157,16 @@ def main() -> None:
             for count in (20, 200, 2000):
                 raw = repeated(folder / str(count), given, count)
                 with watched() as most:
-                    run_ingest(raw, folder / "out", arguments.encoding, on_ray=False, megabytes=SHARD_MEGABYTES)
+                    run_ingest(raw, folder / "out", arguments.encoding, megabytes=SHARD_MEGABYTES)
                 print(f"{count:5} files: {most[0]:.0f} MB at most, all processes", flush=True)
             return
         raw = repeated(folder / "raw", given, arguments.files)
         ways: dict[str, Callable[[], int]] = {
             "bare": lambda: run_bare(raw),
-            "ingest": lambda: run_ingest(raw, folder / "out", arguments.encoding, on_ray=False, resolution=size),
+            "ingest": lambda: run_ingest(raw, folder / "out", arguments.encoding, resolution=size),
+            "with decord": lambda: run_ingest(
+                raw, folder / "out", arguments.encoding, resolution=size, decoder="decord"
+            ),
         }
         if not arguments.no_ray:
             ways["ray"] = lambda: run_ingest(raw, folder / "out", arguments.encoding, on_ray=True, resolution=size)
@@ -170,7 +181,7 @@ def main() -> None:
         )
         for way, rates in found.items():
             ratio = statistics.median(a / b for a, b in zip(rates, found["bare"], strict=True))
-            print(f"{way:8} {statistics.median(rates):8.0f} ({min(rates):.0f}-{max(rates):.0f})  ratio {ratio:.2f}")
+            print(f"{way:12} {statistics.median(rates):8.0f} ({min(rates):.0f}-{max(rates):.0f})  ratio {ratio:.2f}")
 
 
 if __name__ == "__main__":
