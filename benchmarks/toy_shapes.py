@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
+from digan import class_names
 from digan.errors import UserError
-from pipelines.evaluation import class_names
 from pipelines.exit_status import run_stage
 from pipelines.sources import toy
 
@@ -168,8 +168,8 @@ def main() -> None:
     from digan.sampling import sample
 
     generator = load_generator(arguments.model)
-    classes = class_names.read(arguments.classes or arguments.model)
-    if len(classes) != generator.config.classes or not classes:
+    classes = class_names.read(arguments.classes or arguments.model, generator.config.classes)
+    if not classes:
         raise UserError(
             f"{arguments.model}: a class-conditional toy generator with its classes.json is needed; run make showcase"
         )

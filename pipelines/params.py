@@ -6,7 +6,6 @@ here. Every stage and command imports this module, so it imports nothing heavy.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
 from digan.data.clips import ClipsConfig
-from digan.errors import UserError
+from digan.errors import UserError, suggestion
 from digan.models.config import NetworkConfig
 from digan.training.config import MOTION_GROUP, TrainingConfig
 from pipelines.cluster.ray_cluster import ClusterConfig
@@ -129,8 +128,8 @@ def _check_names(values: dict[str, Any], names: list[str], *, prefix: str, kind:
         if renamed := RENAMED_KEYS.get(f"{prefix}{key}"):
             raise UserError(f"{prefix}{key}: the key is now {renamed}; rename it")
     if unknown:
-        near = difflib.get_close_matches(unknown[0], missing + names, n=1, cutoff=0.0)
-        raise UserError(f"{prefix}{unknown[0]}: unknown {kind}; nearest is {prefix.rpartition(' ')[2]}{near[0]}")
+        remedy = suggestion(unknown[0], dict.fromkeys(missing + names), prefix=prefix.rpartition(" ")[2])
+        raise UserError(f"{prefix}{unknown[0]}: unknown {kind}; {remedy}")
     if missing:
         raise UserError(f"{prefix}{missing[0]}: missing {kind}; every {kind} is required")
 

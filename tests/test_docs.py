@@ -35,6 +35,7 @@ COVERED = {
     r"python -m benchmarks\.": "needs: minutes of a quiet machine; module and options exist",
     r"python -m tests\.": "tests/test_same.py",
     r"digan sample": "tests/pipelines/cli/test_main.py",
+    r"digan info": "tests/pipelines/cli/test_main.py",
     r"digan preset": "tests/pipelines/cli/test_preset.py",
     r"digan evaluate": "tests/pipelines/evaluation/test_video_folder.py",
     r"digan sweep": "tests/pipelines/sweeps/test_sweep.py",

@@ -58,6 +58,7 @@ DIGAN_LAYERS: list[set[str]] = [
     {"published"},
     {"training"},
     {"metrics", "generator_io", "sampling"},
+    {"class_names"},
     {"models"},
     {"data", "ops"},
     {"seeding", "times", "types"},

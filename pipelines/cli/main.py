@@ -1,4 +1,4 @@
-"""The command `digan` with the subcommands sample, preset, evaluate and sweep.
+"""The command `digan` with the subcommands sample, info, preset, evaluate and sweep.
 
 Example: digan sample --model models:/digan-toy@champion --seed 7 --frames 16 --out clip.mp4
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from digan.errors import UserError
-from pipelines.cli import preset, sweep
+from pipelines.cli import info, preset, sweep
 from pipelines.exit_status import run_stage
 
 SUFFIXES = (".mp4", ".gif", ".png")
@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     add = commands.add_parser
     _add_sample(add("sample", help="write videos as .mp4, .gif or a .png contact sheet"))
+    info.add_arguments(add("info", help="show the size and the classes of a model"))
     preset.add_arguments(add("preset", help="write the parameters of one of the paper's runs into params.yaml"))
     evaluate.add_arguments(add("evaluate", help="compare the videos of two folders"))
     sweep.add_commands(add("sweep", help="show the trials of a sweep, or write the best one into params.yaml"))
@@ -59,7 +60,7 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     add("--from", type=float, default=0.0, dest="start", help="first time; training clips span 0 to 1 (default: 0)")
     add("--to", type=float, default=1.0, dest="stop", help="last time; extrapolates above 1 (default: 1)")
     add("--truncation", type=float, default=1.0, help="truncation psi: 1 is off, 0 removes all variation (default: 1)")
-    add("--label", help="class name or number for a class-conditional model (default: drawn from the seed)")
+    add("--label", help="class name, or number from 0, as `digan info` lists them (default: drawn from the seed)")
     add("--fps", type=float, default=8.0, help="frames per second of .mp4 and .gif (default: 8)")
     add("--scale", type=int, default=1, help="integer factor that enlarges the frames (default: 1)")
     add("--out", required=True, type=Path, help="output file: clip.mp4, clip.gif or sheet.png")
@@ -72,10 +73,10 @@ def sample_command(arguments: argparse.Namespace) -> None:
     _check(arguments, seeds)
     import torch
 
+    from digan import class_names
     from digan.generator_io import load_generator
     from digan.sampling import sample
     from pipelines import params
-    from pipelines.evaluation import class_names
     from pipelines.registry.model_address import generator_folder
     from pipelines.video import video_writer
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from digan.atomic import write_text
-from digan.errors import UserError
+from digan.errors import UserError, suggestion
 from pipelines.params_file import flatten, read, set_values
 
 FOLDER = Path(__file__).parents[1] / "presets"
@@ -47,11 +47,10 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Path:
-    """Return the file of a preset. Errors: ``UserError`` with the nearest name."""
+    """Return the file of a preset. Errors: ``UserError`` with the nearest name or all of them."""
     if name in names():
         return FOLDER / f"{name}.yaml"
-    near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)
-    raise UserError(f"preset {name}: unknown; nearest is {near[0]}, all presets: {', '.join(names())}")
+    raise UserError(f"preset {name}: unknown; {suggestion(name, names())}; `digan preset` lists them")
 
 
 def values(name: str) -> dict[str, Any]:

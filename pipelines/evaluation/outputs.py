@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from digan import generator_io
+from digan import class_names, generator_io
 from digan.atomic import write_csv, write_json, write_text
 from pipelines.dataset import loader
-from pipelines.evaluation import class_names, gallery
+from pipelines.evaluation import gallery
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.gallery import Gallery, NearestClips
 from pipelines.evaluation.measurement import Measurement

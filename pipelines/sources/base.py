@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import hashlib
 import io
 import os
@@ -14,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from digan.data.splits import TRAIN, VALIDATION
-from digan.errors import UserError
+from digan.errors import UserError, suggestion
 from pipelines.storage import file_io
 from pipelines.storage.file_io import Entry
 from pipelines.video.decoder import SUFFIXES
@@ -87,8 +86,7 @@ def class_folder(name: str) -> str | None:
 def check_known(key: str, names: Iterable[str], known: Collection[str], where: str) -> None:
     """Raise ``UserError`` if ``key`` asks for a class that does not exist."""
     for name in (name for name in names if name not in known):
-        near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.0)
-        hint = f"nearest is {near[0]}" if near else 'they have none, so set it to ""'
+        hint = suggestion(name, sorted(known)) if known else 'they have none, so set it to ""'
         raise UserError(f"{key}: {name} is no class of {where}; {hint}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from digan.errors import UserError
+from digan.errors import UserError, suggestion
 
 KINDS = {
     "uniform": "[low, high]",
@@ -103,21 +102,15 @@ def _parameter(name: str, entry: Any, known: Mapping[str, Any]) -> SearchParamet
         raise UserError(f"{key}: cannot be swept; {FIXED[name]}")
     if name not in known:
         remedy = "settings of data and evaluation are varied with `dvc exp run --queue -S`"
-        raise UserError(
-            f"{key}: no parameter of {' or '.join(SECTIONS)}; nearest is {_nearest(name, known)} ({remedy})"
-        )
+        raise UserError(f"{key}: no parameter of {' or '.join(SECTIONS)}; {suggestion(str(name), known)} ({remedy})")
     if not isinstance(entry, dict) or len(entry) != 1:
         raise UserError(f"{key}={entry}: must be one of {kinds}, such as {{loguniform: [0.1, 10]}}")
     ((kind, arguments),) = entry.items()
     if kind not in KINDS:
-        raise UserError(f"{key}: unknown kind of range {kind}; nearest is {_nearest(kind, KINDS)}; known: {kinds}")
+        raise UserError(f"{key}: unknown kind of range {kind}; {suggestion(str(kind), KINDS)}")
     if not isinstance(arguments, list) or not arguments:
         raise UserError(f"{key}={arguments}: {kind} takes {KINDS[kind]}")
     return (_listed if kind in LISTS else _ranged)(name, kind, arguments, known[name])
-
-
-def _nearest(name: object, known: Mapping[str, Any]) -> str:
-    return difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
 
 
 def _listed(name: str, kind: str, arguments: list[Any], current: Any) -> SearchParameter:

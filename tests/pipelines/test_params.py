@@ -52,6 +52,8 @@ def test_integer_is_a_valid_float(write_params: WriteParams) -> None:
     [
         ("training.r1_gama", 0.1, ["training.r1_gama", "unknown key", "nearest is training.r1_gamma"]),
         ("trainig", {}, ["trainig", "unknown section", "nearest is training"]),
+        ("xyz", {}, ["xyz: unknown section; choose one of source, clips, shards, model, training"]),
+        ("source.toy.xyz", 3, ["source.toy.xyz: unknown key; choose one of videos, classes, seed"]),
         ("training.batch_size", "abc", ['training.batch_size="abc"', "whole number"]),
         ("training.batch_size", 16.0, ["training.batch_size=16.0", "whole number"]),
         ("training.batch_size", True, ["training.batch_size=true", "whole number"]),

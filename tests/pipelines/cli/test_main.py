@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from digan import class_names
 from digan.generator_io import save_generator
 from digan.models.config import NetworkConfig
 from digan.models.generator import VideoGenerator
 from pipelines.cli import main
-from pipelines.evaluation import class_names
 
 
 @pytest.fixture(autouse=True)
@@ -70,33 +70,72 @@ def test_video_shows_the_seeds_side_by_side(tiny_generator: Path) -> None:
     assert frames_of(Path("c.mp4")).shape == (6, 64, 128, 3)
 
 
-def test_label_is_a_class_name_or_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def conditional_model(folder: Path, names: tuple[str, ...], classes: int = 0) -> Path:
+    """A generator of as many classes as ``names``, or of ``classes``, in ``folder``."""
     model = NetworkConfig(
-        resolution=32, channel_base=128, channel_max=4, mapping_layers=2, modulation_rank=2, classes=3
+        resolution=32,
+        channel_base=128,
+        channel_max=4,
+        mapping_layers=2,
+        modulation_rank=2,
+        classes=classes or len(names),
     )
-    folder = tmp_path / "conditional"
     save_generator(VideoGenerator(model).reset(generator=torch.Generator().manual_seed(0)), folder)
-    class_names.write(folder, ("ant", "bee", "cat"))
-    pictures = {}
-    for label in ("bee", "1", "cat"):
-        sample(folder, "--label", label, "--frames", "2", "--out", f"{label}.png")
-        pictures[label] = Path(f"{label}.png").read_bytes()
-    assert pictures["bee"] == pictures["1"] != pictures["cat"]
+    class_names.write(folder, names)
+    return folder
+
+
+def sampled(folder: Path, label: str) -> bytes:
+    sample(folder, "--label", label, "--frames", "2", "--out", "label.png")
+    return Path("label.png").read_bytes()
+
+
+def test_label_is_a_class_name_or_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = conditional_model(tmp_path / "conditional", ("ant", "bee", "cat"))
+    assert sampled(folder, "bee") == sampled(folder, "1") != sampled(folder, "cat")
     capsys.readouterr()
-    check_user_error(
-        ["sample", "--model", str(folder), "--label", "bees", "--out", "c.png"],
-        ["classes 0 to 2", "nearest is bee"],
-        capsys,
-    )
-    check_user_error(
-        ["sample", "--model", str(folder), "--label", "3", "--out", "c.png"], ["--label 3", "0 to 2"], capsys
-    )
-    for damaged in ("", "[1]", "{}"):
+    for label, parts in {
+        "bees": ["classes 0 to 2", "nearest is bee\n"],
+        "CAT": ["nearest is cat\n"],
+        "zebra": ["choose one of ant, bee, cat\n"],
+        "": ["choose one of ant, bee, cat\n"],
+        "3": ["--label 3", "0 to 2", "choose one of ant, bee, cat\n"],
+        "-1": ["choose one of ant, bee, cat\n"],
+    }.items():
+        check_user_error(["sample", "--model", str(folder), f"--label={label}", "--out", "c.png"], parts, capsys)
+    for damaged in ("", "[1]", "{}", '["ant", "bee"]', '["ant", "bee", "bee"]'):
         (folder / "classes.json").write_text(damaged)
         arguments = ["sample", "--model", str(folder), "--label", "bee", "--out", "c.png"]
         check_user_error(arguments, ["classes.json", "restore it"], capsys)
     class_names.write(folder, ())  # a model without class names
-    check_user_error(["sample", "--model", str(folder), "--label", "bee", "--out", "c.png"], ["classes 0 to 2"], capsys)
+    check_user_error(
+        ["sample", "--model", str(folder), "--label", "bee", "--out", "c.png"], ["classes 0 to 2", "no names"], capsys
+    )
+
+
+def test_numeric_class_names_come_before_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = conditional_model(tmp_path / "digits", ("0", "1", "3", "4"))
+    by_number = conditional_model(tmp_path / "numbers", (), classes=4)
+    for number, name in enumerate(("0", "1", "3", "4")):
+        assert sampled(folder, name) == sampled(by_number, str(number))
+    capsys.readouterr()
+    refused = ["sample", "--model", str(folder), "--out", "c.png", "--label"]
+    check_user_error([*refused, "2"], ["--label 2: is the name of no class", "choose one of 0, 1, 3, 4\n"], capsys)
+    check_user_error([*refused, "7"], ["--label 7: ", "choose one of 0, 1, 3, 4\n"], capsys)
+    class_names.write(folder, ("-1", "0.5", "cat", "007"))  # numbers of other kinds
+    check_user_error([*refused, "1"], ["choose one of -1, 0.5, cat, 007\n"], capsys)
+    class_names.write(folder, ("kick2", "3d", "cat", "1-2"))  # names that only contain digits
+    assert sampled(folder, "2") == sampled(folder, "cat")
+
+
+def test_info_lists_the_classes(tmp_path: Path, tiny_generator: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main.main(["info", str(conditional_model(tmp_path / "digits", ("1", "10", "2")))])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "resolution: 32x32"
+    assert [line.split() for line in lines[-4:]] == [["classes:", "3"], ["0", "1"], ["1", "10"], ["2", "2"]]
+    main.main(["info", str(tiny_generator)])
+    assert capsys.readouterr().out.endswith("classes:    none\n")
+    check_user_error(["info", "nowhere"], ["nowhere: no such folder"], capsys)
 
 
 def test_parent_folder_of_a_generator_is_accepted(tiny_generator: Path) -> None:

@@ -148,6 +148,9 @@ def test_presets_are_listed_and_unknown_names_rejected(project: Path, capsys: py
     with pytest.raises(SystemExit) as caught:
         main.main(["preset", "sky16"])
     assert caught.value.code == 2 and "nearest is sky_16" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main.main(["preset", "zzz"])
+    assert "preset zzz: unknown; choose one of demo, " in capsys.readouterr().err
 
 
 def test_dry_run_shows_sizes_and_time(write_params: object) -> None:

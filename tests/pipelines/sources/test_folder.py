@@ -92,3 +92,11 @@ def test_only_classes_selects_classes(tmp_path: Path) -> None:
     assert [video.name for video in found(tmp_path, only_classes="owl, cat")] == ["cat/0.mp4", "owl/0.mp4"]
     with pytest.raises(UserError, match=r"source\.only_classes: cats is no class of the videos; nearest is cat"):
         found(tmp_path, only_classes="cats")
+
+
+def test_nonsense_class_lists_the_classes(tmp_path: Path) -> None:
+    for name in ("0/a.mp4", "1/b.mp4", "3/c.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UserError, match=r"zebra is no class of the videos; choose one of 0, 1, 3$"):
+        open_source(source_config(name="folder", path=str(tmp_path), only_classes="zebra"))

@@ -38,6 +38,8 @@ def rejection(write_params: WriteParams, changes: dict[str, Any]) -> str:
         ("clips.resolution", {"choice": [32, 64]}, ["clips.resolution", "dvc exp run --queue -S"]),
         ("training.clips", {"choice": [32, 64]}, ["training.clips", "tune.clips"]),
         ("training.r1_gamma", {"loguniforn": [0.1, 1]}, ["loguniforn", "nearest is loguniform"]),
+        ("xyz", {"uniform": [0, 1]}, ["tune.space.xyz", "choose one of model.channel_base, "]),
+        ("training.r1_gamma", {"xyz": [0.1, 1]}, ["xyz; choose one of uniform, loguniform"]),
         ("training.r1_gamma", [0.1, 1], ["training.r1_gamma", "loguniform: [0.1, 10]"]),
         ("training.r1_gamma", {"uniform": [2, 1]}, ["impossible range", "2 must be below 1"]),
         ("training.r1_gamma", {"loguniform": [0, 1]}, ["impossible range", "above 0", "try uniform"]),
