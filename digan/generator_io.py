@@ -1,15 +1,16 @@
-"""Generators on disk: a folder with ``config.json`` and ``weights.pt``, written atomically, loaded without unpickling code."""
+"""Generators on disk: a folder with config, weights and names of classes, written atomically, loaded without unpickling code."""
 
 from __future__ import annotations
 
 import io
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
+from digan import class_names
 from digan.atomic import replacing
 from digan.errors import UserError
 from digan.models.config import NetworkConfig
@@ -27,12 +28,13 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
             (part / name).write_bytes(data)
 
 
-def generator_files(generator: VideoGenerator) -> dict[str, bytes]:
-    """The files of a generator's folder, name -> content."""
+def generator_files(generator: VideoGenerator, classes: Sequence[str] = ()) -> dict[str, bytes]:
+    """The files of a generator's folder, name -> content; the last one is its config. ``classes`` are the classes' names."""
     weights = {name: value.detach().cpu().clone() for name, value in generator.state_dict().items()}
     memory = io.BytesIO()
     torch.save(weights, memory)
-    return {WEIGHTS: memory.getvalue(), CONFIG: (json.dumps(generator.config.to_json(), indent=2) + "\n").encode()}
+    config = (json.dumps(generator.config.to_json(), indent=2) + "\n").encode()
+    return {**class_names.content(classes), WEIGHTS: memory.getvalue(), CONFIG: config}
 
 
 def save_generator(generator: VideoGenerator, folder: Path) -> None:

@@ -164,7 +164,8 @@ class _TrainingRun:
         if sample_due:
             self.hooks.on_samples(state.clips_seen, _samples(state))
         if snapshot_due:
-            files, clips, kept = generator_files(state.generator_ema), state.clips_seen, training.snapshots_kept
+            files = generator_files(state.generator_ema, self.spec.classes)
+            clips, kept = state.clips_seen, training.snapshots_kept
             writes.append(lambda: snapshots.write(files, placement.snapshots, clips, keep=kept))
         if checkpoint_due:
             captured = checkpoint.capture(state)

@@ -21,11 +21,12 @@ Reader = Callable[[int, int], Iterator[list[FramePair]]]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
-    """What to train: the configs and the reader of real pairs."""
+    """What to train: the configs and the reader of real pairs. ``classes`` are the classes' names, for snapshots."""
 
     training: TrainingConfig
     model: NetworkConfig
     reader: Reader
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,10 +34,12 @@ TrialObjective = Callable[[int, VideoGenerator], dict[str, float]]  # (clips see
 
 class WorkerConfig(TypedDict):
     """``shards`` and ``output`` are folders that every worker reaches, or s3:// addresses; ``threads`` are torch's on a CPU;
-    ``environment`` has the variables for S3. ``objective`` is called at every checkpoint of a trial."""
+    ``environment`` has the variables for S3, ``classes`` the classes' names. ``objective`` is called at every checkpoint of
+    a trial."""
 
     training: TrainingConfig
     model: NetworkConfig
+    classes: tuple[str, ...]
     shards: str
     output: str
     threads: int
@@ -77,7 +79,12 @@ def _train(config: WorkerConfig, rank: int, world_size: int) -> None:
     torch.set_num_threads(config["threads"])
     for name, value in config["environment"].items():
         os.environ.setdefault(name, value)
-    training, model, output = config["training"], config["model"], store_at(config["output"])
+    training, model, classes, output = (
+        config["training"],
+        config["model"],
+        config["classes"],
+        store_at(config["output"]),
+    )
 
     def reader(update: int, seed: int) -> Iterator[list[FramePair]]:
         flip, labelled = training.horizontal_flip, model.classes > 0
@@ -89,13 +96,17 @@ def _train(config: WorkerConfig, rank: int, world_size: int) -> None:
         group = ray.util.get_current_placement_group()
         config["messages"].send(worker_messages.WorkerStarted(workers=world_size, placement=group))
         if "initial_generator" not in output.names():
-            output.write("initial_generator", generator_io.generator_files(initial_generator(training, model)))
-    spec, device = TrainingSpec(training=training, model=model, reader=reader), ray.train.torch.get_device()
+            untrained = initial_generator(training, model)
+            output.write("initial_generator", generator_io.generator_files(untrained, classes))
+    spec, device = (
+        TrainingSpec(training=training, model=model, reader=reader, classes=classes),
+        ray.train.torch.get_device(),
+    )
     stores = {name: store_at(file_io.join(config["output"], name)) for name in ("checkpoints", "snapshots")}
     placement = TrainingPlacement(rank=rank, world_size=world_size, device=device, **stores)
     generator = loop.train(spec, placement, _hooks(config, rank))
     if rank == 0:
-        output.write("generator", generator_io.generator_files(generator))
+        output.write("generator", generator_io.generator_files(generator, classes))
 
 
 def _hooks(config: WorkerConfig, rank: int) -> TrainingHooks:

@@ -112,6 +112,7 @@ def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialH
                     worker_config = WorkerConfig(
                         training=params.training,
                         model=model,
+                        classes=index.classes,
                         shards=address,
                         output=storage or str(output),
                         threads=cluster.cpus_per_worker,

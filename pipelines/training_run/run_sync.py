@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from digan import class_names
 from digan.data.clips import ClipsConfig
 from digan.errors import UserError
 from digan.generator_io import CONFIG, WEIGHTS
@@ -74,9 +75,16 @@ def fetch(storage: str, folder: Path) -> None:
     snapshots = checkpoint.listed(remote)
     generators = [(store_at(storage), FolderStore(folder), name) for name in ("initial_generator", "generator")]
     for source, target, name in [*generators, *((remote, local, name) for name in snapshots)]:
-        target.write(name, {file: source.read(name, file) for file in (WEIGHTS, CONFIG)})
+        target.write(name, _generator_files(source, name))
     for name in set(local.names()) - set(snapshots):
         local.remove(name)
+
+
+def _generator_files(store: checkpoint.CheckpointStore, name: str) -> dict[str, bytes]:
+    files = {}
+    with suppress(FileNotFoundError):  # a generator without names of classes
+        files[class_names.NAMES] = store.read(name, class_names.NAMES)
+    return {**files, **{file: store.read(name, file) for file in (WEIGHTS, CONFIG)}}
 
 
 @contextmanager

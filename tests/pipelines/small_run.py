@@ -46,8 +46,8 @@ def write_params(folder: Path, **training: int) -> Params:
     return load(folder / "params.yaml")
 
 
-def write_shards(folder: Path, *, shards: int = 4, videos: int = 3) -> None:
-    """Moving squares, straight into tars and an index."""
+def write_shards(folder: Path, *, shards: int = 4, videos: int = 3, classes: tuple[str, ...] = ()) -> None:
+    """Moving squares, straight into tars and an index; a video's class goes by its number."""
     rng = np.random.default_rng(0)
     listed = []
     (folder / "train").mkdir(parents=True)
@@ -63,10 +63,11 @@ def write_shards(folder: Path, *, shards: int = 4, videos: int = 3) -> None:
                     png = io.BytesIO()
                     Image.fromarray(frame).save(png, "png")
                     members[f"{t:04d}.png"] = png.getvalue()
+                label = video % len(classes) if classes else None
                 meta = {
                     "name": name,
-                    "category": None,
-                    "label": None,
+                    "category": None if label is None else classes[label],
+                    "label": label,
                     "fps": 8.0,
                     "frame_numbers": list(range(FRAMES + 2)),
                 }
@@ -93,7 +94,7 @@ def write_shards(folder: Path, *, shards: int = 4, videos: int = 3) -> None:
         frames=FRAMES,
         frame_stride=1,
         encoding="png",
-        classes=(),
+        classes=classes,
         splits=splits,
         source={},
         software={},

@@ -18,12 +18,13 @@ import psutil
 import pytest
 import torch
 
+from digan import class_names
 from digan.errors import UserError
 from digan.generator_io import load_generator
-from pipelines.cluster import training_driver
+from pipelines.cluster import train_worker, training_driver
 from pipelines.cluster.ray_cluster import connect
 from pipelines.params import Params
-from pipelines.training_run import run_fingerprint
+from pipelines.training_run import run_fingerprint, run_sync
 from tests.pipelines.small_run import BATCH, CLIPS, RESOLUTION, assert_same_weights, log_of, write_params, write_shards
 
 
@@ -39,6 +40,13 @@ class Project:
     @property
     def unbroken(self) -> Path:
         return self.folder / "unbroken"
+
+
+class Messages:
+    """Takes a worker's messages."""
+
+    def send(self, message: object, *, wait: float = 0.0) -> None:
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +140,37 @@ def test_two_workers_from_shards_to_a_generator(
     training_driver.train(project.params, shards=project.shards, output=unbroken)
     assert (unbroken / "index.json").stat().st_mtime_ns == before
     assert "nothing to do" in capsys.readouterr().out
+
+
+def test_every_generator_of_a_training_knows_its_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that a machine downloads from S3; the worker runs in this process, without Ray."""
+    import ray.train.torch
+
+    monkeypatch.setattr("ray.util.get_current_placement_group", lambda: None)
+    monkeypatch.setattr(ray.train.torch, "get_device", lambda: torch.device("cpu"))
+    write_shards(tmp_path / "shards", classes=("0", "three"))
+    params = write_params(tmp_path, clips=8, snapshot_interval=4, sample_interval=8)
+    model, messages = params.model.config(resolution=RESOLUTION, classes=2), Messages()
+    config = train_worker.WorkerConfig(
+        training=params.training,
+        model=model,
+        classes=("0", "three"),
+        shards=str(tmp_path / "shards"),
+        output=str(tmp_path / "train"),
+        threads=1,
+        environment={},
+        messages=messages,  # type: ignore[typeddict-item]
+        objective=None,
+    )
+    train_worker._train(config, 0, 1)
+    run_sync.fetch(str(tmp_path / "train"), tmp_path / "copy")
+    for folder in ("initial_generator", "generator", "snapshots/0000000004", "snapshots/0000000008"):
+        for output in ("train", "copy"):
+            assert class_names.number_of("three", tmp_path / output / folder, 2) == 1
+            assert load_generator(tmp_path / output / folder).config.classes == 2
+    (tmp_path / "train/generator/classes.json").unlink()  # a run of an earlier version
+    run_sync.fetch(str(tmp_path / "train"), tmp_path / "copy")
+    assert not (tmp_path / "copy/generator/classes.json").exists()
 
 
 def test_weights_are_equal_after_a_killed_worker(
