@@ -26,6 +26,7 @@ VALUES = {
     "ucf101_128": "4bb06e50c3b05358",
     "ucf101_256": "52fc723391f45bd6",
 }
+ADDED = {"source.decoder"}  # keys that came later
 PAPER = ["kinetics_food", "sky_128", "sky_16", "taichi_hd", "ucf101_128", "ucf101_256"]
 
 
@@ -51,7 +52,8 @@ def dotted(sections: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def under_old_names(values: dict[str, Any]) -> dict[str, Any]:
     old = {new: key for key, new in params.RENAMED_KEYS.items()}
     split = values.get(f"source.{values['source.name']}.split", "train")  # was one key for all data sets
-    kept = {key: value for key, value in values.items() if not (key.startswith("source.") and key.endswith(".split"))}
+    splits = {key for key in values if key.startswith("source.") and key.endswith(".split")}
+    kept = {key: value for key, value in values.items() if key not in splits | ADDED}
     return {**{old.get(key, key): value for key, value in kept.items()}, "source.split": split}
 
 
