@@ -1,7 +1,8 @@
 """Atomic writes: readers see the old content or the new content, never a mixture, also with concurrent writers.
 
 Content is written to a hidden temporary path next to the target (``.NAME.<random>.part``), flushed to disk and renamed.
-A killed writer leaves the temporary path behind; ``is_part`` recognizes it.
+The name is random, so threads and processes may write one path at once. A killed writer leaves the temporary path behind;
+``is_part`` recognizes it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 PathLike = str | os.PathLike[str]
+NAME_PART = 40  # characters of the target's name in a temporary one, which must not exceed 255 bytes
 
 
 def write_bytes(path: PathLike, data: bytes) -> Path:
@@ -54,9 +56,12 @@ def replacing(path: PathLike) -> Iterator[Path]:
     """Yield a temporary path for a new file or folder, which replaces ``path`` when the block succeeds.
 
     When the block fails, ``path`` keeps its content and the temporary path is removed. Replacing a non-empty folder leaves
-    ``path`` missing for a moment between two renames. An ``OSError`` without a file name (disk full) gets ``path``.
+    ``path`` missing for a moment between two renames. A link stays a link: what it points to is replaced. An ``OSError``
+    without a file name (disk full) gets ``path``.
     """
     target = Path(path)
+    if target.is_symlink():
+        target = target.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     part = _part_of(target)
     try:
@@ -78,7 +83,7 @@ def is_part(name: str) -> bool:
 
 
 def _part_of(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
+    return target.with_name(f".{target.name[:NAME_PART]}.{secrets.token_hex(6)}.part")
 
 
 def _flush(part: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from digan import class_names, generator_io
-from digan.atomic import write_csv, write_json, write_text
+from digan.atomic import replacing, write_csv, write_json, write_text
 from pipelines.dataset import loader
 from pipelines.evaluation import gallery
 from pipelines.evaluation.config import EvaluationConfig
@@ -33,8 +33,9 @@ def write_outputs(
 ) -> dict[str, str]:
     """Write everything; the value says what each picture and video shows. ``params`` are the settings for the page."""
     index, real, result, main = loader.read_index(shards), measured.real, measured.result, measured.result.main
-    shutil.copytree(measured.best.folder, GENERATOR, dirs_exist_ok=True)
-    class_names.write(GENERATOR, index.classes)
+    with replacing(GENERATOR) as part:
+        shutil.copytree(measured.best.folder, part)
+        class_names.write(part, index.classes)
     rows = config.measured_by().videos
     near = gallery.nearest(real.reference[:rows], measured.generated, real.real_vs_real[:rows])
     writer = Gallery(generator_io.load_generator(GENERATOR), config, index.frames, FOLDER, index.classes)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 import multiprocessing
 import os
+import re
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -113,3 +118,91 @@ def test_json_has_two_spaces_and_a_newline_and_parts_are_recognized(tmp_path: Pa
         part.write_bytes(b"")
         assert atomic.is_part(part.name)
     assert not atomic.is_part("b") and not atomic.is_part(".b") and not atomic.is_part("b.part")
+
+
+def _append_lines(path: Path, writer: int) -> None:
+    for number in range(40):
+        atomic.write_json(path, {"writer": writer, "number": number, "filler": "x" * 5000})
+
+
+def test_processes_of_many_threads_write_one_path(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_threads_write, args=(path, first)) for first in (0, 10, 20)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert len(json.loads(path.read_text())["filler"]) == 5000
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.json"]
+
+
+def _threads_write(path: Path, first: int) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(partial(_append_lines, path), range(first, first + 4)))
+
+
+@pytest.mark.parametrize("name", ["x" * 250, "\U0001f600" * 60, "a b'\"$%?\n"], ids=("long", "unicode", "signs"))
+def test_any_name_that_a_file_may_have_can_be_written(tmp_path: Path, name: str) -> None:
+    assert atomic.write_text(tmp_path / name, "text").read_text() == "text"
+    with atomic.replacing(tmp_path / name) as part:
+        part.write_text("new")
+        assert atomic.is_part(part.name)
+    assert (tmp_path / name).read_text() == "new" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_link_stays_a_link(tmp_path: Path, folder: bool) -> None:
+    target, link = tmp_path / "elsewhere" / "target", tmp_path / "link"
+    atomic.write_text(target / "file" if folder else target, "old")
+    link.symlink_to(target)
+    with atomic.replacing(link) as part:
+        if folder:
+            part.mkdir()
+        (part / "file" if folder else part).write_text("new")
+    assert link.is_symlink() and (target / "file" if folder else target).read_text() == "new"
+    assert {entry.name for entry in target.parent.iterdir()} == {"target"}
+
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIES = {"copy", "copy2", "copyfile", "copytree", "move"}  # of shutil
+IN_PLACE = {  # functions that write without ``replacing``, and why they may
+    "pipelines/registry/versions.py _new_version": "a temporary folder, which is uploaded",
+    "pipelines/sources/toy.py write_video": "called within replacing",
+    "pipelines/sweeps/trial.py _checkpoint": "a folder for Tune, which copies it at once",
+    "pipelines/training_run/run_fingerprint.py sole_writer": "the file of a lock",
+    "pipelines/training_run/training_log.py report": "a log that grows by whole lines",
+}
+
+
+def _writers(tree: ast.AST, function: str = "", safe: bool = False) -> Iterator[str]:
+    """The functions that write a file outside a block of ``replacing``."""
+    for node in ast.iter_child_nodes(tree):
+        inside = node.name if isinstance(node, ast.FunctionDef) else function
+        within = safe or (isinstance(node, ast.With) and any("replacing(" in ast.unparse(i) for i in node.items))
+        if isinstance(node, ast.Call) and not within and _writes(node):
+            yield inside
+        yield from _writers(node, inside, within)
+
+
+def _writes(call: ast.Call) -> bool:
+    *of, name = ast.unparse(call.func).rsplit(".", 1)
+    arguments = [ast.unparse(word) for word in (*call.args, *(word.value for word in call.keywords))]
+    if any(argument in ("memory", "stream") for argument in arguments):
+        return False
+    if name == "open":
+        return any(re.fullmatch(r"'(w|a|x|r\+)[bt+]*'", argument) for argument in arguments)
+    if name in ("write_text", "write_bytes"):
+        return bool(of) and of[0] not in ("atomic", "file_io")
+    return name in ("save", "savez") or (of == ["shutil"] and name in COPIES)
+
+
+def test_every_file_is_written_by_the_atomic_writer() -> None:
+    found = {
+        f"{path.relative_to(ROOT).as_posix()} {function}"
+        for folder in ("digan", "pipelines")
+        for path in (ROOT / folder).rglob("*.py")
+        for function in _writers(ast.parse(path.read_text()))
+    }
+    assert found == set(IN_PLACE)
