@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +18,10 @@ from pipelines.dataset.loader import read_index
 from pipelines.ingest import ingest
 from pipelines.sources import open_source
 from pipelines.storage import file_io
+from pipelines.storage.file_io import Entry
 from tests.conftest import clips_config, shards_config, source_config
 from tests.pipelines.sources import test_sources as sources
+from tests.s3 import Fault, S3Server, faulty
 
 
 def test_official_layouts_are_found_on_s3(s3_bucket: str, tmp_path: Path) -> None:
@@ -101,3 +107,43 @@ def test_every_layout_gives_the_same_shards_from_s3_as_from_a_disk(layout: str, 
     assert disk.counts["train"]["clips"] > 0
     reports = [json.loads((tmp_path / out / "ingest_report.json").read_text()) for out in ("disk", "s3")]
     assert reports[0] == reports[1] and not reports[0]["rejected"]
+
+
+FOLDERS = 2000
+
+
+def test_listing_many_frame_folders_looks_at_each_object_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """100 000 objects: looking at all of them again for each folder would take minutes."""
+    names = [f"class{k % 7}/v{k:04d}/{frame:03d}.png" for k in range(FOLDERS) for frame in range(50)]
+    objects = [Entry(name=name, bytes=len(name), content_tag=f"tag {name}") for name in names]
+    listings: list[str] = []
+    monkeypatch.setattr(file_io, "entries", lambda address: listings.append(str(address)) or objects)
+    begun = time.process_time()
+    videos = open_source(source_config(name="frames", path="s3://bucket/set", classes=True))
+    assert time.process_time() - begun < 10
+    assert listings == ["s3://bucket/set"]
+    assert len(videos) == FOLDERS and {video.bytes for video in videos} == {50 * len(names[0])}
+    tags = "\n".join(f"{entry.name} {entry.content_tag}" for entry in objects if "/v0012/" in entry.name)
+    digest = hashlib.sha256(tags.encode()).hexdigest()
+    assert next(v for v in videos if v.name == "class5/v0012").content_tag == f"50 {digest[:32]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["frames", "sky_timelapse", "taichi_hd"])
+def test_frame_folders_of_a_store_are_listed_in_as_many_requests_as_it_has_pages(
+    layout: str, s3_bucket: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(picture, "png")
+    parts = {"frames": ("a", "b"), "sky_timelapse": ("sky_train", "sky_test"), "taichi_hd": ("train", "test")}[layout]
+    names = [f"set/{parts[k % 2]}/v{k:04d}/{frame}.png" for k in range(FOLDERS) for frame in (0, 1)]
+    client, bucket = s3_server.client(), s3_bucket.removeprefix("s3://")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: client.put_object(Bucket=bucket, Key=name, Body=picture.getvalue()), names))
+    with faulty(s3_server, lambda *_: Fault()) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.server.endpoint)
+        begun = time.monotonic()
+        videos = open_source(source_config(name=layout, path=file_io.join(s3_bucket, "set")))
+        seconds, requests = time.monotonic() - begun, proxy.requests
+    print(f"{layout}: {len(videos)} folders in {seconds:.1f} s, {requests} requests")
+    assert len(videos) == FOLDERS and requests <= len(names) / 1000 + 1 and seconds < 30
