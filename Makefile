@@ -18,7 +18,7 @@ export DO_NOT_TRACK := true
 export RAY_USAGE_STATS_ENABLED := 0
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install demo showcase test test-all test-cluster same lint format clean
+.PHONY: help install demo showcase test test-all test-cluster test-gpu same lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,9 @@ test-all: $(STAMP) ## run the everyday and the slow tests
 
 test-cluster: $(STAMP) ## run the tests that need separate hosts
 	@$(BIN)/python -m pytest -m cluster
+
+test-gpu: $(STAMP) ## run the tests that need a CUDA device
+	@$(BIN)/python -m pytest -m gpu
 
 # A change that does not affect computations gives the same digests as the commit BASE.
 BASE ?= 2b6f9dc
