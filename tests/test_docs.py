@@ -21,7 +21,7 @@ PROGRAMS = ("make", "dvc", "python", "digan", "mlflow", "ray", "pytest")
 COVERED = {
     r"make (install|test|lint)$": ".ci/run",
     r"make same": "tests/test_same.py::test_changed_missing_and_new_digests_are_named",
-    r"make (demo|showcase|test-all|test-cluster|format|test-oldest|test-newest)$": "needs: minutes to an hour; the target exists",
+    r"make (demo|showcase|test-all|test-cluster|test-gpu|format|test-oldest|test-newest)$": "needs: minutes to an hour; the target exists",
     r"dvc repro": "tests/pipelines/test_dvc.py::test_stage_lists_all_imported_code",
     r"dvc exp run": "tests/pipelines/test_dvc.py::test_stage_lists_all_imported_code",
     r"dvc (push|pull|remote)": "tests/pipelines/dataset/test_s3_storage.py::test_dvc_pushes_and_pulls_to_the_store",

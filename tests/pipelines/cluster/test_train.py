@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -144,10 +145,9 @@ def test_two_workers_from_shards_to_a_generator(
 
 def test_every_generator_of_a_training_knows_its_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those that a machine downloads from S3; the worker runs in this process, without Ray."""
-    import ray.train.torch
-
-    monkeypatch.setattr("ray.util.get_current_placement_group", lambda: None)
-    monkeypatch.setattr(ray.train.torch, "get_device", lambda: torch.device("cpu"))
+    util = SimpleNamespace(get_current_placement_group=lambda: None)
+    train = SimpleNamespace(torch=SimpleNamespace(get_device=lambda: torch.device("cpu")))
+    monkeypatch.setattr(train_worker, "ray", SimpleNamespace(util=util, train=train))
     write_shards(tmp_path / "shards", classes=("0", "three"))
     params = write_params(tmp_path, clips=8, snapshot_interval=4, sample_interval=8)
     model, messages = params.model.config(resolution=RESOLUTION, classes=2), Messages()
