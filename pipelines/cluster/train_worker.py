@@ -50,12 +50,16 @@ class WorkerConfig(TypedDict):
 
 def train_worker(config: WorkerConfig) -> None:
     """Called once in each worker by Ray Train. Errors are sent to the driver before they are raised."""
-    import ray.train
+    import ray.train.torch
+    import ray.util
 
     context = ray.train.get_context()
-    rank = context.get_world_rank()
+    rank, world_size = context.get_world_rank(), context.get_world_size()
     try:
-        _train(config, rank, context.get_world_size())
+        if rank == 0:
+            group = ray.util.get_current_placement_group()
+            config["messages"].send(worker_messages.WorkerStarted(workers=world_size, placement=group))
+        _train(config, rank, world_size, ray.train.torch.get_device())
     except Exception as error:
         config["messages"].send(failure_of(error, rank), wait=DELIVERY_TIMEOUT)
         raise
@@ -71,20 +75,13 @@ def failure_of(error: Exception, rank: int) -> worker_messages.WorkerFailed:
     return worker_messages.WorkerFailed(kind="bug", rank=rank, text="".join(traceback.format_exception(error)))
 
 
-def _train(config: WorkerConfig, rank: int, world_size: int) -> None:
-    import ray.train.torch
-    import ray.util
-
+def _train(config: WorkerConfig, rank: int, world_size: int, device: torch.device) -> None:
     log_setup.configure(rank=rank)
     torch.set_num_threads(config["threads"])
     for name, value in config["environment"].items():
         os.environ.setdefault(name, value)
-    training, model, classes, output = (
-        config["training"],
-        config["model"],
-        config["classes"],
-        store_at(config["output"]),
-    )
+    training, model, classes = config["training"], config["model"], config["classes"]
+    output = store_at(config["output"])
 
     def reader(update: int, seed: int) -> Iterator[list[FramePair]]:
         flip, labelled = training.horizontal_flip, model.classes > 0
@@ -92,16 +89,10 @@ def _train(config: WorkerConfig, rank: int, world_size: int) -> None:
         mine, count = micro_batch_indices(rank, world_size, training.micro_batches), training.micro_batches
         return PairLoader(config["shards"], loading, reader_indices=mine, num_readers=count, start_batch=update)
 
-    if rank == 0:
-        group = ray.util.get_current_placement_group()
-        config["messages"].send(worker_messages.WorkerStarted(workers=world_size, placement=group))
-        if "initial_generator" not in output.names():
-            untrained = initial_generator(training, model)
-            output.write("initial_generator", generator_io.generator_files(untrained, classes))
-    spec, device = (
-        TrainingSpec(training=training, model=model, reader=reader, classes=classes),
-        ray.train.torch.get_device(),
-    )
+    if rank == 0 and "initial_generator" not in output.names():
+        untrained = initial_generator(training, model)
+        output.write("initial_generator", generator_io.generator_files(untrained, classes))
+    spec = TrainingSpec(training=training, model=model, reader=reader, classes=classes)
     stores = {name: store_at(file_io.join(config["output"], name)) for name in ("checkpoints", "snapshots")}
     placement = TrainingPlacement(rank=rank, world_size=world_size, device=device, **stores)
     generator = loop.train(spec, placement, _hooks(config, rank))

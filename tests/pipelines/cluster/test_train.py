@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -143,11 +142,8 @@ def test_two_workers_from_shards_to_a_generator(
     assert "nothing to do" in capsys.readouterr().out
 
 
-def test_every_generator_of_a_training_knows_its_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_generator_of_a_training_knows_its_classes(tmp_path: Path) -> None:
     """Also those that a machine downloads from S3; the worker runs in this process, without Ray."""
-    util = SimpleNamespace(get_current_placement_group=lambda: None)
-    train = SimpleNamespace(torch=SimpleNamespace(get_device=lambda: torch.device("cpu")))
-    monkeypatch.setattr(train_worker, "ray", SimpleNamespace(util=util, train=train))
     write_shards(tmp_path / "shards", classes=("0", "three"))
     params = write_params(tmp_path, clips=8, snapshot_interval=4, sample_interval=8)
     model, messages = params.model.config(resolution=RESOLUTION, classes=2), Messages()
@@ -162,7 +158,7 @@ def test_every_generator_of_a_training_knows_its_classes(tmp_path: Path, monkeyp
         messages=messages,  # type: ignore[typeddict-item]
         objective=None,
     )
-    train_worker._train(config, 0, 1)
+    train_worker._train(config, 0, 1, torch.device("cpu"))
     run_sync.fetch(str(tmp_path / "train"), tmp_path / "copy")
     for folder in ("initial_generator", "generator", "snapshots/0000000004", "snapshots/0000000008"):
         for output in ("train", "copy"):
