@@ -9,6 +9,7 @@ from digan.atomic import write_json
 from digan.errors import UserError
 from pipelines.detectors.table import DETECTORS
 from pipelines.evaluation.config import EvaluationConfig
+from pipelines.evaluation.frame_size import FrameSize
 from pipelines.evaluation.protocols import PROTOCOLS
 
 CACHE = "~/.cache/digan/features"
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--videos", type=int, default=0, help="clips per draw, instead of the protocol's number")
     add("--draws", type=int, default=0, help="maximum number of draws, instead of the protocol's number")
     add("--frames", type=int, default=0, help="frames per clip, instead of the protocol's number (quick: 16)")
+    add("--size", default="", help="crop and resize all clips, to 64 or 128x96 (default: all must have one size)")
     add("--seed", type=int, default=0, help="seed of the choice of clips (default: 0)")
     add("--batch-size", type=int, default=8, help="clips per forward pass of the detector (default: 8)")
     add("--cache", default=CACHE, help=f"feature cache, a folder or an s3:// address (default: {CACHE})")
@@ -50,6 +52,7 @@ def evaluate_command(arguments: argparse.Namespace) -> None:
     )
     if arguments.frames < 0:
         raise UserError(f"--frames {arguments.frames}: must be 0 (the protocol's number) or more")
+    size = FrameSize.parse(arguments.size) if arguments.size else None
     from pipelines.cluster.ray_cluster import ClusterAddressError, ClusterConfig
     from pipelines.evaluation import folder_comparison
 
@@ -59,7 +62,7 @@ def evaluate_command(arguments: argparse.Namespace) -> None:
         cluster = None
         if arguments.ray:
             cluster = ClusterConfig(address=arguments.ray, gpus_per_worker=gpus, storage="", **one_worker)
-        result = folder_comparison.evaluate_folders(real, fake, config, frames=frames, cluster=cluster)
+        result = folder_comparison.evaluate_folders(real, fake, config, frames=frames, size=size, cluster=cluster)
     except ClusterAddressError as error:  # names --ray, since this command reads no params.yaml
         remedy = "start a cluster with `ray start --head`, or omit --ray to embed in this process"
         raise UserError(f"--ray {arguments.ray}: {error.reason}; {remedy}") from error

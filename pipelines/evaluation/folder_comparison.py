@@ -13,6 +13,7 @@ from pipelines.cluster.ray_cluster import ClusterConfig
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.embedding import Embedder, open_executor
 from pipelines.evaluation.feature_cache import feature_key
+from pipelines.evaluation.frame_size import FrameSize
 from pipelines.evaluation.measurement import Array, conditions, metrics_of
 from pipelines.evaluation.reference_features import ReferenceFeatures
 from pipelines.evaluation.result import EvaluationResult
@@ -20,23 +21,31 @@ from pipelines.evaluation.video_folder import FolderClip, VideoFolder
 from pipelines.report.progress_display import ProgressDisplay
 
 DEFAULT_FRAMES = 16
+RATE_TOLERANCE = 0.01  # relative difference of frame rates that counts as rounding
 PROTOCOL = "{protocol_text}, seed {seed}"  # what two results must have in common, with data and detector
 
 
 def evaluate_folders(
-    real: Path, fake: Path, config: EvaluationConfig, *, frames: int = 0, cluster: ClusterConfig | None = None
+    real: Path,
+    fake: Path,
+    config: EvaluationConfig,
+    *,
+    frames: int = 0,
+    size: FrameSize | None = None,
+    cluster: ClusterConfig | None = None,
 ) -> EvaluationResult:
     """The metrics of the videos in ``fake`` against those in ``real``, embedded on ``cluster`` if it is given.
 
     Real vs. real is measured with other clips of ``real`` if it has as many again. Draws are disjoint parts of ``fake``'s
-    clips, at most the protocol's number.
+    clips, at most the protocol's number. Clips are resized only to ``size``, which the protocol's text then names.
     """
     protocol = config.measured_by()
     videos, frames = protocol.videos, frames or protocol.frames or DEFAULT_FRAMES
     detector = detectors.load(config, protocol.resize)
     if frames < detector.min_frames:
         raise UserError(f"--frames {frames}: {detector.network} needs {detector.min_frames} or more")
-    reals, fakes = VideoFolder(real, "--real", frames), VideoFolder(fake, "--fake", frames)
+    reals, fakes = VideoFolder(real, "--real", frames, size), VideoFolder(fake, "--fake", frames, size)
+    notes = [*reals.notes, *fakes.notes, *_compare(reals, fakes)]
     drawn: list[list[Sequence[FolderClip]]] = []
     for folder, draws in ((reals, 2), (fakes, protocol.draws)):
         windows = folder.windows(choice=protocol.choice, count=draws * videos, seed=config.seed)
@@ -58,7 +67,8 @@ def evaluate_folders(
                 return folder.read(windows[position] for block in blocks for position in block)
 
             names = [window.name for window in windows]
-            key = feature_key(detector, "folder", data_digest=digest, windows=names, frames=frames)
+            resized = {"size": str(size)} if size else {}
+            key = feature_key(detector, "folder", data_digest=digest, windows=names, frames=frames, **resized)
             return embedder.clips(key, len(windows), read, detector).features
 
         real_features, generated = (
@@ -71,7 +81,21 @@ def evaluate_folders(
     metrics = metrics_of(detector, compared, generated, videos=videos, seed=config.seed)
     measured = replace(protocol, draws=len(generated))
     how = conditions(detector, measured, frames=frames, seed=config.seed, data_digest=digests[0])
-    return EvaluationResult(metrics=metrics, fake_digest=digests[1], notes=[*reals.notes, *fakes.notes], **how)
+    how["protocol_text"] += f", resized to {size}" if size else ""
+    return EvaluationResult(metrics=metrics, fake_digest=digests[1], size=reals.size, notes=notes, **how)
+
+
+def _compare(reals: VideoFolder, fakes: VideoFolder) -> list[str]:
+    """A note if the frame rates differ. Errors: ``UserError`` if the sizes do."""
+    if reals.size != fakes.size:
+        raise UserError(
+            f"{fakes.option} {fakes.root}: its videos are {fakes.size}, those of {reals.option} {reals.root} {reals.size};"
+            f" scaling changes the metric, so set the size to compare at: --size {reals.size} or --size {fakes.size}"
+        )
+    if reals.fps and fakes.fps and abs(reals.fps / fakes.fps - 1) > RATE_TOLERANCE:
+        rates = f"{reals.option} has {reals.fps:g} frames per second, {fakes.option} {fakes.fps:g}"
+        return [f"{rates}: clips are compared frame by frame, so equal motion looks different"]
+    return []
 
 
 def against(result: EvaluationResult, other: Path, margin: float) -> str:

@@ -101,7 +101,7 @@ class MetricSummary:
 class EvaluationResult:
     """``metrics`` by name, ``metric`` the main one's, and everything that they depend on; ``None`` is left out of the JSON.
 
-    Results compare if protocol, seed, data and detector agree. ``fake_digest`` and ``notes`` are set by `digan evaluate`,
+    Results compare if protocol, seed, data and detector agree. ``fake_digest``, ``size`` and ``notes`` are set by `digan evaluate`,
     the keys from ``clips_seen`` to ``weights_digest`` and ``extra_detectors`` by the stage `evaluate`.
     """
 
@@ -117,6 +117,7 @@ class EvaluationResult:
     curve_videos: int | None = None
     frames: int | None = None
     resolution: int | None = None
+    size: str | None = None
     seed: int | None = None
     truncation: float | None = None
     is_stand_in: bool | None = None
@@ -192,6 +193,7 @@ class EvaluationResult:
             **{name: self._mean_and_std(one) for name, one in self.metrics.items() if name != self.metric},
             "counts": f"{self.draws} draws of {self.videos} videos" if self.draws else "",
             "protocol": self.protocol_text,
+            "size": self.size,
             "seed": "" if self.seed is None else str(self.seed),
             "best snapshot": "" if self.clips_seen is None else f"{self.clips_seen} clips seen ({self.generator})",
             "detector": f"{self.detector} {(self.detector_digest or '')[:12]}" if self.detector else "",

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from digan.errors import UserError
+from digan.errors import UserError, listed
 from digan.seeding import generator_for
 from digan.types import Clip
+from pipelines.evaluation.frame_size import FrameSize
 from pipelines.video import decoder
 from pipelines.video import frame_folder as frame_folders
 from pipelines.video.decoded import Decoded, VideoRejectedError
@@ -32,6 +33,7 @@ class VideoFile:
     name: str
     frames: int
     size: str
+    fps: float | None
 
     def decode(self) -> Decoded:
         """Its frames."""
@@ -56,11 +58,12 @@ class FolderClip:
 class VideoFolder:
     """The videos of at least ``frames`` frames below ``root``, which the command line's ``option`` names.
 
-    ``notes`` counts and names the videos that cannot be used.
+    Clips are brought to ``size``, if it is given; without it all videos must have one size. ``notes`` counts and names the
+    videos that cannot be used, and says how others were resized.
     """
 
-    def __init__(self, root: Path, option: str, frames: int) -> None:
-        self.root, self.option, self.frames = root, option, frames
+    def __init__(self, root: Path, option: str, frames: int, size: FrameSize | None = None) -> None:
+        self.root, self.option, self.frames, self._size = root, option, frames, size
         if not root.is_dir():
             raise UserError(
                 f"{option} {root}: no such folder; give one with videos, or with a folder of pictures for each"
@@ -78,8 +81,8 @@ class VideoFolder:
             if container.packets < frames:
                 short.append(f"{name} has {container.packets}")
                 continue
-            size = f"{container.width}x{container.height}"
-            self.videos.append(VideoFile(path=path, name=name, frames=container.packets, size=size))
+            shown = f"{container.width}x{container.height}"
+            self.videos.append(VideoFile(path=path, name=name, frames=container.packets, size=shown, fps=container.fps))
         unusable = [
             ("are too short", f"have fewer than {frames} frames", short),
             ("cannot be read", "cannot be read", rejected),
@@ -88,18 +91,34 @@ class VideoFolder:
             reasons = [f"{len(names)} {what} (first: {names[0]})" for what, _, names in unusable if names]
             why = "; ".join(reasons) or "it holds no videos or pictures"
             raise UserError(f"{option} {root}: no clip of {frames} frames in it; {why}")
-        first = self.videos[0]
-        for other in self.videos:
-            if other.size != first.size:
-                raise UserError(
-                    f"{option} {root}: videos of two sizes: {first.name} is {first.size}, {other.name} {other.size};"
-                    " bring all to one size, since scaling changes the metric"
-                )
+        self._check_sizes()
         self.notes = [
             f"{option}: {len(names)} videos {what} ({', '.join(names[:LISTED] + ['...'] * (len(names) > LISTED))})"
             for _, what, names in unusable
             if names
         ]
+        if others := {video.size: None for video in self.videos if size and video.size != str(size)}:
+            self.notes.append(f"{option}: videos of {listed(others)} are cropped at the center and resized to {size}")
+
+    def _check_sizes(self) -> None:
+        first = self.videos[0]
+        for other in self.videos:
+            if self._size is None and other.size != first.size:
+                raise UserError(
+                    f"{self.option} {self.root}: videos of two sizes: {first.name} is {first.size}, {other.name} {other.size};"
+                    f" bring all to one size, since scaling changes the metric, or set --size {first.size}"
+                )
+
+    @property
+    def size(self) -> str:
+        """The size of its clips."""
+        return str(self._size or self.videos[0].size)
+
+    @property
+    def fps(self) -> float | None:
+        """The median frame rate of its videos; ``None`` if it is unknown, as of pictures."""
+        rates = [video.fps for video in self.videos if video.fps]
+        return float(np.median(rates)) if rates else None
 
     def windows(self, *, choice: str, count: int, seed: int) -> list[FolderClip]:
         """``count`` clips in the protocol's order: one random clip a video, or uniform over all windows, none twice."""
@@ -142,6 +161,8 @@ class VideoFolder:
 
     def _frames(self, window: FolderClip, video: Decoded) -> torch.Tensor:
         frames = np.stack(list(islice(video.frames, window.start, window.start + self.frames)))
+        if self._size:
+            frames = self._size.fit(frames)
         return torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
 
 

@@ -10,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from digan.data.clips import square
 from pipelines.cli import main
+from pipelines.evaluation.frame_size import FrameSize
 from pipelines.video.video_writer import write_video
 
 COUNT, FRAMES = 8, 12
@@ -100,6 +102,65 @@ def test_frames_are_as_good_as_videos(folders: tuple[Path, Path], tmp_path: Path
     assert found[0] == pytest.approx(found[1], rel=1e-6)
 
 
+def test_folders_of_different_sizes_are_compared_at_a_given_size(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same figures as of videos that were resized before, by the code of ingest."""
+    from pipelines.video import decoder
+
+    real, large, small = folders[0], tmp_path / "large", tmp_path / "small"
+    make_videos(large / "a", 3, size=48, count=4)
+    make_videos(large / "b", 4, size=40, count=4)
+    for path in large.rglob("*.mp4"):
+        folder = small / path.relative_to(large)
+        folder.mkdir(parents=True)
+        for number, frame in enumerate(decoder.decode(path).frames):
+            Image.fromarray(square(frame, 32)).save(folder / f"{number}.png")
+    results = []
+    for fake, options in ((large, ["--size", "32"]), (small, []), (large, ["--size", "64x48"])):
+        out = tmp_path / f"{len(results)}.json"
+        common = ["--real", real, "--fake", fake, "--videos", "6", "--draws", "1", "--out", out]
+        assert run(tmp_path, *common, *options) == 0
+        results.append(json.loads(out.read_text()))
+    resized, prepared, wide = results
+    assert resized["frechet_transnetv2"]["mean"] == pytest.approx(prepared["frechet_transnetv2"]["mean"], rel=1e-6)
+    assert (resized["size"], prepared["size"], wide["size"]) == ("32x32", "32x32", "64x48")
+    assert resized["protocol_text"] == prepared["protocol_text"] + ", resized to 32x32"
+    assert resized["notes"] == ["--fake: videos of 48x48, 40x40 are cropped at the center and resized to 32x32"]
+    assert wide["notes"][0] == "--real: videos of 32x32 are cropped at the center and resized to 64x48"
+    assert "note: --fake: videos of 48x48, 40x40 are cropped" in capsys.readouterr().out
+    assert run(tmp_path, "--real", real, "--fake", small, "--videos", "6", "--draws", "1", "--against", out) == 2
+    assert "not comparable: protocol" in capsys.readouterr().err
+
+
+def test_frames_are_cropped_at_the_center_and_resized() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (2, 60, 100, 3), dtype=np.uint8)
+    assert np.array_equal(FrameSize.parse("100x60").fit(frames), frames)
+    assert np.array_equal(FrameSize.parse("32").fit(frames)[1], square(frames[1], 32))
+    for text, box in {"40x48": (25, 0, 75, 60), "50x20": (0, 10, 100, 50)}.items():  # left, top, right, bottom
+        size = FrameSize.parse(text)
+        wanted = Image.fromarray(frames[0]).crop(box).resize((size.width, size.height), Image.Resampling.BILINEAR)
+        assert np.abs(size.fit(frames)[0].astype(int) - np.asarray(wanted)).max() <= 1
+    assert FrameSize.parse("64x16").fit(frames[:, :, :1]).shape == (2, 16, 64, 3)
+
+
+@pytest.mark.parametrize("text", ["0", "8", "9999", "-32", "32x", "x32", "32x32x3", "a", "3 2", "32.5", "³²"])
+def test_invalid_size_is_rejected(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--real", "real", "--fake", "fake", f"--size={text}") == 2
+    must = "must be a number of pixels or WIDTHxHEIGHT, from 16 to 4096; try 64 or 128x96"
+    assert capsys.readouterr().err == f"error: --size {text}: {must}\n"
+
+
+def test_different_frame_rates_are_noted(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    video = torch.zeros(FRAMES, 3, 32, 32, dtype=torch.uint8)
+    for number in range(2):
+        write_video(tmp_path / f"fake/{number}.mp4", video, 25)
+    out = tmp_path / "out.json"
+    options = ["--real", folders[0], "--fake", tmp_path / "fake", "--videos", "2", "--draws", "1", "--out", out]
+    assert run(tmp_path, *options) == 0
+    assert "--real has 8 frames per second, --fake 25: " in json.loads(out.read_text())["notes"][0]
+
+
 @pytest.mark.parametrize(
     ("case", "message"),
     [
@@ -107,7 +168,15 @@ def test_frames_are_as_good_as_videos(folders: tuple[Path, Path], tmp_path: Path
         ("empty", "no clip of 10 frames in it; it holds no videos or pictures"),
         ("short", "no clip of 10 frames in it; 2 are too short (first: v0.mp4 has 8)"),
         ("broken", "no clip of 10 frames in it; 1 cannot be read (first: v.mp4 "),
-        ("mixed", "videos of two sizes: a/v0.mp4 is 32x32, b/v0.mp4 48x48; bring all to one size"),
+        (
+            "mixed",
+            "videos of two sizes: a/v0.mp4 is 32x32, b/v0.mp4 48x48; bring all to one size, since scaling changes",
+        ),
+        (
+            "other size",
+            "--fake {fake}: its videos are 48x48, those of --real {real} 32x32; scaling changes the metric, so set the size"
+            " to compare at: --size 32x32 or --size 48x48\n",
+        ),
         ("few", "has 2 videos of 10 frames, protocol stylegan-v takes 2048; add videos, or set --videos 2"),
         ("weights", "evaluation.weights is empty: FVD is defined by I3D's trained weights"),
         ("nine", "--frames 9: i3d_untrained needs 10 or more"),
@@ -132,6 +201,8 @@ def test_bad_input_is_one_line(
     if case == "mixed":
         make_videos(fake / "a", 0, count=1)
         make_videos(fake / "b", 0, count=1, size=48)
+    if case == "other size":
+        make_videos(fake, 0, count=2, size=48)
     if case == "few":
         make_videos(fake, 0, count=2)
         real, options = fake, ["--protocol", "stylegan-v"]
@@ -146,7 +217,7 @@ def test_bad_input_is_one_line(
     else:
         code = run(tmp_path, "--real", real, "--fake", fake, *options)
     error = capsys.readouterr().err
-    assert code == 2 and error.count("\n") == 1 and message.format(fake=fake) in error, error
+    assert code == 2 and error.count("\n") == 1 and message.format(fake=fake, real=real) in error, error
 
 
 def cli_code(options: list[object]) -> int:
