@@ -17,7 +17,7 @@ DecoderName = Literal["pyav", "decord"]
 FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,h264,hevc,mpegvideo,m4v,obu,yuv4mpegpipe,dv"
 SUFFIXES = (  # of video files, in folders
     *(".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf"),
-    *(".ogg", ".ogv", ".ts", ".vob", ".webm", ".webp", ".wmv"),
+    *(".ogg", ".ogv", ".ts", ".vob", ".webm", ".webp", ".wmv", ".y4m"),
 )
 OPEN_OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 
@@ -173,7 +173,12 @@ def _pyav_frames(path: Path, container: ContainerInfo) -> Iterator[np.ndarray]:
                 if frame.is_corrupt and count:
                     raise VideoRejectedError(f"is damaged at frame {count}")
                 if not frame.is_corrupt:
-                    yield _upright(frame, ratio)
+                    picture = _upright(frame, ratio)
+                    size = (picture.shape[1], picture.shape[0])
+                    if size != (container.width, container.height):
+                        change = f"{container.width}x{container.height} to {size[0]}x{size[1]}"
+                        raise VideoRejectedError(f"changes its size at frame {count}, {change}; cut it there")
+                    yield picture
                     count += 1
     except (av.FFmpegError, ValueError, OSError) as error:
         raise VideoRejectedError(f"is damaged after {count} frames: {short_text(error)}") from error

@@ -185,6 +185,15 @@ def test_a_cover_picture_is_not_the_video(tmp_path: Path) -> None:
         assert [matrix.number_of(frame) for frame in decoder.decode(path).frames] == list(range(20))
 
 
+def test_a_video_that_changes_its_size_is_rejected(tmp_path: Path) -> None:
+    for name, size in (("a.ts", (64, 64)), ("b.ts", (96, 64))):
+        write(tmp_path / name, size=size)
+    path = tmp_path / "both.ts"
+    path.write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
+    with pytest.raises(VideoRejectedError, match="changes its size at frame 20, 64x64 to 96x64"):
+        list(decoder.decode(path).frames)
+
+
 PLAYLISTS = {
     "concat": "ffconcat version 1.0\nfile 'real.mp4'\n",
     "hls": "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{folder}/real.ts\n#EXT-X-ENDLIST\n",
