@@ -176,7 +176,7 @@ def main() -> None:
         parser.error(f"--updates {options.updates}: must be at least {FEWEST}")
     if options.pairs < 2:
         parser.error(f"--pairs {options.pairs}: must be at least 2")
-    batch, kept = options.batch, options.updates // 2 + 1  # twice that lies beyond the end, so there is but one
+    batch, kept = options.batch, options.updates // 2 + 1  # twice that is beyond the end, so there is only one
     interval = parameters.load("params.yaml").training.checkpoint_interval
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

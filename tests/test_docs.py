@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAMS = ("make", "dvc", "python", "digan", "mlflow", "ray", "pytest")
 
-# A command that matches is run by this test (everyday, slow or cluster), or needs what stands after "needs:".
+# A command that matches is run by this test (everyday, slow or cluster), or needs what follows "needs:".
 COVERED = {
     r"make (install|test|lint)$": ".ci/run",
     r"make same": "tests/test_same.py::test_changed_missing_and_new_digests_are_named",

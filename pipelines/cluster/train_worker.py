@@ -84,8 +84,8 @@ def _train(config: WorkerConfig, rank: int, world_size: int, device: torch.devic
     output = store_at(config["output"])
 
     def reader(update: int, seed: int) -> Iterator[list[FramePair]]:
-        flip, labelled = training.horizontal_flip, model.classes > 0
-        loading = LoaderConfig(seed=seed, batch_size=training.micro_batch, horizontal_flip=flip, labelled=labelled)
+        flip, labeled = training.horizontal_flip, model.classes > 0
+        loading = LoaderConfig(seed=seed, batch_size=training.micro_batch, horizontal_flip=flip, labeled=labeled)
         mine, count = micro_batch_indices(rank, world_size, training.micro_batches), training.micro_batches
         return PairLoader(config["shards"], loading, reader_indices=mine, num_readers=count, start_batch=update)
 

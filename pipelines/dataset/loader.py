@@ -34,7 +34,7 @@ CLIPS_AT_ONCE = 512  # clips that clips_at gathers before it yields them in orde
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderConfig:
-    """What a ``PairLoader`` reads: batches of ``batch_size`` pairs from ``split``, with class labels if ``labelled``.
+    """What a ``PairLoader`` reads: batches of ``batch_size`` pairs from ``split``, with class labels if ``labeled``.
 
     A reader buffers ``buffer_bytes`` of encoded pictures: half in use and half prefetched. Clips are shuffled within the
     half in use, so a different size gives a different order.
@@ -44,7 +44,7 @@ class LoaderConfig:
     seed: int
     batch_size: int
     horizontal_flip: bool = False
-    labelled: bool = False
+    labeled: bool = False
     buffer_bytes: int = BUFFER_BYTES
 
 
@@ -69,7 +69,7 @@ class PairLoader:
         start_batch: int = 0,
     ) -> None:
         self.index, self.config, self.batch = read_index(index_folder), config, start_batch
-        if config.labelled and not self.index.classes:
+        if config.labeled and not self.index.classes:
             path = file_io.join(self.index.address, INDEX)
             raise UserError(f"{path}: the shards have no classes; set source.classes=true and ingest again")
         shards, block_bytes = _shards_of(self.index, config.split), config.buffer_bytes // 2
@@ -98,7 +98,7 @@ class PairLoader:
         other = self._helper.submit(self._decode, windows[:half], frame_numbers[:half], frames[:half])
         self._decode(windows[half:], frame_numbers[half:], frames[half:])
         other.result()
-        labels = [self._store.sample(window).meta["label"] for window in windows] if config.labelled else None
+        labels = [self._store.sample(window).meta["label"] for window in windows] if config.labeled else None
         self.batch += 1
         return [
             pairs.make_pair(frames[start : start + size], draw, index.frames, labels and labels[start : start + size])

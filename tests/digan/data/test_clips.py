@@ -144,7 +144,7 @@ def test_the_shortest_video_that_gives_a_clip(window_mode: WindowMode, stride: i
 
 
 def moving(levels: list[int]) -> list[np.ndarray]:
-    """Frames of one grey each."""
+    """Frames of one gray each."""
     return [np.full((32, 32, 3), level, np.uint8) for level in levels]
 
 

@@ -119,10 +119,10 @@ def test_classes_are_labels(place: Path, tmp_path: Path, monkeypatch: pytest.Mon
     }
     for clip in read_clips(tmp_path, split="train", count=20, seed=0):
         assert clip.label is not None and clip.name.startswith(index.classes[clip.label] + "/")
-    labels = next(read(tmp_path, reader_index=0, num_readers=1, seed=0, batch_size=32, labelled=True)).labels
+    labels = next(read(tmp_path, reader_index=0, num_readers=1, seed=0, batch_size=32, labeled=True)).labels
     assert labels is not None and set(labels.tolist()) <= set(range(len(index.classes)))
     with pytest.raises(UserError, match="have no classes"):
-        read(place / "shards", reader_index=0, num_readers=1, seed=0, batch_size=1, labelled=True)
+        read(place / "shards", reader_index=0, num_readers=1, seed=0, batch_size=1, labeled=True)
 
 
 def test_bad_files_are_named_and_the_rest_is_used(place: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def strips(root: Path, count: int = 24) -> None:
 
 @pytest.fixture
 def shards(tmp_path: Path, s3_bucket: str) -> str:
-    """The address of shards on S3; the same set lies at ``tmp_path / "local"``, and its index at ``index``."""
+    """The address of shards on S3; the same set is at ``tmp_path / "local"``, and its index at ``index``."""
     strips(tmp_path / "raw")
     source = source_config(name="frames", frames={"layout": "strips"}, path=str(tmp_path / "raw"), classes=True)
     address = file_io.join(s3_bucket, "set/of shards")
@@ -55,8 +55,8 @@ def test_shards_on_s3_are_those_of_a_disk(shards: str, tmp_path: Path) -> None:
     for shard in local.splits["train"]:
         assert file_io.read_bytes(file_io.join(shards, shard.path)) == (tmp_path / "local" / shard.path).read_bytes()
     for place in (shards, tmp_path / "index"):
-        one = read(place, reader_index=0, num_readers=1, seed=1, batch_size=5, labelled=True)
-        other = read(tmp_path / "local", reader_index=0, num_readers=1, seed=1, batch_size=5, labelled=True)
+        one = read(place, reader_index=0, num_readers=1, seed=1, batch_size=5, labeled=True)
+        other = read(tmp_path / "local", reader_index=0, num_readers=1, seed=1, batch_size=5, labeled=True)
         for _ in range(5):
             assert torch.equal(next(one).frames, next(other).frames)
 

@@ -102,7 +102,7 @@ def test_shards_keep_the_limit(folder: Path) -> None:
 
 
 def test_pairs_are_two_frames_of_one_window(folder: Path) -> None:
-    batches = reader(folder, labelled=True)
+    batches = reader(folder, labeled=True)
     seen = set()
     for _ in range(60):
         pair = next(batches)
@@ -147,7 +147,7 @@ def test_readers_share_an_epoch(folder: Path) -> None:
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_any_number_of_workers_gives_a_micro_batch_the_same_clips(folder: Path, workers: int) -> None:
     """Loaders of several readers return what a loader of one reader does, across epochs and shuffle groups."""
-    config = LoaderConfig(seed=5, batch_size=3, horizontal_flip=True, labelled=True, buffer_bytes=2**16)
+    config = LoaderConfig(seed=5, batch_size=3, horizontal_flip=True, labeled=True, buffer_bytes=2**16)
     for worker in range(workers):
         indices = range(worker, 4, workers)
         shared = PairLoader(folder, config, reader_indices=indices, num_readers=4, start_batch=2)

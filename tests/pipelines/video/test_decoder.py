@@ -250,7 +250,7 @@ def test_animations_are_videos(tmp_path: Path, suffix: str) -> None:
 
 def test_half_an_avi_is_refused_though_decord_opens_it(tmp_path: Path) -> None:
     path = tmp_path / "v.avi"
-    write(path, codec="ffv1", frames=40)  # large pictures, so that the middle lies behind the header
+    write(path, codec="ffv1", frames=40)  # large pictures, so that the middle is after the header
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(VideoRejectedError, match=r"is cut short: \d+ of 40 frames"):
         decoder.decode(path)

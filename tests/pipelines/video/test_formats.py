@@ -72,7 +72,7 @@ KINDS = {
     "ffv1.mkv": ("ffv1", "yuv444p", {}),
     "mpeg4.avi": ("mpeg4", "yuv420p", {"qscale": "2"}),
     "h264_444.mp4": ("libx264", "yuv444p", {"preset": "ultrafast"}),
-    "grey.mkv": ("ffv1", "gray", {}),
+    "gray.mkv": ("ffv1", "gray", {}),
 }
 
 

@@ -22,19 +22,19 @@ CLIPS = clips_config(resolution=32, frames=4, frame_stride=1, validation_share=0
 SHARDS = shards_config(encoding="png", jpeg_quality=95, megabytes=1.0)
 
 
-def picture(path: Path, grey: int, size: tuple[int, int] = (32, 32), mode: str = "RGB") -> None:
+def picture(path: Path, gray: int, size: tuple[int, int] = (32, 32), mode: str = "RGB") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (grey, grey, grey)).convert(mode).save(path)
+    Image.new("RGB", size, (gray, gray, gray)).convert(mode).save(path)
 
 
 def folder(path: Path, count: int, pattern: str = "frame_{}.png", first: int = 1) -> Path:
-    """Frame k is plain, of grey 10 k."""
+    """Frame k is plain, of gray 10 k."""
     for k in range(count):
         picture(path / pattern.format(first + k), 10 * k)
     return path
 
 
-def greys(decoded: decoder.Decoded) -> list[int]:
+def grays(decoded: decoder.Decoded) -> list[int]:
     return [int(frame[0, 0, 0]) for frame in decoded.frames]
 
 
@@ -52,7 +52,7 @@ def test_frames_come_in_the_order_of_their_numbers(tmp_path: Path, pattern: str)
     (tmp_path / "v/.frame_0.png").touch()
     decoded = frame_folder.decode_folder(tmp_path / "v")
     assert (decoded.decoder, decoded.container.packets, decoded.container.fps) == ("pillow", 12, None)
-    assert greys(decoded) == list(range(0, 120, 10))
+    assert grays(decoded) == list(range(0, 120, 10))
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1", "LA"])
@@ -117,13 +117,13 @@ def test_a_strip_is_cut_into_squares(tmp_path: Path, across: bool) -> None:
     Image.fromarray(row if across else row.T).convert("RGB").save(tmp_path / "v.png")
     decoded = frame_folder.decode_strip(tmp_path / "v.png")
     assert (decoded.container.packets, decoded.container.width, decoded.container.height) == (7, 32, 32)
-    assert greys(decoded) == list(range(0, 70, 10))
+    assert grays(decoded) == list(range(0, 70, 10))
     picture(tmp_path / "odd.png", 0, size=(100, 32))
     assert rejection(tmp_path / "odd.png", strip=True).startswith("is 100x32 pixels: the long side must be a multiple")
 
 
 def png_header(path: Path, width: int, height: int) -> None:
-    """A grey png of that size whose pixels are missing."""
+    """A gray png of that size whose pixels are missing."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = [header, b"IDAT" + zlib.compress(b"")]
     framed = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks]
