@@ -30,6 +30,7 @@ from pipelines.report.progress_display import ProgressDisplay
 from pipelines.training_run.run_fingerprint import weights_digest
 
 SEED_STRIDE, DRAW_STRIDE = 2**20, 2**15  # between the first seeds of two evaluation seeds, and of two draws
+CHOICE_DRAW = 2**20  # chooses snapshots and trials; draws that are reported are below, so they have other seeds
 QUEUED = 2  # blocks in Ray's queue for each task that can run
 
 # A block to embed, called with a detector. Its keywords may hold what ``Executor.share`` returned.

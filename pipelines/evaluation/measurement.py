@@ -1,4 +1,4 @@
-"""The measurement of a training: all snapshots at quick counts, then the best one at full counts with every detector."""
+"""The measurement of a training: all snapshots at quick counts, then the best one at full counts, on other seeds, with every detector."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from pipelines.evaluation.snapshot_curve import curve, snapshots
 from pipelines.report.progress_display import ProgressDisplay
 
 Array = NDArray[np.float64]
+CHOICE = "snapshot chosen on other seeds"  # part of the protocol, which earlier versions did not have
 EXTRAPOLATED = 64  # clips that an extrapolation needs at least
 
 
@@ -76,6 +77,8 @@ def measure(
         metrics |= metrics_of(one, compared, draws, initial, videos=protocol.videos, seed=config.seed)
         generated.append(draws[0])
     progress.finish()
+    how = conditions(detector, protocol, frames=frames, seed=config.seed, data_digest=index.digest)
+    how["protocol_text"] += f", {CHOICE}"
     result = EvaluationResult(
         metrics=metrics,
         clips_seen=best.clips_seen,
@@ -85,7 +88,7 @@ def measure(
         resolution=index.resolution,
         truncation=config.truncation,
         extra_detectors={one.network: one.described(index.digest) for one in extra_detectors},
-        **conditions(detector, protocol, frames=frames, seed=config.seed, data_digest=index.digest),
+        **how,
     )
     return Measurement(result=result, curve=rows, best=best, real=real, generated=generated[0])
 

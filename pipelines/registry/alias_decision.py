@@ -50,15 +50,28 @@ class MetricValue:
 
     def differences(self, other: MetricValue) -> str:
         """Describe how the two were measured differently; empty if they are comparable."""
-        lengths = {"metric": None, "data": 12, "detector": 12, "protocol": None}
+        lengths = {"metric": None, "data": 12, "detector": 12}
         pairs = [(name, getattr(self, name), getattr(other, name), length) for name, length in lengths.items()]
-        return ", ".join(f"{name} {a[:length]} instead of {b[:length]}" for name, a, b, length in pairs if a != b)
+        found = [f"{name} {a[:length]} instead of {b[:length]}" for name, a, b, length in pairs if a != b]
+        if self.protocol != other.protocol:
+            found.append(f"protocol {_unlike(self.protocol, other.protocol)}")
+        return ", ".join(found)
 
     def against(self, other: MetricValue, *, margin: float) -> Comparison:
         """Compare the two. Errors: ``UserError`` if they were measured differently."""
         if differences := self.differences(other):
             raise UserError(f"the values are not comparable: {differences}; measure both with the same protocol")
         return compare(self.value, other.value, spreads=(self.spread, other.spread), margin=margin)
+
+
+def _unlike(protocol: str, other: str) -> str:
+    """The parts, between commas, in which two protocols differ."""
+    own, others = protocol.split(", "), other.split(", ")
+    added = ", ".join(part for part in own if part not in others)
+    missing = ", ".join(part for part in others if part not in own)
+    if bool(added) == bool(missing):
+        return f"{added or protocol} instead of {missing or other}"
+    return f'with "{added}"' if added else f'without "{missing}"'
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from ray import tune
 from digan.errors import UserError
 from pipelines.cluster.ray_cluster import connect
 from pipelines.dataset.loader import read_index
+from pipelines.evaluation.embedding import CHOICE_DRAW
 from pipelines.sweeps import mlflow_runs, objective, space, sweep_page, sweep_summary
 from pipelines.sweeps.placement_keeper import start_keeper
 from pipelines.sweeps.schedulers import TrialEvents, scheduler
@@ -102,6 +103,7 @@ def settings(sections: SweepSections, data: str) -> dict[str, Any]:
     sweep = {**asdict(sections.tune), "space": {name: dict(entry) for name, entry in sections.tune.space.items()}}
     base = for_trial(sections, {}).as_dict()
     evaluation = {key: base["evaluation"][key] for key in ("protocol", "detector", "weights", "seed", "truncation")}
+    evaluation["draw"] = CHOICE_DRAW
     fixed: dict[str, dict[str, Any]] = {section: base[section] for section in ("model", "training")}
     for section, _, key in (name.partition(".") for name in sweep["space"]):
         fixed[section].pop(key)

@@ -146,9 +146,15 @@ def test_every_snapshot_is_measured_and_the_best_one_chosen(
         value = quick_measure(generator, real.reference, workplace.counting.detector(), CONFIG, frames=FRAMES, videos=4)
         assert value == pytest.approx(float(row["value"]), rel=1e-4)
         assert float(row["low"]) <= value <= float(row["high"])
+        videos = sample(generator, seeds=range(2**35, 2**35 + 4), times=torch.linspace(0, 1, FRAMES))
+        independent = frechet_from_features(real.reference[:4], workplace.counting.detector().features(videos))
+        assert value == pytest.approx(independent, rel=1e-4)
     best = min(rows, key=lambda row: float(row["value"]))
     content = json.loads(Path("metrics/evaluation.json").read_text())
     assert content["clips_seen"] == int(best["clips_seen"])
+    assert content["protocol_text"].endswith(", snapshot chosen on other seeds")
+    assert content["curve_videos"] == 4  # of seeds that no draw has
+    assert not set(range(2**35, 2**35 + 4)) & {i for draw in range(1000) for i in seeds_of(0, draw, range(2048))}
     chosen = Path(content["generator"]) / "weights.pt"
     assert chosen.read_bytes() == (outputs.GENERATOR / "weights.pt").read_bytes()
 
