@@ -5,11 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from digan.redaction import redacted
+
 LISTED = 32
 
 
 class UserError(ValueError):
-    """One line with key, value, problem and remedy: ``clips.resolution=48: must be a power of two ...; try 64``."""
+    """One line with key, value, problem and remedy: ``clips.resolution=48: must be a power of two ...; try 64``.
+
+    Credentials in the line are hidden, so it may go to logs, pages and records.
+    """
+
+    def __init__(self, line: str) -> None:
+        super().__init__(redacted(line))
 
 
 def listed(names: Iterable[str]) -> str:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import signal
 import sys
+import traceback
 from collections.abc import Callable
+from types import TracebackType
 
 from digan.errors import UserError
+from digan.redaction import redacted
 from pipelines import log_setup
 
 USER_ERROR = 2
@@ -27,9 +30,10 @@ _REMEDIES = {
 def run_stage(stage: Callable[[], None]) -> None:
     """Set up logging and run ``stage``; exit with 2 after a user error or an unusable path, with 130 after Ctrl-C.
 
-    Other exceptions are bugs and keep their traceback (exit code 1).
+    Other exceptions are bugs and keep their traceback (exit code 1). Credentials are hidden in all of them.
     """
     log_setup.configure()
+    sys.excepthook = _show_bug
     try:
         stage()
     except KeyboardInterrupt:
@@ -54,5 +58,9 @@ def text_of(error: Exception) -> str | None:
 
 
 def _exit(line: str, code: int) -> None:
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(redacted(line) + "\n")
     sys.exit(code)
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))

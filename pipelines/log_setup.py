@@ -1,4 +1,4 @@
-"""Logging to stderr: one line per message with time, level and, in a worker, its rank.
+"""Logging to stderr: one line per message with time, level and, in a worker, its rank. Credentials are hidden.
 
 Progress and results are printed on stdout; everything else uses ``logging.getLogger(__name__)``.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import sys
+
+from digan.redaction import redacted
 
 PACKAGES = ("digan", "pipelines")
 HANDLER = "digan-stderr"
@@ -18,7 +20,7 @@ class StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
         try:
-            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.write(redacted(self.format(record)) + "\n")
             sys.stderr.flush()
         except Exception:
             self.handleError(record)

@@ -15,11 +15,12 @@ from typing import Any, TypeVar, get_origin, get_type_hints
 from digan.data.clips import ClipsConfig
 from digan.errors import UserError, suggestion
 from digan.models.config import NetworkConfig
+from digan.redaction import redacted
 from digan.training.config import MOTION_GROUP, TrainingConfig
 from pipelines.cluster.ray_cluster import ClusterConfig
 from pipelines.dataset.shard_writer import ShardsConfig
 from pipelines.evaluation.config import EvaluationConfig
-from pipelines.params_file import read, shown
+from pipelines.params_file import flatten, read, shown
 from pipelines.registry.config import RegistryConfig
 from pipelines.sources import SourceConfig
 from pipelines.sweeps import space
@@ -89,8 +90,10 @@ class Params:
         space.parse(self.tune.space, self.as_dict())
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Return the values by section and key, as in the file."""
-        return asdict(self)
+        """Return the values by section and key, as in the file but without credentials."""
+        values = asdict(self)
+        values["tracking"]["uri"] = redacted(self.tracking.uri)
+        return values
 
 
 def load(path: str | Path = DEFAULT_PATH) -> Params:
@@ -100,6 +103,7 @@ def load(path: str | Path = DEFAULT_PATH) -> Params:
 
 def compose(values: dict[str, Any], path: str | Path) -> Params:
     """Check the values of a whole parameter file; ``path`` is named in errors."""
+    _check_credentials(values)
     return _config(values, Params, prefix=f"{path}: ", kind="section")
 
 
@@ -149,6 +153,14 @@ def _value(value: Any, kind: type[Any], key: str) -> Any:
     if kind is not float and type(value) is kind:
         return value
     raise UserError(f"{key}={shown(value)}: must be {TYPES[kind]}; see its comment in params.yaml")
+
+
+def _check_credentials(values: dict[str, Any]) -> None:
+    """Reject credentials in addresses: the values of params.yaml are copied to indexes, records and dvc.lock."""
+    for key, value in flatten(values).items():
+        text = f"{key}={shown(value)}"
+        if key != "tracking.uri" and "://" in str(value) and redacted(str(value)) != str(value):
+            raise UserError(f"{text}: holds credentials, which would be copied to records; set AWS_* variables instead")
 
 
 def _check_workers(training: TrainingConfig, workers: int) -> None:

@@ -14,6 +14,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, ScalarString
 
 from digan.errors import UserError
+from digan.redaction import redacted
 
 PLAIN = re.compile(r"(?!(?:true|false|yes|no|on|off|null|none|y|n)$)[A-Za-z][A-Za-z0-9_./-]*", re.IGNORECASE)
 
@@ -94,10 +95,11 @@ def _parse(yaml: YAML, text: str, path: str | Path) -> Any:
 
 
 def shown(value: Any) -> str:
-    """Format a value for messages."""
+    """Format a value for messages, without credentials."""
     if value is None:
         return "(nothing)"
     if isinstance(value, bool):
         return str(value).lower()
-    text = f'"{value}"' if isinstance(value, str) else str(value)
+    text = redacted(str(value))
+    text = f'"{text}"' if isinstance(value, str) else text
     return text if len(text) <= 60 else text[:57] + "..."

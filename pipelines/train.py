@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from digan.errors import UserError
+from digan.redaction import redacted
 from pipelines.cluster import training_driver
 from pipelines.cluster.dry_run import show
 from pipelines.dataset.shard_index import read_index
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
         try:
             training_driver.train(params, shards=SHARDS, output=OUTPUT)
         except training_driver.TrainingAbortedError as error:
-            sys.exit(f"error: the training failed: {error}")
+            sys.exit(redacted(f"error: the training failed: {error}"))
 
 
 if __name__ == "__main__":

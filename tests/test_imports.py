@@ -64,6 +64,7 @@ DIGAN_LAYERS: list[set[str]] = [
     {"seeding", "times", "types"},
     {"atomic"},
     {"errors"},
+    {"redaction"},
 ]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from digan.errors import UserError
+from digan.redaction import redacted
 from pipelines.evaluation.gallery import CLASSES
 from pipelines.evaluation.outputs import FOLDER, PAGE
 from pipelines.evaluation.result import EvaluationResult
@@ -38,7 +39,7 @@ def text(evaluation: EvaluationResult, registered: dict[str, Any], tracking: Tra
 
 def how_to_open(tracking: TrackingConfig) -> str:
     """Return the command or address that shows the runs."""
-    uri = resolved(tracking).uri
+    uri = redacted(resolved(tracking).uri)
     if uri.startswith("http"):
         return uri
     return f".venv/bin/mlflow ui --workers 1 --backend-store-uri {uri}   then http://127.0.0.1:5000"

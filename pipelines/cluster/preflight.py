@@ -10,6 +10,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from digan.errors import UserError
+from digan.redaction import redacted
 from pipelines.dataset.shard_index import INDEX
 from pipelines.storage import file_io
 from pipelines.training_run import run_fingerprint
@@ -49,7 +50,7 @@ def check_nodes(shards: str, output: str, code: str) -> None:
             try:
                 problem = ray.get(answer, timeout=PROBE_TIMEOUT)
             except Exception as error:
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]
+                reason = (redacted(str(error)).strip().splitlines() or [type(error).__name__])[-1][:200]
                 problem = f"cannot run this project ({reason}); install it there, or use an image that has it"
             if problem:
                 raise UserError(f"machine {host}: {problem}")

@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from digan.errors import UserError
+from digan.redaction import redacted
 
 FOLDER_PREFIX = "digan-ray-"  # sockets are below /tmp/digan-ray-PID-XXXX: a Unix socket's path has at most 107 bytes
 OBJECT_STORE_BYTES = 100 * 2**20  # in /dev/shm; only sample videos pass through it
@@ -167,7 +168,7 @@ def _join(address: str) -> None:
             ray.shutdown()
         ray.init(address=address, runtime_env=code, **QUIET)
     except (OSError, RuntimeError, ValueError) as error:
-        cause = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        cause = (redacted(str(error)).strip().splitlines() or [type(error).__name__])[0][:160]
         remedy = 'start one with `ray start --head`, or set cluster.address="" to train on this machine alone'
         raise ClusterAddressError(address, f"no Ray cluster answers there ({cause})", remedy) from error
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from digan.atomic import write_csv, write_json
 from digan.data.clips import ClipsConfig
 from digan.errors import UserError
+from digan.redaction import redacted
 from digan.training.config import TrainingConfig
 from digan.training.running_metrics import TrainingProgress
 from pipelines.cluster import preflight
@@ -199,7 +200,7 @@ class MessageHandler:
             case worker_messages.WorkerFailed(kind="bug"):
                 raise TrainingAbortedError(f"worker {message.rank}:\n{message.text}")
             case worker_messages.WorkerFailed():
-                self._display.message(f"worker {message.rank} stopped ({message.text[:200]})")
+                self._display.message(f"worker {message.rank} stopped ({redacted(message.text)[:200]})")
 
     def _started(self, message: worker_messages.WorkerStarted) -> None:
         self.starts += 1

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from digan.redaction import redacted
+
 
 def model_card(
     name: str, metrics: Mapping[str, Any], table: str, index: Mapping[str, Any], params: Mapping[str, Any], weights: str
@@ -28,4 +30,4 @@ def model_card(
         "stand_in": "" if metric == "fvd" else f"\n`{metric}` is a distance on a stand-in detector and **not FVD**.\n",
     }
     template = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
-    return template.format_map(defaultdict(lambda: "?", values))
+    return redacted(template.format_map(defaultdict(lambda: "?", values)))

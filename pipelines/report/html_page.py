@@ -6,6 +6,7 @@ import base64
 from functools import cache
 from typing import TYPE_CHECKING
 
+from digan.redaction import redacted
 from pipelines.report.text_format import duration, grouped
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def render(template: str, **values: object) -> str:
-    """Render a template of a page, all of which extend ``page.html.jinja``. Text in ``values`` is escaped."""
+    """Render a template of a page, all of which extend ``page.html.jinja``. Text in ``values`` is escaped, credentials are hidden."""
     return _environment().get_template(template).render(values)
 
 
@@ -23,8 +24,14 @@ def _environment() -> Environment:
 
     loader, strict = PackageLoader("pipelines.report"), StrictUndefined
     environment = Environment(loader=loader, undefined=strict, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.finalize = _finalized
     environment.filters.update(grouped=grouped, duration=duration)
     return environment
+
+
+def _finalized(value: object) -> object:
+    """Hide credentials in plain text; SVG and files within the page are left as they are."""
+    return redacted(value) if type(value) is str and not value.startswith("data:") else value
 
 
 def data_address(mime_type: str, content: bytes) -> str:

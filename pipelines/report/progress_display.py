@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from digan.redaction import redacted
 from pipelines.report.text_format import duration, grouped
 
 TRAINING_METRICS = (  # name, label and format in the progress line of a training
@@ -99,7 +100,8 @@ class ProgressDisplay:
             self.close()
 
     def message(self, text: str) -> None:
-        """Write a permanent line, above a live display."""
+        """Write a permanent line, above a live display; credentials are hidden."""
+        text = redacted(text)
         if self._live is None:
             print(f"{self.title}: {text}", file=self._stream, flush=True)
         else:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from digan.errors import UserError
+from digan.redaction import redacted
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ def _clear_errors(address: str) -> Iterator[None]:
 
 
 def _unreachable(address: str, error: Exception) -> UserError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    reason = (redacted(str(error)).strip().splitlines() or [type(error).__name__])[0][:200]
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "AWS"
     return UserError(f"{address}: the store at {endpoint} fails ({reason}); check AWS_ENDPOINT_URL, try again")
 

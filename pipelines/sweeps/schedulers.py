@@ -9,6 +9,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
 
 from digan.atomic import write_bytes
+from digan.redaction import redacted
 from pipelines.report.text_format import grouped
 from pipelines.sweeps.sweep_driver import CLIPS, NUMBER, OBJECTIVE, SweepDriver
 from pipelines.sweeps.sweep_state import FAILED, STOPPED, TrialRecord
@@ -28,7 +29,7 @@ class TrialEvents(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record the error of a trial that has no restarts left."""
-        number, text = trial.config[NUMBER], str(trial.get_error() or "no message").strip()
+        number, text = trial.config[NUMBER], redacted(str(trial.get_error() or "no message").strip())
         path = write_bytes(self.driver.state.trial_folder(number) / ERROR, text.encode() + b"\n")
         times = f"died {self.driver.config.max_failures + 1} times (tune.max_failures)"
         self.driver.end(number, FAILED, f"{times}, last error: {text.splitlines()[-1][:160]}; traceback in {path}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from digan.atomic import write_json
+from digan.redaction import redacted
 from pipelines.params_file import flatten
 from pipelines.tracking.store import TrackingConfig, client, experiment_id, find, refusals, resolved
 
@@ -52,12 +53,14 @@ def open_run(
         else:
             mlflow.update_run(run.info.run_id, status="RUNNING")
         run_id, present = str(run.info.run_id), run.data.params
-        flat = {key: str(value) for key, value in flatten(params).items()}
+        flat = {key: redacted(str(value)) for key, value in flatten(params).items()}
         new = [Param(key, value) for key, value in flat.items() if key not in present]
         changed = {f"changed.{key}": value for key, value in flat.items() if present.get(key, value) != value}
-        mlflow.log_batch(run_id, params=new, tags=[RunTag(*tag) for tag in {**changed, **tags}.items()])
+        mlflow.log_batch(
+            run_id, params=new, tags=[RunTag(key, redacted(value)) for key, value in {**changed, **tags}.items()]
+        )
     if run_file is not None:
-        write_json(run_file, {"run_id": run_id, "experiment_id": experiment, "tracking_uri": config.uri})
+        write_json(run_file, {"run_id": run_id, "experiment_id": experiment, "tracking_uri": redacted(config.uri)})
     return run_id
 
 
@@ -112,7 +115,7 @@ def set_tags(config: TrackingConfig, run_id: str, tags: Mapping[str, str]) -> No
     """Set tags of a run, replacing tags of the same name."""
     from mlflow.entities import RunTag
 
-    client(config).log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
+    client(config).log_batch(run_id, tags=[RunTag(key, redacted(value)) for key, value in tags.items()])
 
 
 def finish_run(config: TrackingConfig, run_id: str, status: str = "FINISHED") -> None:

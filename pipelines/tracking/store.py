@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from digan.errors import UserError
+from digan.redaction import redacted
 
 DEFAULT_STORE = "mlflow.db"
 DEFAULT_ARTIFACTS = "mlartifacts"
@@ -87,7 +88,7 @@ def refusals(uri: str) -> Iterator[None]:
 
 
 def _unusable(uri: str, error: Exception) -> UserError:
-    cause = textwrap.shorten(str(error), 240, placeholder="...")
+    cause = textwrap.shorten(redacted(str(error)), 240, placeholder="...")
     remedy = "start the server, or correct tracking.uri or $MLFLOW_TRACKING_URI, or leave both empty to use SQLite"
     return UserError(f"tracking.uri={uri}: this MLflow store cannot be used ({cause}); {remedy}")
 

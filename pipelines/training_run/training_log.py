@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from digan.redaction import redacted
 from digan.training.running_metrics import TrainingProgress
 from pipelines.video.video_writer import write_contact_sheet
 
@@ -104,7 +105,7 @@ class TrainingLog:
                         logger.warning("MLflow does not answer; %s has the missing points", LOG)
                         return
                     if attempt == 0:
-                        reason = " ".join(str(error).split())[:120] or "no message"
+                        reason = " ".join(redacted(str(error)).split())[:120] or "no message"
                         logger.warning("MLflow rejected a point (%s: %s); trying again", type(error).__name__, reason)
                     self._closing.wait(RETRY)
 
