@@ -6,13 +6,14 @@ import re
 
 HIDDEN = "***"
 VALUE = r"[^\s=&#\"'<>][^\s&#\"'<>]*"
+NAMES = "password|passwd|pwd|secret|token|api_?key|access_?key|signature|credential"
 # Words end at whitespace. A password may hold every other sign, also one that an address should have encoded.
 _PATTERNS = (
-    (r"(?<=://)[^/\s:@]*:(?!\d+(?:[^\w/]|/|$))\S*@", f"{HIDDEN}@"),  # user:password@, also with a slash or @ in the password
+    (r"(?<=://)[^/\s:@]*:(?!\d+(?:[^\w/]|/|$))\S*@", f"{HIDDEN}@"),  # user:password@, also with a slash or @ in it
     (r"(?<=://)[^/\s]*@", f"{HIDDEN}@"),  # TOKEN@
-    (rf"(?<=://)(\S*?\?)[^\s=&#\"'<>]+(?=[\s&#\"'<>]|$)", rf"\1{HIDDEN}"),  # ?TOKEN
+    (r"(?<=://)(\S*?\?)[^\s=&#\"'<>]+(?=[\s&#\"'<>]|$)", rf"\1{HIDDEN}"),  # ?TOKEN
     (rf"([?&#][^\s=&#?]+=){VALUE}", rf"\1{HIDDEN}"),  # ?name=TOKEN&name=TOKEN
-    (rf"((?:password|passwd|pwd|secret|token|api_?key|access_?key|signature|credential)\w*=){VALUE}", rf"\1{HIDDEN}"),
+    (rf"((?:{NAMES})\w*=){VALUE}", rf"\1{HIDDEN}"),  # AWS_SECRET_ACCESS_KEY=SECRET
 )
 _COMPILED = tuple((re.compile(pattern, re.IGNORECASE), hidden) for pattern, hidden in _PATTERNS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ def model_card(
 ) -> str:
     """Return the card in Markdown; ``{verdict}`` is left for the reason of the alias, and missing values become ``?``.
 
+    Values are escaped, since Markdown passes HTML on.
     ``metrics`` is metrics/evaluation.json, ``table`` its values in Markdown, ``index`` the training's index.json,
     ``params`` params.yaml and ``weights`` the digest of the weights.
     """
@@ -25,9 +27,20 @@ def model_card(
         "frame_stride": clips.get("frame_stride", 1),
         **metrics,
         **{key: clips[key] for key in ("frames", "resolution") if key in clips},
-        **{key: defaultdict(lambda: "?", params.get(key, {})) for key in ("source", "training", "model")},
+        **{key: params.get(key, {}) for key in ("source", "training", "model")},
         **given,
         "stand_in": "" if metric == "fvd" else f"\n`{metric}` is a distance on a stand-in detector and **not FVD**.\n",
     }
     template = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
-    return redacted(template.format_map(defaultdict(lambda: "?", values)))
+    return redacted(template.format_map(_escaped(values)))
+
+
+def escaped(text: str) -> str:
+    """``text`` without HTML, for Markdown that MLflow shows."""
+    return html.escape(text, quote=False)
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return defaultdict(lambda: "?", {key: _escaped(inner) for key, inner in value.items()})
+    return escaped(value) if isinstance(value, str) else value

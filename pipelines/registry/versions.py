@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.registry.alias_decision import CHALLENGER, CHAMPION, AliasDecision, MetricValue, decide_alias
+from pipelines.registry.model_card import escaped
 from pipelines.tracking.runs import finish_run, open_run
 from pipelines.tracking.store import TrackingConfig, client, find, refusals, resolved, suppressed
 from pipelines.training_run.provenance import git_tags
@@ -69,7 +70,9 @@ def publish(tracking: TrackingConfig, request: RegistrationRequest) -> Registrat
                 mlflow.set_model_version_tag(name, version, key, value)
         decision = _settle_alias(mlflow, name, version, measured, request.margin)
         mlflow.set_model_version_tag(name, version, "verdict", decision.reason)
-        mlflow.update_model_version(name, version, description=request.card.replace("{verdict}", decision.reason))
+        mlflow.update_model_version(
+            name, version, description=request.card.replace("{verdict}", escaped(decision.reason))
+        )
         mlflow.set_tag(run_id, "registered", f"{name}/{version}")
     return RegistrationResult(model=name, version=int(version), created=not same, run_id=run_id, **asdict(decision))
 

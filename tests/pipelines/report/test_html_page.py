@@ -20,8 +20,9 @@ EVIL = "<script>alert(1)</script>'\"&$x$"
 
 
 @pytest.fixture
-def sweep(tmp_path: Path) -> Path:
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The page of a sweep with a hostile parameter, value and error text."""
+    monkeypatch.chdir(tmp_path)
     records = open_sweep(tmp_path / "tune", {"tune": {"seed": 0}})
     parameter = SearchParameter(name=f"training.{EVIL}", kind="choice", values=(EVIL, "b"))
     for number in range(5):
@@ -30,7 +31,7 @@ def sweep(tmp_path: Path) -> Path:
         values = {**one.values, parameter.name: EVIL if number % 2 else "b"}
         measures = tuple(replace(measure, values=values) for measure in one.measures)
         records.put(replace(one, values=values, measures=measures))
-    return sweep_page.write(records, [GAMMA, parameter], f"x{EVIL}", 8, LENGTH, tmp_path / "sweep.html")
+    return sweep_page.write(records, [GAMMA, parameter], f"x{EVIL}", 8, LENGTH).absolute()
 
 
 def test_text_in_plots_is_escaped() -> None:
