@@ -22,9 +22,14 @@ def render(template: str, **values: object) -> str:
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader, strict = PackageLoader("pipelines.report"), StrictUndefined
-    environment = Environment(loader=loader, undefined=strict, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.finalize = _finalized
+    environment = Environment(
+        loader=PackageLoader("pipelines.report"),
+        undefined=StrictUndefined,
+        finalize=_finalized,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters.update(grouped=grouped, duration=duration)
     return environment
 
