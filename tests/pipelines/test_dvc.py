@@ -18,6 +18,7 @@ STAGES = {**LINE, **YAML(typ="safe", pure=True).load(ROOT / "pipelines/sweeps/dv
 NO_RESULT = {
     "digan.atomic": "how a file is written, not what is in it",
     "digan.errors": "messages",
+    "digan.redaction": "error messages",
     "digan.class_names": "a copy of the names in the shards' index",
     "digan.types": "containers and their assertions",
     "digan.generator_io": "the format of a generator's folder; a change there shows in the folder's own digest",
