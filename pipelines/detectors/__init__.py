@@ -28,8 +28,8 @@ def load(config: DetectorConfig, resize: str = "crop") -> Detector:
 def load_extra_detectors(config: DetectorConfig) -> list[Detector]:
     """Return the detectors of ``evaluation.extra_detectors``, in its order. Errors: as in ``load``."""
     found = []
-    for name, address in config.extra_weights().items():
+    for name, (address, sha256) in config.extra_weights().items():
         entry, setting = TABLE[name], f"evaluation.extra_detectors: {name}={address}"
         data = weights.read(address, setting, f"give {entry.file} as {name}=ADDRESS or leave {name} out")
-        found.append(entry.detector(data, setting))
+        found.append(entry.detector(data, setting, expected_sha256=sha256, named_by=f"{name}=ADDRESS#SHA256"))
     return found

@@ -26,14 +26,15 @@ class DetectorConfig:
             raise UserError(f"evaluation.weights_sha256={self.weights_sha256}: {rule}")
         self.extra_weights()
 
-    def extra_weights(self) -> dict[str, str]:
-        """Return the address of the weights of each extra detector, from ``name=address, name=address``."""
-        found: dict[str, str] = {}
+    def extra_weights(self) -> dict[str, tuple[str, str]]:
+        """Return address and SHA-256 (or empty) of each extra detector, from ``name=address#sha256, name=address``."""
+        found: dict[str, tuple[str, str]] = {}
         for part in filter(None, map(str.strip, self.extra_detectors.split(","))):
             name, _, address = map(str.strip, part.partition("="))
             if name not in EXTRA_DETECTORS or not address or name in found:
-                problem = f"{part} is not NAME=ADDRESS with a name of its own"
+                problem = f"{part} is not NAME=ADDRESS or NAME=ADDRESS#SHA256 with a name of its own"
                 names = f"names are {', '.join(EXTRA_DETECTORS)}"
                 raise UserError(f"evaluation.extra_detectors={self.extra_detectors}: {problem}; {names}")
-            found[name] = address
+            with_sum = re.fullmatch(r"(.+)#([0-9a-f]{64})", address, re.IGNORECASE)
+            found[name] = (with_sum[1], with_sum[2].lower()) if with_sum else (address, "")
         return found

@@ -89,17 +89,26 @@ class DetectorEntry(DetectorTraits):
     is_extra: bool = False
     runs_code: bool = False
 
-    def detector(self, data: bytes, setting: str, resize: str = "crop", *, expected_sha256: str = "") -> Detector:
-        """Return the detector with these weights. Errors: ``UserError`` that names ``setting`` if they do not fit."""
+    def detector(
+        self,
+        data: bytes,
+        setting: str,
+        resize: str = "crop",
+        *,
+        expected_sha256: str = "",
+        named_by: str = "evaluation.weights_sha256",
+    ) -> Detector:
+        """Return the detector with these weights; ``named_by`` is where params.yaml has their SHA-256.
+
+        Errors: ``UserError`` that names ``setting`` if they do not fit, before any code in the file runs.
+        """
         sha256 = hashlib.sha256(data).hexdigest() if data else ""
         if expected_sha256 not in ("", sha256):
-            remedy = "fetch the right file, or empty evaluation.weights_sha256"
-            raise UserError(
-                f"{setting}: SHA-256 is {sha256}, evaluation.weights_sha256 says {expected_sha256}; {remedy}"
-            )
+            remedy = f"fetch the right file, or correct {named_by}"
+            raise UserError(f"{setting}: SHA-256 is {sha256}, {named_by} says {expected_sha256}; {remedy}")
         if self.runs_code and not expected_sha256:
-            problem = "runs the code in the file, so evaluation.weights_sha256 must name it"
-            raise UserError(f"evaluation.detector={self.network}: {problem}; this file's is {sha256}")
+            problem = f"{self.network} runs the code in the file, so {named_by} must name it"
+            raise UserError(f"{setting}: {problem}; this file's is {sha256}")
         embed, digest = self.load(data, setting, resize)
         traits: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(DetectorTraits)}
         return Detector(**traits, embed=embed, digest=digest, weights_sha256=sha256)

@@ -26,10 +26,23 @@ ENTRIES = (
         "c3d", "inception_score", c3d.FRAMES, networks.load_c3d, networks.C3D, measure="inception_score", is_extra=True
     ),
     DetectorEntry(
-        "inception_frames", "fid_frames", 1, networks.load_inception, INCEPTION, kernel="kid_frames", is_extra=True
+        "inception_frames",
+        "fid_frames",
+        1,
+        networks.load_inception,
+        INCEPTION,
+        kernel="kid_frames",
+        is_extra=True,
+        runs_code=True,
     ),
     DetectorEntry(
-        "video_transformer", "frechet_video_transformer", 1, networks.load_video_transformer, TRANSFORMER, is_extra=True
+        "video_transformer",
+        "frechet_video_transformer",
+        1,
+        networks.load_video_transformer,
+        TRANSFORMER,
+        is_extra=True,
+        runs_code=True,
     ),
 )
 TABLE = {entry.network: entry for entry in ENTRIES}

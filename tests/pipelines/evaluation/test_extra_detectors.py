@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,10 @@ from torch import nn
 from digan.errors import UserError
 from digan.metrics.networks import c3d, i3d
 from pipelines import detectors
+from pipelines.detectors import weights
+from pipelines.detectors.detector import DetectorEntry
+from pipelines.detectors.table import ENTRIES
+from pipelines.storage import file_io
 from tests.conftest import evaluation_config
 
 
@@ -81,10 +86,10 @@ def test_torchscript_runs_only_where_it_is_named(tmp_path: Path) -> None:
 
 
 def test_companions(tmp_path: Path) -> None:
-    save(LikeInception(), tmp_path / "frames.pt")
-    save(LikeTransformer(), tmp_path / "transformer.pt")
+    frames, transformer = save(LikeInception(), tmp_path / "frames.pt"), save(LikeTransformer(), tmp_path / "net#1.pt")
     torch.save(c3d.C3D(classes=5, width=1).state_dict(), tmp_path / "c3d.pt")
-    listed = f"c3d={tmp_path}/c3d.pt, inception_frames={tmp_path}/frames.pt,video_transformer={tmp_path}/transformer.pt"
+    listed = f"c3d={tmp_path}/c3d.pt, inception_frames={tmp_path}/frames.pt#{frames}"
+    listed += f",video_transformer={tmp_path}/net#1.pt#{transformer.upper()}"
     found = detectors.load_extra_detectors(evaluation_config(extra_detectors=listed))
     names = [one.metric_name for one in found]
     assert names == ["inception_score", "fid_frames", "frechet_video_transformer"]
@@ -92,6 +97,37 @@ def test_companions(tmp_path: Path) -> None:
     assert shapes == [(2, 5), (32, 3), (2, 3)]
     assert [one.measure for one in found] == ["inception_score", "frechet", "frechet"]
     assert found[1].kernel_name == "kid_frames"
+
+
+@pytest.mark.parametrize("name", ["inception_frames", "video_transformer"])
+@pytest.mark.parametrize("on_s3", [False, True])
+def test_code_of_an_extra_detector_runs_only_with_its_sum(
+    name: str, on_s3: bool, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha256, address = save(LikeInception(), tmp_path / "net.pt"), str(tmp_path / "net.pt")
+    if on_s3:
+        address = f"{request.getfixturevalue('s3_bucket')}/net.pt"
+        file_io.copy(tmp_path / "net.pt", address)
+    loaded: list[str] = []
+    monkeypatch.setattr(weights, "load_torchscript", lambda data, setting: loaded.append(setting))
+    key = f"evaluation.extra_detectors: {name}={address}"
+    for suffix, problem in (
+        ("", f"{name} runs the code in the file, so {name}=ADDRESS#SHA256 must name it; this file's is {sha256}"),
+        (f"#{'0' * 64}", f"SHA-256 is {sha256}, {name}=ADDRESS#SHA256 says {'0' * 64}; fetch the right file"),
+        (f"#{sha256[:63]}", "no such file"),
+    ):
+        with pytest.raises(UserError, match=re.escape(problem)) as caught:
+            detectors.load_extra_detectors(evaluation_config(extra_detectors=f"{name}={address}{suffix}"))
+        assert str(caught.value).startswith(key)
+    assert not loaded
+    found = detectors.load_extra_detectors(evaluation_config(extra_detectors=f"{name}={address}#{sha256}"))
+    assert loaded and found[0].weights_sha256 == sha256
+
+
+def test_sum_of_a_state_dict_is_optional_but_checked(tmp_path: Path) -> None:
+    torch.save(c3d.C3D(classes=5, width=1).state_dict(), tmp_path / "c3d.pt")
+    with pytest.raises(UserError, match=r"c3d\.pt: SHA-256 is [0-9a-f]{64}, c3d=ADDRESS#SHA256 says 1111"):
+        detectors.load_extra_detectors(evaluation_config(extra_detectors=f"c3d={tmp_path}/c3d.pt#{'1' * 64}"))
 
 
 @pytest.mark.parametrize(("name", "file"), [("c3d", "the C3D state dict"), ("video_transformer", "a traced video")])
@@ -119,3 +155,13 @@ def test_weights_that_are_not_c3d(make: object, message: str, tmp_path: Path) ->
     make(tmp_path / "c3d.pt")  # type: ignore[operator]
     with pytest.raises(UserError, match=message):
         detectors.load_extra_detectors(evaluation_config(extra_detectors=f"c3d={tmp_path}/c3d.pt"))
+
+
+@pytest.mark.parametrize("entry", [entry for entry in ENTRIES if entry.file], ids=lambda entry: entry.network)
+def test_no_detector_runs_torchscript_without_a_sum(
+    entry: DetectorEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(LikeInception(), tmp_path / "net.pt")
+    monkeypatch.setattr(weights, "load_torchscript", lambda data, setting: pytest.fail("code runs"))
+    with pytest.raises(UserError, match=r"carries code|runs the code in the file"):
+        entry.detector((tmp_path / "net.pt").read_bytes(), "weights=net.pt")
