@@ -15,6 +15,7 @@ from digan.errors import UserError
 from pipelines import params
 from pipelines.evaluation.result import EvaluationResult
 from pipelines.exit_status import run_stage
+from pipelines.registry.alias_decision import AliasRule
 from pipelines.registry.model_card import model_card
 from pipelines.registry.versions import RegistrationRequest, publish
 from pipelines.tracking.runs import read_run_id
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         resolution=config.clips.resolution,
         weights_digest=digest,
         measured=measured,
-        margin=config.registry.margin,
+        rule=AliasRule(margin=config.registry.margin, max_ratio=config.registry.max_ratio),
         run_id=run_id,
         card=model_card(name, evaluation.to_json(), evaluation.markdown(), index, config.as_dict(), digest),
     )

@@ -190,7 +190,7 @@ def run_line(tree: Path, folder: Path, say: Callable[[str], None]) -> Digests:
     commands = [(stage, [sys.executable, "-m", f"pipelines.{stage}"]) for stage in STAGES]
     commands += [
         ("sample of a folder", [*digan, *sample, "sample.png", "--model", "outputs/train/generator"]),
-        ("sample of the registry", [*digan, *sample, "sample.gif", "--model", "models:/digan-same@champion"]),
+        ("sample of the registry", [*digan, *sample, "sample.gif", "--model", "models:/digan-same/1"]),
     ]
     for name, command in commands:
         start = time.monotonic()

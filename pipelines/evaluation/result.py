@@ -165,8 +165,15 @@ class EvaluationResult:
             text = protocol.format_map(content)
         except KeyError as error:
             raise UserError(f"{source}: holds no metric (no {error}); {remedy}") from None
-        value, spread = self.main.mean, self.main.spread
-        return MetricValue(metric=self.metric, value=value, spread=spread, data=data, detector=detector, protocol=text)
+        return MetricValue(
+            metric=self.metric,
+            value=self.main.mean,
+            spread=self.main.spread,
+            real_vs_real=self.main.real_vs_real,
+            data=data,
+            detector=detector,
+            protocol=text,
+        )
 
     @property
     def stand_in_note(self) -> str:

@@ -1,8 +1,9 @@
 """The rule that decides a version's alias, without MLflow.
 
 A version is compared with the champion only if both were measured with the same metric, data, detector and protocol,
-since a distance depends on the number of videos. It becomes ``champion`` if there is none, or if its value is lower by
-more than ``margin`` times the spread of the difference; otherwise it becomes ``challenger``.
+since a distance depends on the number of videos. It becomes ``champion`` if its value is lower by more than ``margin`` times
+the spread of the difference, or, if there is no champion, at most ``max_ratio`` times the value of real videos against real
+ones; otherwise it becomes ``challenger``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from digan.errors import UserError
 from digan.metrics.uncertainty import Comparison, compare
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-TAGS = {name: name for name in ("metric", "value", "spread", "protocol")}  # field of MetricValue -> tag of a version
+NUMBERS = ("value", "spread", "real_vs_real")
+TAGS = {name: name for name in ("metric", *NUMBERS, "protocol")}  # field of MetricValue -> tag of a version
 TAGS |= {"data": "data.digest", "detector": "detector.digest"}
 
 
@@ -24,8 +26,8 @@ TAGS |= {"data": "data.digest", "detector": "detector.digest"}
 class MetricValue:
     """``value`` of ``metric`` (mean over draws, lower is better) and how it was measured.
 
-    ``spread`` is its standard deviation (nan: unknown), ``data`` and ``detector`` are digests, ``protocol`` is a text
-    such as ``256 videos of 16 frames``.
+    ``spread`` is its standard deviation, ``real_vs_real`` the value of real videos against real ones (nan: unknown), ``data``
+    and ``detector`` are digests, ``protocol`` is a text such as ``256 videos of 16 frames``.
     """
 
     metric: str
@@ -34,6 +36,7 @@ class MetricValue:
     data: str
     detector: str
     protocol: str
+    real_vs_real: float = math.nan
 
     def tags(self) -> dict[str, str]:
         """Return this value as tags of a version."""
@@ -43,8 +46,9 @@ class MetricValue:
     def of_tags(cls, tags: Mapping[str, str]) -> MetricValue | None:
         """Read a version's tags; return ``None`` if they hold no value (a version registered by other means)."""
         try:
-            values: dict[str, Any] = {field: {"spread": "nan", **tags}[tag] for field, tag in TAGS.items()}
-            return cls(**{**values, "value": float(values["value"]), "spread": float(values["spread"])})
+            known = {"spread": "nan", "real_vs_real": "nan", **tags}
+            values: dict[str, Any] = {field: known[tag] for field, tag in TAGS.items()}
+            return cls(**{**values, **{name: float(values[name]) for name in NUMBERS}})
         except (KeyError, ValueError):
             return None
 
@@ -75,6 +79,26 @@ def _unlike(protocol: str, other: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AliasRule:
+    """The numbers of the rule above; ``max_ratio`` 0 accepts any first champion."""
+
+    margin: float
+    max_ratio: float
+
+    def first(self, candidate: MetricValue, *, by_hand: str) -> AliasDecision:
+        """The decision if there is no champion."""
+        value, real = f"{candidate.metric} {candidate.value:.4g}", candidate.real_vs_real
+        if not self.max_ratio or candidate.value <= self.max_ratio * real:
+            known = "" if math.isnan(real) else f", real vs. real {real:.4g}"
+            return AliasDecision(alias=CHAMPION, reason=f"first champion, {value}{known}")
+        limit = f"registry.max_ratio={self.max_ratio:g}"
+        problem = f"is more than {self.max_ratio:g} times real vs. real, {real:.4g} ({limit})"
+        if math.isnan(real):
+            problem = f"cannot be compared with real vs. real, which is unknown ({limit})"
+        return AliasDecision(alias=CHALLENGER, reason=f"no champion yet: {value} {problem}; {by_hand}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class AliasDecision:
     """The alias of a version and the reason."""
 
@@ -83,7 +107,7 @@ class AliasDecision:
 
 
 def decide_alias(
-    candidate: MetricValue, champion: MetricValue | None, *, champion_version: str | None, name: str, margin: float
+    candidate: MetricValue, champion: MetricValue | None, *, champion_version: str | None, name: str, rule: AliasRule
 ) -> AliasDecision:
     """Apply the rule above; ``champion_version`` is ``None`` if there is no champion."""
     alias, measured = CHALLENGER, f"{candidate.metric} {candidate.value:.4g}"
@@ -91,13 +115,13 @@ def decide_alias(
     if not math.isfinite(candidate.value):
         reason = f"{candidate.metric} is {candidate.value}, which cannot become champion"
     elif champion_version is None:
-        alias, reason = CHAMPION, f"first version, {measured}"
+        return rule.first(candidate, by_hand=by_hand)
     elif champion is None:
         reason = f"the champion (version {champion_version}) has no value to compare with; {by_hand}"
     elif differences := candidate.differences(champion):
         reason = f"not comparable with the champion (version {champion_version}): {differences}; {by_hand}"
     else:
-        comparison = candidate.against(champion, margin=margin)
+        comparison = candidate.against(champion, margin=rule.margin)
         is_lower = comparison.difference < 0
         alias = CHAMPION if is_lower and comparison.is_significant else CHALLENGER
         outcome = "not better" if not is_lower else "better" if alias == CHAMPION else "not significantly better"

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from digan.errors import UserError
+from pipelines.registry.alias_decision import CHALLENGER, CHAMPION
 from pipelines.tracking.store import TrackingConfig, client, find, refusals, resolved
 
 WEIGHTS, CONFIG = "weights.pt", "config.json"
@@ -72,6 +73,11 @@ def _source(match: re.Match[str], tracking: TrackingConfig) -> str:
     if model is None:
         names = sorted(m.name for m in mlflow.search_registered_models(max_results=20))
         raise missing(f"no model {name} in {tracking.uri}", names)
+    if alias == CHAMPION and CHALLENGER in model.aliases and alias not in model.aliases:
+        raise UserError(
+            f"--model {match[0]}: {name} has no champion yet; try models:/{name}@{CHALLENGER} (version"
+            f" {model.aliases[CHALLENGER]}), or set the alias {CHAMPION} in the MLflow UI"
+        )
     if alias is not None and alias not in model.aliases:
         raise missing(f"{name} has no alias {alias}", (f"@{a} (version {v})" for a, v in sorted(model.aliases.items())))
     found = find(mlflow.get_model_version, name, version or model.aliases[alias])

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.registry.alias_decision import CHALLENGER, CHAMPION, AliasDecision, MetricValue, decide_alias
+from pipelines.registry.alias_decision import CHALLENGER, CHAMPION, AliasDecision, AliasRule, MetricValue, decide_alias
 from pipelines.registry.model_card import escaped
 from pipelines.tracking.runs import finish_run, open_run
 from pipelines.tracking.store import TrackingConfig, client, find, refusals, resolved, suppressed
@@ -28,7 +28,7 @@ CARD = "MODEL_CARD.md"
 
 @dataclass(frozen=True, kw_only=True)
 class RegistrationRequest:
-    """A generator's folder to register under ``name``; ``measured`` and ``margin`` decide its alias.
+    """A generator's folder to register under ``name``; ``measured`` and ``rule`` decide its alias.
 
     ``run_id`` is the training's run, ``card`` the model card, whose ``{verdict}`` becomes the reason of the alias.
     """
@@ -38,7 +38,7 @@ class RegistrationRequest:
     resolution: int
     weights_digest: str
     measured: MetricValue
-    margin: float
+    rule: AliasRule
     run_id: str
     card: str
 
@@ -68,7 +68,7 @@ def publish(tracking: TrackingConfig, request: RegistrationRequest) -> Registrat
         if same:
             for key, value in measured.tags().items():
                 mlflow.set_model_version_tag(name, version, key, value)
-        decision = _settle_alias(mlflow, name, version, measured, request.margin)
+        decision = _settle_alias(mlflow, name, version, measured, request.rule)
         mlflow.set_model_version_tag(name, version, "verdict", decision.reason)
         mlflow.update_model_version(
             name, version, description=request.card.replace("{verdict}", escaped(decision.reason))
@@ -126,7 +126,7 @@ def _new_version(mlflow: Any, request: RegistrationRequest, run_id: str) -> int:
     return int(version.version)
 
 
-def _settle_alias(mlflow: Any, name: str, version: str, measured: MetricValue, margin: float) -> AliasDecision:
+def _settle_alias(mlflow: Any, name: str, version: str, measured: MetricValue, rule: AliasRule) -> AliasDecision:
     """Decide and set the alias of ``version``; the champion stays champion.
 
     The registry cannot set an alias conditionally. Therefore, each process applies the rule again after it has set the
@@ -136,10 +136,10 @@ def _settle_alias(mlflow: Any, name: str, version: str, measured: MetricValue, m
     base = _champion(mlflow, name)
     if base == version:
         return AliasDecision(alias=CHAMPION, reason=f"already the champion, {measured.metric} {measured.value:.4g}")
-    decision = _apply_rule(mlflow, name, version, measured, base, margin)
+    decision = _apply_rule(mlflow, name, version, measured, base, rule)
     mlflow.set_model_version_tag(name, version, DECIDED_TAG, str(time.time()))
     for _ in range(ALIAS_TRIES):
-        previous, decision = decision, _apply_rule(mlflow, name, version, measured, base, margin)
+        previous, decision = decision, _apply_rule(mlflow, name, version, measured, base, rule)
         if decision == previous:
             break
     if decision.alias == CHALLENGER:
@@ -150,7 +150,7 @@ def _settle_alias(mlflow: Any, name: str, version: str, measured: MetricValue, m
 
 
 def _apply_rule(
-    mlflow: Any, name: str, version: str, measured: MetricValue, base: str | None, margin: float
+    mlflow: Any, name: str, version: str, measured: MetricValue, base: str | None, rule: AliasRule
 ) -> AliasDecision:
     """Set the champion's alias by the rule, starting from the champion ``base``; return the decision on ``version``."""
     values = {**_contenders(mlflow, name, version, base), version: measured}
@@ -158,7 +158,7 @@ def _apply_rule(
     best = None if base is None else MetricValue.of_tags(mlflow.get_model_version(name, base).tags)
     decisions = {}
     for number in sorted(values, key=int):
-        decisions[number] = decide_alias(values[number], best, champion_version=champion, name=name, margin=margin)
+        decisions[number] = decide_alias(values[number], best, champion_version=champion, name=name, rule=rule)
         if decisions[number].alias == CHAMPION:
             champion, best = number, values[number]
     if champion is not None and _champion(mlflow, name) != champion:

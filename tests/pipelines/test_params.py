@@ -87,6 +87,12 @@ def test_integer_is_a_valid_float(write_params: WriteParams) -> None:
         ("source.labels", "", ["source.labels: the key is now source.folder.labels; rename it"]),
         ("source.layout", "folders", ["source.layout: the key is now source.frames.layout; rename it"]),
         ("model.channel_base", 8, ["model.channel_base=8"]),
+        ("registry.max_ratio", -1, ["registry.max_ratio=-1", "try 10"]),
+        (
+            "registry.max_ratio",
+            0.5,
+            ["registry.max_ratio=0.5", "must be 0 (any first version becomes champion) or from 1"],
+        ),
         ("registry.model", "a/b", ['registry.model="a/b"']),
         ("tracking.experiment", " ", ["tracking.experiment"]),
     ],

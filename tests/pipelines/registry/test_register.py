@@ -1,4 +1,4 @@
-"""The registry: the rule for aliases, one version for the same weights, and loading versions."""
+"""The registry: one version for the same weights, and loading versions."""
 
 from __future__ import annotations
 
@@ -18,71 +18,10 @@ from digan.sampling import sample
 from digan.times import frame_times
 from pipelines import register
 from pipelines.registry import model_address
-from pipelines.registry.alias_decision import CHALLENGER, CHAMPION, MetricValue, decide_alias
+from pipelines.registry.alias_decision import CHALLENGER, CHAMPION
 from pipelines.tracking import runs
 from pipelines.tracking.runs import TrackingConfig
 from tests.conftest import WriteParams
-
-
-def measured(
-    value: float,
-    *,
-    spread: float = 0.1,
-    metric: str = "frechet_x",
-    data: str = "d1",
-    detector: str = "t1",
-    protocol: str = "p1",
-) -> MetricValue:
-    return MetricValue(metric=metric, value=value, spread=spread, data=data, detector=detector, protocol=protocol)
-
-
-@pytest.mark.parametrize(
-    ("candidate", "champion", "alias", "part"),
-    [
-        (measured(5.0), None, CHAMPION, "first"),
-        (measured(4.0), measured(5.0), CHAMPION, "4, version 3 has 5"),
-        (measured(4.9), measured(5.0), CHALLENGER, "not significantly better"),
-        (measured(4.8, spread=0.2), measured(5.0, spread=0.1), CHALLENGER, "not more than 1 times its spread of 0.22"),
-        (measured(4.7, spread=0.2), measured(5.0, spread=0.1), CHAMPION, "more than 1 times its spread of 0.22"),
-        (measured(4.9, spread=float("nan")), measured(5.0, spread=float("nan")), CHAMPION, "better"),
-        (measured(5.0), measured(5.0), CHALLENGER, "not better"),
-        (measured(6.0), measured(5.0), CHALLENGER, "not better"),
-        (measured(1.0, data="d2"), measured(5.0), CHALLENGER, "not comparable"),
-        (measured(1.0, detector="t2"), measured(5.0), CHALLENGER, "detector t2 instead of t1"),
-        (measured(1.0, protocol="p2"), measured(5.0), CHALLENGER, "protocol p2 instead of p1"),
-        (
-            measured(1.0, protocol="q: 8 videos, 3 draws, snapshot chosen on other seeds, seed 0"),
-            measured(5.0, protocol="q: 8 videos, 3 draws, seed 0"),
-            CHALLENGER,
-            'not comparable with the champion (version 3): protocol with "snapshot chosen on other seeds"; to promote',
-        ),
-        (measured(1.0, protocol="q, a"), measured(5.0, protocol="q, a, b"), CHALLENGER, 'protocol without "b"'),
-        (measured(1.0, protocol="q, a, c"), measured(5.0, protocol="q, b, c"), CHALLENGER, "protocol a instead of b;"),
-        (
-            measured(1.0, protocol="q, a, c"),
-            measured(5.0, protocol="q, c, a"),
-            CHALLENGER,
-            "q, a, c instead of q, c, a",
-        ),
-        (measured(1.0, metric="fvd"), measured(5.0), CHALLENGER, "set the alias champion"),
-        (measured(float("nan")), None, CHALLENGER, "nan"),
-        (measured(float("nan")), measured(5.0), CHALLENGER, "nan"),
-    ],
-)
-def test_rule_decides_alias(candidate: MetricValue, champion: MetricValue | None, alias: str, part: str) -> None:
-    decision = decide_alias(candidate, champion, champion_version="3" if champion else None, name="m", margin=1.0)
-    assert decision.alias == alias and part in decision.reason
-
-
-def test_champion_without_value_is_not_replaced() -> None:
-    assert decide_alias(measured(1.0), None, champion_version="3", name="m", margin=1.0).alias == CHALLENGER
-
-
-def test_value_is_restored_from_tags() -> None:
-    one = measured(0.1 + 0.2)
-    assert MetricValue.of_tags({**one.tags(), "other": "x"}) == one
-    assert MetricValue.of_tags({}) is None and MetricValue.of_tags({**one.tags(), "value": "x"}) is None
-
 
 Stage = Callable[..., dict[str, Any]]
 
@@ -112,7 +51,7 @@ def stage(
             torch.save(weights, register.GENERATOR / "weights.pt")
         content = {
             "metric": "frechet_x",
-            "frechet_x": {"mean": value, "spread": 0.1},
+            "frechet_x": {"mean": value, "spread": 0.1, "real_vs_real": 1.0},
             "data_digest": "d1",
             "detector_digest": detector,
             "protocol_text": "quick: 16 videos of 5 frames",
@@ -153,6 +92,37 @@ def test_registering_again_keeps_the_version_and_decides_its_alias_anew(
     assert f"registered: models:/{first['model']}/3 as @challenger" in capsys.readouterr().out
     run = runs.client(config).get_run(first["run_id"])
     assert run.data.tags["registered"] == f"{first['model']}/3"
+
+
+def test_first_version_far_from_real_videos_is_no_champion(
+    stage: Stage, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = stage(16.2)
+    name, config = bad["model"], runs.resolved(TrackingConfig(uri="", experiment="register"), store)
+    assert (bad["version"], bad["alias"]) == (1, CHALLENGER)
+    assert (
+        "as @challenger: no champion yet: frechet_x 16.2 is more than 10 times real vs. real, 1 ("
+        in capsys.readouterr().out
+    )
+    assert model_address.generator_folder(f"models:/{name}@challenger", config).is_dir()
+    with pytest.raises(
+        UserError, match=rf"{name} has no champion yet; try models:/{name}@challenger \(version 1\), or set"
+    ):
+        model_address.generator_folder(f"models:/{name}@champion", config)
+    assert stage(15.0, change=0.1)["alias"] == CHALLENGER
+    good = stage(3.0, change=0.1)
+    assert (good["version"], good["alias"]) == (3, CHAMPION)
+    assert stage(1.0)["alias"] == CHAMPION and stage(40.0)["alias"] == CHAMPION  # measured again
+    assert runs.client(config).get_model_version(name, "1").tags["real_vs_real"] == "1.0"
+
+
+def test_version_that_is_promoted_by_hand_is_compared_with(stage: Stage, store: Path) -> None:
+    bad = stage(50.0)
+    runs.client(runs.resolved(TrackingConfig(uri="", experiment="register"), store)).set_registered_model_alias(
+        bad["model"], CHAMPION, "1"
+    )
+    assert stage(60.0, change=0.1)["alias"] == CHALLENGER
+    assert stage(40.0, change=0.1)["alias"] == CHAMPION
 
 
 def test_registered_model_generates_the_same_frames(stage: Stage, store: Path, tiny_generator: Path) -> None:
