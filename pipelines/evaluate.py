@@ -7,22 +7,27 @@ outputs/evaluation/ (pictures, videos, the best generator), and logs them to the
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines import params
+from pipelines.arguments import stage_parser
 from pipelines.evaluation import embedding, mlflow_logging
 from pipelines.evaluation.measurement import measure
 from pipelines.evaluation.outputs import FOLDER, PAGE, write_outputs
 from pipelines.exit_status import run_stage
 
+READS = "params.yaml (evaluation, cluster, tracking), outputs/reference, outputs/shards, outputs/train"
+WRITES = "metrics/evaluation.json, plots, reports/evaluation.html, outputs/evaluation, the training's MLflow run"
 SHARDS = Path("outputs/shards")
 REFERENCE = Path("outputs/reference")
 TRAIN = Path("outputs/train")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] = ()) -> None:
     """Read params.yaml, measure, write and print."""
+    stage_parser("evaluate", __doc__, reads=READS, writes=WRITES).parse_args(argv)
     settings = params.load()
     config = settings.evaluation
     with embedding.open_executor(config, settings.cluster) as executor:
@@ -37,4 +42,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, sys.argv[1:])

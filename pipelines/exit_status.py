@@ -6,7 +6,7 @@ import errno
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from digan.errors import UserError
@@ -27,7 +27,7 @@ _REMEDIES = {
 }
 
 
-def run_stage(stage: Callable[[], None]) -> None:
+def run_stage(stage: Callable[..., None], *arguments: Sequence[str]) -> None:
     """Set up logging and run ``stage``; exit with 2 after a user error or an unusable path, with 130 after Ctrl-C.
 
     Other exceptions are bugs and keep their traceback (exit code 1). Credentials are hidden in all of them.
@@ -35,7 +35,7 @@ def run_stage(stage: Callable[[], None]) -> None:
     log_setup.configure()
     sys.excepthook = _show_bug
     try:
-        stage()
+        stage(*arguments)
     except KeyboardInterrupt:
         _exit("interrupted; run the same command again to resume", INTERRUPTED)
     except (UserError, OSError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -9,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from digan.data.clips import ClipsConfig
+from pipelines.arguments import stage_parser
 from pipelines.cluster import ray_tasks
 from pipelines.dataset import ingest_tasks
 from pipelines.dataset.ingest_run import Results, Run, make_shards
@@ -17,6 +19,8 @@ from pipelines.dataset.shard_writer import ShardsConfig
 from pipelines.report.progress_display import ProgressDisplay
 from pipelines.sources import SourceConfig, open_source
 
+READS = "params.yaml (source, clips, shards, cluster), the source's videos"
+WRITES = "outputs/shards, the shards at shards.address if it is set, reports/data.html"
 OUT = Path("outputs/shards")
 
 
@@ -50,8 +54,9 @@ def _displayed(run: Run, tasks: Sequence[IngestTask], videos: int) -> Results:
             yield ended
 
 
-def main() -> None:
+def main(argv: Sequence[str] = ()) -> None:
     """Make the shards on Ray and write the data page."""
+    stage_parser("ingest", __doc__, reads=READS, writes=WRITES).parse_args(argv)
     from pipelines.cluster import ray_cluster
     from pipelines.params import load
     from pipelines.report import data_page
@@ -72,4 +77,4 @@ def main() -> None:
 if __name__ == "__main__":
     from pipelines.exit_status import run_stage
 
-    run_stage(main)
+    run_stage(main, sys.argv[1:])

@@ -9,13 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from digan.errors import UserError
+from pipelines.arguments import stage_parser
 from pipelines.dataset.ingest_plan import with_content_tag
 from pipelines.sources import SourceConfig, open_source
 from pipelines.storage import file_io
 
+READS = "params.yaml (source), the names and sizes of the source's videos"
+WRITES = "outputs/listing.json"
 OUT = Path("outputs/listing.json")
 logger = logging.getLogger(__name__)
 
@@ -30,8 +35,9 @@ def describe(source: SourceConfig) -> str:
     return json.dumps({"source": source.name, "videos": len(videos), "bytes": total, "digest": digest}, indent=1) + "\n"
 
 
-def main() -> None:
+def main(argv: Sequence[str] = ()) -> None:
     """Write the listing. If the source cannot be read, keep an earlier one, so that pulled shards need no videos."""
+    stage_parser("listing", __doc__, reads=READS, writes=WRITES).parse_args(argv)
     from pipelines.params import load
 
     source = load().source
@@ -51,4 +57,4 @@ def main() -> None:
 if __name__ == "__main__":
     from pipelines.exit_status import run_stage
 
-    run_stage(main)
+    run_stage(main, sys.argv[1:])

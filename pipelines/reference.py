@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines import params
+from pipelines.arguments import stage_parser
 from pipelines.evaluation import embedding, reference_features
 from pipelines.exit_status import run_stage
 
+READS = "params.yaml (evaluation, cluster), outputs/shards"
+WRITES = "outputs/reference, features at evaluation.cache"
 SHARDS = Path("outputs/shards")
 REFERENCE = Path("outputs/reference")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] = ()) -> None:
     """Embed the real clips whose features are missing, and print counts and notes."""
+    stage_parser("reference", __doc__, reads=READS, writes=WRITES).parse_args(argv)
     settings = params.load()
     config = settings.evaluation
     with embedding.open_executor(config, settings.cluster) as executor:
@@ -33,4 +38,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, sys.argv[1:])

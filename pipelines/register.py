@@ -6,6 +6,7 @@ Weights that are already registered get no second version: theirs gets the new v
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from digan.atomic import write_json
 from digan.errors import UserError
 from pipelines import params
+from pipelines.arguments import stage_parser
 from pipelines.evaluation.result import EvaluationResult
 from pipelines.exit_status import run_stage
 from pipelines.registry.alias_decision import AliasRule
@@ -21,6 +23,8 @@ from pipelines.registry.versions import RegistrationRequest, publish
 from pipelines.tracking.runs import read_run_id
 from pipelines.training_run.run_fingerprint import weights_digest
 
+READS = "params.yaml (registry, tracking), metrics/evaluation.json, outputs/evaluation/generator, outputs/train"
+WRITES = "outputs/register, a version in the MLflow registry"
 METRICS = Path("metrics/evaluation.json")
 GENERATOR = Path("outputs/evaluation/generator")  # the best snapshot, which was evaluated
 INDEX = Path("outputs/train/index.json")
@@ -30,8 +34,9 @@ PROTOCOL = "{protocol_text}, truncation {truncation}, seed {seed}"  # must be eq
 SOURCE = {"source": str(METRICS), "remedy": "run `dvc repro evaluate`"}  # for errors
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] = ()) -> None:
     """Register the evaluated generator, write and print the result."""
+    stage_parser("register", __doc__, reads=READS, writes=WRITES).parse_args(argv)
     config = params.load()
     evaluation = EvaluationResult.read(METRICS, **SOURCE)
     measured = evaluation.value(PROTOCOL, **SOURCE)
@@ -63,4 +68,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, sys.argv[1:])

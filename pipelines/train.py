@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from digan.errors import UserError
 from digan.redaction import redacted
+from pipelines.arguments import stage_parser
 from pipelines.cluster import training_driver
 from pipelines.cluster.dry_run import show
 from pipelines.dataset.shard_index import read_index
@@ -17,6 +18,8 @@ from pipelines.params_file import dump
 from pipelines.report.progress_display import ProgressDisplay
 from pipelines.training_run import run_sync
 
+READS = "params.yaml (clips, model, training, cluster, tracking), outputs/shards; an earlier run, which it resumes"
+WRITES = "outputs/train, an MLflow run; checkpoints at cluster.storage if it is set"
 SHARDS, OUTPUT = Path("outputs/shards"), Path("outputs/train")
 
 
@@ -29,11 +32,12 @@ def dry_run(params: Params) -> None:
     print(show(params.training, model, params.cluster))
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: Sequence[str] = ()) -> None:
     """Run the stage with params.yaml of the current folder."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.train", description=__doc__)
-    parser.add_argument("--dry-run", action="store_true", help="print parameters, sizes, memory and time")
-    parser.add_argument("--publish", action="store_true", help="copy the shards to cluster.storage")
+    parser = stage_parser("train", __doc__, reads=READS, writes=WRITES)
+    actions = parser.add_mutually_exclusive_group()
+    actions.add_argument("--dry-run", action="store_true", help="print parameters, sizes, memory and time")
+    actions.add_argument("--publish", action="store_true", help="copy the shards to cluster.storage")
     arguments, params = parser.parse_args(argv), load()
     storage = params.cluster.storage
     if arguments.dry_run:
@@ -51,4 +55,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, sys.argv[1:])

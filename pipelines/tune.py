@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.arguments import stage_parser
 from pipelines.exit_status import interrupt_on_sigterm, run_stage
 from pipelines.params import load
 from pipelines.report.text_format import grouped
 from pipelines.sweeps.sweep_run import run_sweep
 from pipelines.sweeps.sweep_state import best_of
 
+READS = "params.yaml (tune, model, training, evaluation, cluster, tracking), outputs/shards; an earlier sweep, which it resumes"
+WRITES = "outputs/tune, metrics/sweep.json, metrics/sweep.csv, reports/sweep.html, MLflow runs"
 SHARDS, OUTPUT = Path("outputs/shards"), Path("outputs/tune")
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: Sequence[str] = ()) -> None:
     """Run the stage with params.yaml of the current folder."""
-    argparse.ArgumentParser(prog="python -m pipelines.tune", description=__doc__).parse_args(argv)
+    stage_parser("tune", __doc__, reads=READS, writes=WRITES).parse_args(argv)
     interrupt_on_sigterm()
     state = run_sweep(load(), shards=SHARDS, output=OUTPUT)
     if best := best_of(state.launched()):
@@ -25,4 +29,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, sys.argv[1:])

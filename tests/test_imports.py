@@ -51,6 +51,7 @@ LAYERS: list[set[str]] = [
     {"dataset"},
     {"video"},
     {"storage"},
+    {"arguments"},
     {"params_file", "exit_status"},
     {"log_setup"},
 ]

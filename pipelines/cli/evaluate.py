@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from digan.atomic import write_json
 from digan.errors import UserError
+from pipelines.arguments import run_command
 from pipelines.detectors.table import DETECTORS
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.frame_size import FrameSize
@@ -71,3 +73,7 @@ def evaluate_command(arguments: argparse.Namespace) -> None:
     print(result.text(), flush=True)
     if arguments.against is not None:
         print(folder_comparison.against(result, arguments.against, margin=1.0), flush=True)
+
+
+if __name__ == "__main__":
+    run_command("cli.evaluate", __doc__, add_arguments, sys.argv[1:])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
+from pipelines.arguments import run_command
 from pipelines.report.text_format import grouped
 
 
@@ -32,3 +34,7 @@ def info_command(arguments: argparse.Namespace) -> None:
     print(f"classes:    {classes or 'none'}")
     for number, name in enumerate(names):
         print(f"  {number:>4} {name}")
+
+
+if __name__ == "__main__":
+    run_command("cli.info", __doc__, add_arguments, sys.argv[1:])

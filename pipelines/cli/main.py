@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import NoReturn
 
 from digan.errors import UserError
+from pipelines.arguments import CommandParser
 from pipelines.cli import info, preset, sweep
 from pipelines.exit_status import run_stage
 
@@ -19,15 +20,8 @@ MAX_FRAMES = 100_000
 MAX_SEEDS = 4096
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports invalid arguments like other user errors: one line, exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see `{self.prog} --help`")
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of the command `digan`."""
+    """Entry point of the command `digan`; without a subcommand it shows the help."""
 
     def run() -> None:
         arguments = parser().parse_args(argv)
@@ -36,18 +30,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     run_stage(run)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandParser:
     from pipelines.cli import evaluate
 
-    parser = _Parser(prog="digan", description="Sample and evaluate DIGAN video generators.")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
-    add = commands.add_parser
+    parser = CommandParser(prog="digan", description="Sample and evaluate DIGAN video generators.")
+    parser.set_defaults(command=lambda _: parser.print_help())
+    parser.add_argument("--version", action="version", version=f"digan {_version()}")
+    add = parser.add_subparsers(title="commands", metavar="COMMAND").add_parser
     _add_sample(add("sample", help="write videos as .mp4, .gif or a .png contact sheet"))
     info.add_arguments(add("info", help="show the size and the classes of a model"))
     preset.add_arguments(add("preset", help="write the parameters of one of the paper's runs into params.yaml"))
     evaluate.add_arguments(add("evaluate", help="compare the videos of two folders"))
     sweep.add_commands(add("sweep", help="show the trials of a sweep, or write the best one into params.yaml"))
     return parser
+
+
+def _version() -> str:
+    try:
+        return metadata.version("digan")
+    except metadata.PackageNotFoundError:  # run from a copy of the code
+        return "(not installed)"
 
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:

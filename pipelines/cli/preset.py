@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from digan.atomic import write_text
 from digan.errors import UserError, suggestion
+from pipelines.arguments import run_command
 from pipelines.params_file import flatten, read, set_values
 
 FOLDER = Path(__file__).parents[1] / "presets"
@@ -81,3 +83,7 @@ def apply(name: str, path: Path, *, write: bool) -> str:
         write_text(path, new)
     lines = difflib.unified_diff(old.splitlines(), new.splitlines(), str(path), f"{path} (new)", n=0, lineterm="")
     return "\n".join(line for line in lines if not line.startswith("@@"))
+
+
+if __name__ == "__main__":
+    run_command("cli.preset", __doc__, add_arguments, sys.argv[1:])

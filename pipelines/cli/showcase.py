@@ -9,18 +9,23 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from digan.atomic import write_text
+from pipelines.arguments import stage_parser
 from pipelines.cli import preset
 from pipelines.exit_status import run_stage
 
+READS = "the preset showcase; earlier results in outputs/showcase, from which it resumes"
+WRITES = "outputs/showcase, mlflow.db (or the store that MLFLOW_TRACKING_URI names)"
 MODULES = ("ingest", "reference", "train", "evaluate", "register", "cli.summary")
 FOLDER = Path("outputs/showcase")
 
 
-def main() -> None:
+def main(argv: Sequence[str] = ()) -> None:
     """Run the stages in order; exit with the code of the first one that fails."""
+    stage_parser("cli.showcase", __doc__, reads=READS, writes=WRITES).parse_args(argv)
     project = Path.cwd()
     write_text(FOLDER / "params.yaml", preset.text("showcase"))
     environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{project / 'mlflow.db'}", **os.environ}
@@ -37,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, sys.argv[1:])

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from digan.errors import UserError
 from digan.redaction import redacted
+from pipelines.arguments import stage_parser
 from pipelines.evaluation.gallery import CLASSES
 from pipelines.evaluation.outputs import FOLDER, PAGE
 from pipelines.evaluation.result import EvaluationResult
 from pipelines.exit_status import run_stage
 from pipelines.register import METRICS, RESULT, SOURCE
 from pipelines.tracking.runs import TrackingConfig, resolved
+
+READS = "params.yaml (tracking), metrics/evaluation.json, outputs/register/result.json"
+WRITES = "nothing"
 
 
 def text(evaluation: EvaluationResult, registered: dict[str, Any], tracking: TrackingConfig, base: Path) -> str:
@@ -45,11 +49,11 @@ def how_to_open(tracking: TrackingConfig) -> str:
     return f".venv/bin/mlflow ui --workers 1 --backend-store-uri {uri}   then http://127.0.0.1:5000"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] = ()) -> None:
     """Print the summary of the stages' results."""
     from pipelines import params
 
-    parser = argparse.ArgumentParser(prog="python -m pipelines.cli.summary", description=__doc__)
+    parser = stage_parser("cli.summary", __doc__, reads=READS, writes=WRITES)
     parser.add_argument("--base", type=Path, default=Path(), help="folder that paths are relative to")
     base = parser.parse_args(argv).base
     evaluation = EvaluationResult.read(METRICS, **SOURCE)
@@ -59,4 +63,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, sys.argv[1:])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from digan.atomic import write_bytes
 from digan.errors import UserError
+from pipelines.arguments import run_command
 from pipelines.params_file import set_values
 from pipelines.sweeps.sweep_state import SWEEP, SweepState, TrialRecord, best_of
 
@@ -18,7 +19,8 @@ OUTPUT = Path("outputs/tune")
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands `show` and `apply`."""
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=type(parser))
+    parser.set_defaults(command=lambda _: parser.print_help())
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     apply = commands.add_parser("apply", help="show a diff and write the best trial's parameters into params.yaml")
     apply.add_argument("--trial", type=int, help="number of another trial")
     apply.add_argument("--params", type=Path, default=Path("params.yaml"), help="the file (default: params.yaml)")
@@ -82,3 +84,7 @@ def _chosen(state: SweepState, number: int | None, folder: Path) -> TrialRecord:
     if number is None:
         raise UserError(f"{folder}: no trial has been measured yet")
     raise UserError(f"--trial {number}: {folder} has the trials 0 to {max(state.trials, default=0)}")
+
+
+if __name__ == "__main__":
+    run_command("cli.sweep", __doc__, add_commands, sys.argv[1:])

@@ -195,8 +195,8 @@ def test_damaged_model_is_one_line(tiny_generator: Path, capsys: pytest.CaptureF
     assert not Path("c.mp4").exists()
 
 
-def test_missing_and_unknown_commands_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    check_user_error([], ["COMMAND"], capsys)
+def test_unknown_commands_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    check_user_error(["sweep", "shwo"], ["shwo", "show"], capsys)
     check_user_error(["smaple"], ["smaple", "sample"], capsys)
 
 
@@ -213,3 +213,29 @@ def check_user_error(arguments: list[str], parts: list[str], capsys: pytest.Capt
     assert caught.value.code == 2 and shown.out == ""
     assert shown.err.startswith("error: ") and shown.err.count("\n") == 1, shown.err
     assert [part for part in parts if part not in shown.err] == [], shown.err
+
+
+@pytest.mark.parametrize(("arguments", "shown"), [((), "usage: digan "), (("sweep",), "usage: digan sweep ")])
+def test_a_command_group_alone_shows_its_help(
+    arguments: tuple[str, ...], shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main.main(arguments)
+    assert capsys.readouterr().out.startswith(shown)
+
+
+def test_version(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib import metadata
+
+    with pytest.raises(SystemExit) as ended:
+        main.main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"digan {metadata.version('digan')}\n")
+    monkeypatch.setattr(metadata, "version", raises_not_found)
+    with pytest.raises(SystemExit):
+        main.main(["--version"])
+    assert capsys.readouterr().out == "digan (not installed)\n"
+
+
+def raises_not_found(name: str) -> str:
+    from importlib import metadata
+
+    raise metadata.PackageNotFoundError(name)

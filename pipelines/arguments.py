@@ -1,0 +1,44 @@
+"""Command-line arguments: an invalid one is a user error, and `--help` says what a program reads and writes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from digan.errors import UserError
+from pipelines.exit_status import run_stage
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Reports invalid arguments like other user errors: one line, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+def stage_parser(name: str, description: str | None, *, reads: str, writes: str) -> CommandParser:
+    """Return the parser of `python -m pipelines.NAME`."""
+    return CommandParser(
+        prog=f"python -m pipelines.{name}",
+        description=description,
+        epilog=f"reads:  {reads}\nwrites: {writes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def run_command(
+    name: str,
+    description: str | None,
+    add_arguments: Callable[[argparse.ArgumentParser], None],
+    argv: Sequence[str],
+) -> None:
+    """Run a subcommand of `digan` as the program `python -m pipelines.NAME`."""
+
+    def run() -> None:
+        parser = CommandParser(prog=f"python -m pipelines.{name}", description=description)
+        add_arguments(parser)
+        arguments = parser.parse_args(argv)
+        arguments.command(arguments)
+
+    run_stage(run)
