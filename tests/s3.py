@@ -70,7 +70,7 @@ def running(folder: Path) -> Iterator[S3Server]:
     identity = {"name": "test", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     names = ("-s3.port", "-master.port", "-volume.port", "-filer.port")
-    ports = _free_ports(8)
+    ports = free_ports(8)
     command = [str(BINARY), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
     command += [f"{name}={port}" for name, port in zip(names, ports[:4], strict=True)]
     command += [f"{name}.grpc={port}" for name, port in zip(names, ports[4:], strict=True)]
@@ -102,7 +102,7 @@ def _wait_for(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> 
             time.sleep(0.2)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
