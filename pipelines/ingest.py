@@ -12,7 +12,7 @@ from pathlib import Path
 from digan.data.clips import ClipsConfig
 from pipelines.arguments import stage_parser
 from pipelines.cluster import ray_tasks
-from pipelines.dataset import ingest_tasks
+from pipelines.dataset import class_coverage, ingest_tasks
 from pipelines.dataset.ingest_run import Results, Run, make_shards
 from pipelines.dataset.ingest_tasks import IngestRequest, IngestTask
 from pipelines.dataset.shard_writer import ShardsConfig
@@ -72,6 +72,8 @@ def main(argv: Sequence[str] = ()) -> None:
     line = ingest(params.source, params.clips, params.shards, OUT, run=on_ray)
     page = data_page.write(OUT)
     print(f"{line}; {time.monotonic() - began:.1f} s; see {page}", flush=True)
+    if note := class_coverage.note(class_coverage.recorded(OUT)):
+        print(f"ingest: {note}", flush=True)
 
 
 if __name__ == "__main__":

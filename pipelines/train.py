@@ -11,6 +11,7 @@ from digan.redaction import redacted
 from pipelines.arguments import stage_parser
 from pipelines.cluster import training_driver
 from pipelines.cluster.dry_run import show
+from pipelines.dataset import class_coverage
 from pipelines.dataset.shard_index import read_index
 from pipelines.exit_status import interrupt_on_sigterm, run_stage
 from pipelines.params import Params, load
@@ -30,6 +31,8 @@ def dry_run(params: Params) -> None:
     model = params.model.config(resolution=params.clips.resolution, classes=classes)
     print(dump(params.as_dict()))
     print(show(params.training, model, params.cluster))
+    if note := class_coverage.note(class_coverage.recorded(SHARDS)):
+        print(f"  {note}")
 
 
 def main(argv: Sequence[str] = ()) -> None:

@@ -32,7 +32,7 @@ def videos_by_split(videos: Sequence[RawVideo], clips: ClipsConfig) -> dict[str,
     by_name = {video.name: video for video in videos}
     found: dict[str, list[RawVideo]] = {TRAIN: [], VALIDATION: []}
     for name in shuffled(list(by_name)):
-        found[by_name[name].split or split_of(name, clips.validation_share)].append(by_name[name])
+        found[split_of_video(by_name[name], clips)].append(by_name[name])
     none = f"none of the {len(videos)} videos"
     if all(video.split for video in videos):
         if not found[TRAIN]:
@@ -42,6 +42,11 @@ def videos_by_split(videos: Sequence[RawVideo], clips: ClipsConfig) -> dict[str,
         what = f"clips.validation_share={clips.validation_share}: {none} falls into the {split} split"
         raise UserError(f"{what}; use more videos or another share, such as 0.5")
     return found
+
+
+def split_of_video(video: RawVideo, clips: ClipsConfig) -> str:
+    """The split that the data set gives the video, else that of the hash of its name."""
+    return video.split or split_of(video.name, clips.validation_share)
 
 
 def videos_by_task(videos: Sequence[RawVideo], clips: ClipsConfig, shards: ShardsConfig) -> list[tuple[RawVideo, ...]]:

@@ -20,6 +20,7 @@ from typing import Any
 from digan import atomic
 from digan.data.splits import TRAIN, VALIDATION
 from digan.errors import UserError
+from pipelines.dataset import class_coverage
 from pipelines.dataset.ingest_plan import videos_by_split, videos_by_task
 from pipelines.dataset.ingest_tasks import RECORDS, IngestRequest, IngestResult, IngestTask
 from pipelines.dataset.shard_index import INDEX, Shard, ShardIndex, digest_of, index_to_json, read_index
@@ -69,8 +70,10 @@ def make_shards(videos: Sequence[RawVideo], request: IngestRequest, run: Run) ->
         digest=digest_of(splits),
     )
     used = [record for record in records if not record["rejected"]]
-    report = {"videos": len(records), "used": len(used), "rejected": rejected, **_properties(used)}
-    text = json.dumps({**report, "statistics": index.statistics}, indent=1) + "\n"
+    without = _classes_without_train_clips(tasks, results) if classes else {}
+    report = {"videos": len(records), "used": len(used), "rejected": rejected, class_coverage.KEY: without}
+    report |= {**_properties(used), "statistics": index.statistics}
+    text = json.dumps(report, indent=1) + "\n"
     for folder in dict.fromkeys((index.address, str(out))):  # the index, written last, makes the set visible
         file_io.write_bytes(file_io.join(folder, REPORT), text.encode())
         file_io.write_bytes(file_io.join(folder, INDEX), index_to_json(index, beside=folder == index.address).encode())
@@ -79,6 +82,15 @@ def make_shards(videos: Sequence[RawVideo], request: IngestRequest, run: Run) ->
     parts = [f"{split} {count['clips']} clips in {count['shards']} shards" for split, count in index.counts.items()]
     line = f"ingest: {index.source['videos']} videos used, {'; '.join(parts)}; {len(rejected)} rejected"
     return f"{line}: {_named(rejected)}; see {REPORT}" if rejected else line
+
+
+def _classes_without_train_clips(tasks: Sequence[IngestTask], results: Sequence[IngestResult]) -> dict[str, str]:
+    """The classes of a labeled set that have no clip in train, and why (``class_coverage``)."""
+    return class_coverage.classes_without_train_clips(
+        (record["category"] or "", task.split, bool(record["rejected"]))
+        for task, result in zip(tasks, results, strict=True)
+        for record in result.records
+    )
 
 
 def _check_writable(out: Path) -> None:

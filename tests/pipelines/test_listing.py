@@ -9,11 +9,16 @@ import pytest
 
 from digan.errors import UserError
 from pipelines import listing
+from pipelines.sources import SourceConfig
 from tests.conftest import source_config
 
 
-def config(folder: Path, **changes: object) -> object:
+def config(folder: Path, **changes: object) -> SourceConfig:
     return source_config(**{"name": "folder", "path": str(folder), **changes})
+
+
+def describe(source: SourceConfig) -> str:
+    return listing.describe(source, listing.videos_of(source))
 
 
 @pytest.fixture
@@ -26,21 +31,21 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_listing_changes_with_the_videos(folder: Path) -> None:
-    first = listing.describe(config(folder))
+    first = describe(config(folder))
     os.utime(folder / "cats/a.mp4", (1, 1))  # new modification time
     (folder / "notes.txt").write_text("no video")
-    assert listing.describe(config(folder)) == first
+    assert describe(config(folder)) == first
 
     seen = {first}
     (folder / "cats/c.mp4").write_bytes(b"x")
-    seen.add(listing.describe(config(folder)))
+    seen.add(describe(config(folder)))
     (folder / "cats/c.mp4").write_bytes(b"xx")
-    seen.add(listing.describe(config(folder)))
+    seen.add(describe(config(folder)))
     (folder / "cats/c.mp4").rename(folder / "dogs/c.mp4")
-    seen.add(listing.describe(config(folder)))
+    seen.add(describe(config(folder)))
     assert len(seen) == 4
     (folder / "dogs/c.mp4").unlink()
-    assert listing.describe(config(folder)) == first
+    assert describe(config(folder)) == first
 
 
 def test_listing_changes_with_the_frames_of_a_folder(tmp_path: Path) -> None:
@@ -49,14 +54,14 @@ def test_listing_changes_with_the_frames_of_a_folder(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
     frames = config(tmp_path / "raw", name="frames")
-    first = listing.describe(frames)
+    first = describe(frames)
     (tmp_path / "raw/video/3.png").write_bytes(b"x")
-    assert listing.describe(frames) != first
+    assert describe(frames) != first
 
 
 def test_listing_does_not_generate_the_toy_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert listing.describe(source_config(name="toy")) == '{"source": "toy"}\n'
+    assert describe(source_config(name="toy")) == '{"source": "toy"}\n'
     assert not any(tmp_path.iterdir())
 
 
