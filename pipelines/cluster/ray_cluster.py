@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 import re
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from digan.errors import UserError
 from digan.redaction import redacted
+from pipelines.cluster.scratch_folder import scratch_folder, write_token
 
-FOLDER_PREFIX = "digan-ray-"  # sockets are below /tmp/digan-ray-PID-XXXX: a Unix socket's path has at most 107 bytes
 OBJECT_STORE_BYTES = 100 * 2**20  # in /dev/shm; only sample videos pass through it
 STORAGE = re.compile(r"(s3://[a-z0-9][a-z0-9.-]+/\S+)?")
 ADDRESS = re.compile(r"auto|(ray://)?[^\s/:]+:\d+")
@@ -41,6 +36,9 @@ ELASTIC_ENVIRONMENT = {START_TIMEOUT: "60"}  # how long Ray waits for a lost mac
 # A private cluster has no dashboard. Ray Train would ask one of another cluster on this machine, which does not know the
 # driver, and release the workers' resources. Nothing listens at this address.
 PRIVATE_ENVIRONMENT = {"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:9"}
+# A private cluster asks for a token, which is in its folder, since it listens on all interfaces. Without these variables
+# Ray (2.59 and later) switches this on, sets the first one and reads the token at RAY_AUTH_TOKEN_PATH.
+AUTH_MODE, AUTH_TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPROFILEIMPORTTIME")  # inherited by workers, they slow down their start
 
 CODE_SENT = "DIGAN_CODE_SENT"  # set in the runtime environment where this driver, not a Ray job, sent the code
@@ -115,8 +113,13 @@ def connect(config: ClusterConfig, *, environment: Mapping[str, str] | None = No
 
     address = config.address or os.environ.get("RAY_ADDRESS", "")
     elastic, private = ELASTIC_ENVIRONMENT if config.elastic else {}, {} if address else PRIVATE_ENVIRONMENT
-    with _environment({**ENVIRONMENT, **elastic, **(environment or {})}, private), _temporary_folder() as folder:
-        if ray.is_initialized():
+    connected = ray.is_initialized()
+    with ExitStack() as stack:
+        folder = stack.enter_context(scratch_folder())
+        if not address and not connected:
+            private = {**private, TOKEN_PATH: str(write_token(folder))}
+        stack.enter_context(_environment({**ENVIRONMENT, **elastic, **(environment or {})}, private))
+        if connected:
             _check_capacity(config, ray.cluster_resources(), "the cluster in use")
             yield folder
             return
@@ -167,10 +170,25 @@ def _join(address: str) -> None:
                 return
             ray.shutdown()
         ray.init(address=address, runtime_env=code, **QUIET)
-    except (OSError, RuntimeError, ValueError) as error:
-        cause = (redacted(str(error)).strip().splitlines() or [type(error).__name__])[0][:160]
-        remedy = 'start one with `ray start --head`, or set cluster.address="" to train on this machine alone'
-        raise ClusterAddressError(address, f"no Ray cluster answers there ({cause})", remedy) from error
+    except (OSError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
+        raise _refusal(address, error) from error
+
+
+def _refusal(address: str, error: BaseException) -> ClusterAddressError:
+    """Why the cluster cannot be joined; Ray names a wrong or missing login token only in the error's causes."""
+    reasons, cause = [f"{type(error).__name__}: {error}"], error.__cause__
+    while cause is not None:
+        reasons.append(f"{type(cause).__name__}: {cause}")
+        cause = cause.__cause__
+    if any(word in reason for reason in reasons for word in ("AuthenticationError", "InvalidAuthToken")):
+        remedy = f"set {AUTH_MODE}=token and {TOKEN_PATH}=FILE, a file with the token that the cluster's machines use"
+        return ClusterAddressError(
+            address, "the Ray cluster there asks for another login token, or for one at all", remedy
+        )
+    text = (redacted(str(error)).strip().splitlines() or [type(error).__name__])[0][:160]
+    login = ", or it refuses the login token" if address.startswith("ray://") else ""
+    remedy = 'start one with `ray start --head`, or set cluster.address="" to train on this machine alone'
+    return ClusterAddressError(address, f"no Ray cluster answers there{login} ({text})", remedy)
 
 
 def job_folder() -> Path | None:
@@ -206,11 +224,14 @@ def _check_capacity(config: ClusterConfig, resources: Mapping[str, float], where
 
 @contextmanager
 def _environment(defaults: Mapping[str, str], forced: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for Ray and its processes: ``defaults`` where unset, ``forced`` always; restored at the end."""
+    """Set variables for Ray and its processes: ``defaults`` where unset, ``forced`` always; restored at the end.
+
+    ``RAY_AUTH_MODE``, which Ray sets, is restored, too.
+    """
     wanted = {name: os.environ.get(name, value) for name, value in defaults.items()} | dict(forced)
-    before = {name: os.environ.get(name) for name in (*wanted, *UNWANTED)}
+    before = {name: os.environ.get(name) for name in (*wanted, *UNWANTED, AUTH_MODE, AUTH_TOKEN)}
     os.environ.update(wanted)
-    for name in UNWANTED:
+    for name in (*UNWANTED, *((AUTH_MODE, AUTH_TOKEN) if TOKEN_PATH in forced else ())):
         os.environ.pop(name, None)
     try:
         yield
@@ -219,16 +240,3 @@ def _environment(defaults: Mapping[str, str], forced: Mapping[str, str]) -> Iter
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    """A private folder with a short path. Folders that killed drivers left behind are removed first."""
-    parent = Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
-    for old in parent.glob(f"{FOLDER_PREFIX}*"):
-        pid = old.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)) and old.owner() == getpass.getuser():
-            shutil.rmtree(old, ignore_errors=True)
-    prefix = f"{FOLDER_PREFIX}{os.getpid()}-"
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)

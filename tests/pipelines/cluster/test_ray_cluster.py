@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 
 from digan.errors import UserError
 from pipelines.cluster import ray_cluster
@@ -75,6 +77,27 @@ def test_address_without_a_listener_is_rejected_at_once() -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ray.exceptions.AuthenticationError("Token authentication is enabled but no authentication token was found"),
+        ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379"),
+    ],
+)
+def test_refused_login_is_said_with_the_way_to_pass_a_token(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**options: object) -> None:
+        raise error from RuntimeError("last error: ray.exceptions.AuthenticationError: InvalidAuthToken")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        line = (
+            f"^cluster.address={address}: .* asks for .*login token.*; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH"
+        )
+        with pytest.raises(UserError, match=line), ray_cluster.connect(replace(CONFIG, address=address)):
+            pass
+
+
 def test_private_cluster_asks_no_other_clusters_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even one that the user has named: it does not know the driver, which Ray Train would consider dead."""
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://elsewhere:8265")
@@ -95,16 +118,54 @@ def test_environment_is_restored_and_keeps_the_users_values(monkeypatch: pytest.
     assert dict(os.environ) == before
 
 
-def test_temporary_folder_is_removed_with_those_of_killed_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    old = Path("/tmp") / f"{ray_cluster.FOLDER_PREFIX}{dead.pid}-test"
-    old.mkdir()
-    with ray_cluster._temporary_folder() as mine:
-        assert mine.is_dir() and not old.exists()
-        with ray_cluster._temporary_folder() as other:
-            assert other != mine and mine.is_dir()
-    assert not mine.exists()
+def test_private_clusters_token_is_in_its_folder_and_no_variable_remains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "of another cluster")
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    before = dict(os.environ)
+
+    def start(config: ClusterConfig, folder: Path) -> None:
+        token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
+        assert token.parent == folder and token.stat().st_mode & 0o777 == 0o600 and len(token.read_text()) == 64
+        assert not {"RAY_AUTH_TOKEN", "RAY_AUTH_MODE"} & set(os.environ)
+        os.environ["RAY_AUTH_MODE"] = "token"  # Ray does so
+
+    monkeypatch.setattr(ray_cluster, "_start", start)
+    with ray_cluster.connect(CONFIG) as folder:
+        pass
+    assert dict(os.environ) == before and not folder.exists()
+
+
+@pytest.mark.slow
+def test_private_cluster_answers_nobody_without_its_token(tmp_path: Path) -> None:
+    """Every port of the cluster is tried over HTTP, and Ray's own by a driver that has no token."""
+    code = """
+import os, socket, subprocess, sys, urllib.error, urllib.request
+import psutil
+from tests.pipelines.cluster.test_ray_cluster import CONFIG
+from pipelines.cluster import ray_cluster
+with ray_cluster.connect(CONFIG):
+    import ray
+    gcs = ray.get_runtime_context().gcs_address
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    stranger = f"import ray; ray.init(address={gcs!r}); print('inside')"
+    command = [sys.executable, "-c", stranger]
+    answer = subprocess.run(command, env={**variables, "RAY_AUTH_MODE": "disabled"}, capture_output=True, text=True)
+    assert answer.returncode and "inside" not in answer.stdout and "Unauthenticated" in answer.stderr, answer.stderr
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == "LISTEN" and connection.laddr.port == 52365:
+            try:
+                status = urllib.request.urlopen(f"http://{connection.laddr.ip}:52365/api/job_agent/jobs/", b"{}", 5).status
+            except urllib.error.HTTPError as error:
+                status = error.code
+            assert status == 401, (connection, status)
+"""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**variables, "HOME": str(tmp_path)}, timeout=240, check=False
+    )
+    assert done.returncode == 0
+    assert not (tmp_path / ".ray").exists()  # a token there would switch login on for later clusters
 
 
 def test_config_is_importable_without_ray_and_torch() -> None:
