@@ -161,9 +161,11 @@ def _join(address: str) -> None:
 
     code = _code()
     host, _, port = address.removeprefix("ray://").partition(":")
+    reached = not port  # ``auto`` finds running clusters only
     try:
         if port:  # where nothing listens, Ray itself would retry for minutes
             socket.create_connection((host, int(port)), timeout=10).close()
+            reached = True
         if not address.startswith("ray://"):
             ray.init(address=address, **QUIET)  # inherits a Ray job's code; Ray refuses to send another one
             if code is None or ray.get_runtime_context().runtime_env.get("working_dir"):
@@ -171,24 +173,24 @@ def _join(address: str) -> None:
             ray.shutdown()
         ray.init(address=address, runtime_env=code, **QUIET)
     except (OSError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
-        raise _refusal(address, error) from error
+        raise _refusal(address, error, reached) from error
 
 
-def _refusal(address: str, error: BaseException) -> ClusterAddressError:
-    """Why the cluster cannot be joined; Ray names a wrong or missing login token only in the error's causes."""
-    reasons, cause = [f"{type(error).__name__}: {error}"], error.__cause__
-    while cause is not None:
-        reasons.append(f"{type(cause).__name__}: {cause}")
-        cause = cause.__cause__
-    if any(word in reason for reason in reasons for word in ("AuthenticationError", "InvalidAuthToken")):
-        remedy = f"set {AUTH_MODE}=token and {TOKEN_PATH}=FILE, a file with the token that the cluster's machines use"
-        return ClusterAddressError(
-            address, "the Ray cluster there asks for another login token, or for one at all", remedy
-        )
-    text = (redacted(str(error)).strip().splitlines() or [type(error).__name__])[0][:160]
-    login = ", or it refuses the login token" if address.startswith("ray://") else ""
-    remedy = 'start one with `ray start --head`, or set cluster.address="" to train on this machine alone'
-    return ClusterAddressError(address, f"no Ray cluster answers there{login} ({text})", remedy)
+def _refusal(address: str, error: Exception, reached: bool) -> ClusterAddressError:
+    """Why the cluster cannot be joined. A cluster that refuses the login is, to Ray, one that does not answer."""
+    from ray.exceptions import AuthenticationError
+
+    cause = (redacted(str(error)).strip().splitlines() or [type(error).__name__])[0][:160]
+    start = 'start one with `ray start --head`, or set cluster.address="" to train on this machine alone'
+    login = f"set {AUTH_MODE}=token, and {TOKEN_PATH} to a file with the login token of the cluster's machines"
+    if isinstance(error, AuthenticationError):
+        return ClusterAddressError(address, f"the Ray cluster there is not entered ({cause})", login)
+    if not reached:
+        return ClusterAddressError(address, f"no Ray cluster answers there ({cause})", start)
+    reason = f"what listens there refuses this driver ({cause})"
+    return ClusterAddressError(
+        address, reason, f"if it is a Ray cluster that asks for a token, {login}; otherwise {start}"
+    )
 
 
 def job_folder() -> Path | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypedDict
@@ -21,8 +20,8 @@ from digan.training.step import micro_batch_indices
 from digan.types import FramePair
 from pipelines import log_setup
 from pipelines.cluster.system_metrics import system_metrics
+from pipelines.cluster.worker_failure import failure_of
 from pipelines.dataset.loader import LoaderConfig, PairLoader
-from pipelines.exit_status import text_of
 from pipelines.storage import file_io
 from pipelines.training_run import worker_messages
 from pipelines.training_run.checkpoint_store import store_at
@@ -63,16 +62,6 @@ def train_worker(config: WorkerConfig) -> None:
     except Exception as error:
         config["messages"].send(failure_of(error, rank), wait=DELIVERY_TIMEOUT)
         raise
-
-
-def failure_of(error: Exception, rank: int) -> worker_messages.WorkerFailed:
-    """Classify an error: a restart helps after a lost peer, device or connection, not after a user error or a bug."""
-    if (mistake := text_of(error)) is not None:
-        return worker_messages.WorkerFailed(kind="mistake", rank=rank, text=mistake)
-    if isinstance(error, RuntimeError | OSError | MemoryError):
-        text = f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
-        return worker_messages.WorkerFailed(kind="loss", rank=rank, text=text)
-    return worker_messages.WorkerFailed(kind="bug", rank=rank, text="".join(traceback.format_exception(error)))
 
 
 def _train(config: WorkerConfig, rank: int, world_size: int, device: torch.device) -> None:

@@ -38,6 +38,7 @@ NO_RESULT = {
     "pipelines.training_run.checkpoint_store": "where checkpoints are stored",
     "pipelines.cluster.preflight": "checks before the start",
     "pipelines.training_run.run_sync": "where the run is copied to",
+    "pipelines.cluster.worker_failure": "which errors end a training",
     "pipelines.cluster.ray_cluster": "where the workers run",
     "pipelines.training_run.run_fingerprint": "whether a run resumes",
     "pipelines.training_run.provenance": "tags",
