@@ -87,6 +87,7 @@ class Params:
         if detector.startswith("i3d") and self.clips.frames < I3D_FRAMES:
             need = f"evaluation.detector={detector} requires at least {I3D_FRAMES} frames per clip"
             raise UserError(f"clips.frames={self.clips.frames}: {need}; try 16, or another detector")
+        self.evaluation.measured_by().frames_of(self.clips.frames)
         space.parse(self.tune.space, self.as_dict())
 
     def as_dict(self) -> dict[str, dict[str, Any]]:

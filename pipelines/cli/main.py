@@ -12,7 +12,7 @@ from pathlib import Path
 
 from digan.errors import UserError
 from pipelines.arguments import CommandParser
-from pipelines.cli import info, preset, sweep
+from pipelines.cli import info, output_size, preset, sweep
 from pipelines.exit_status import run_stage
 
 SUFFIXES = (".mp4", ".gif", ".png")
@@ -60,7 +60,13 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     seeds.add_argument("--seeds", help="seeds such as 1,2,3 or 0-7; side by side in a video, one per row in a .png")
     add("--frames", type=int, default=16, help="number of frames, evenly spaced from --from to --to (default: 16)")
     add("--from", type=float, default=0.0, dest="start", help="first time; training clips span 0 to 1 (default: 0)")
-    add("--to", type=float, default=1.0, dest="stop", help="last time; extrapolates above 1 (default: 1)")
+    add(
+        "--to",
+        type=float,
+        default=1.0,
+        dest="stop",
+        help="last time; extrapolates above 1, and below --from time runs backwards (default: 1)",
+    )
     add("--truncation", type=float, default=1.0, help="truncation psi: 1 is off, 0 removes all variation (default: 1)")
     add("--label", help="class name, or number from 0, as `digan info` lists them (default: drawn from the seed)")
     add("--fps", type=float, default=8.0, help="frames per second of .mp4 and .gif (default: 8)")
@@ -84,11 +90,13 @@ def sample_command(arguments: argparse.Namespace) -> None:
 
     folder = generator_folder(arguments.model, params.load_tracking())
     generator = load_generator(folder)
+    out: Path = arguments.out
+    resolution, frames, scale = generator.config.resolution, arguments.frames, arguments.scale
+    output_size.check(out, videos=len(seeds), frames=frames, resolution=resolution, scale=scale)
     times = torch.linspace(arguments.start, arguments.stop, arguments.frames)
     label, classes = arguments.label, generator.config.classes
     labels = None if label is None else [class_names.number_of(label, folder, classes)] * len(seeds)
     videos = sample(generator, seeds=seeds, times=times, labels=labels, truncation=arguments.truncation)
-    out: Path = arguments.out
     if out.suffix.lower() == ".png":
         print(video_writer.write_contact_sheet(out, videos, arguments.scale))
     else:
@@ -115,13 +123,13 @@ def read_seeds(text: str) -> list[int]:
 def _check(arguments: argparse.Namespace, seeds: list[int]) -> None:
     """Reject invalid arguments before a model is downloaded."""
     out, start, stop = arguments.out, arguments.start, arguments.stop
-    is_span = abs(start) <= 1e6 and abs(stop) <= 1e6 and start <= stop
+    is_span = abs(start) <= 1e6 and abs(stop) <= 1e6
     rules = (
         (out.suffix.lower() in SUFFIXES, f"out {out}", f"end in {', '.join(SUFFIXES)}; try {out.stem or 'clip'}.mp4"),
         (not out.is_dir(), f"out {out}", f"be a file, not a folder; try {out / 'clip.mp4'}"),
         (1 <= arguments.frames <= MAX_FRAMES, f"frames {arguments.frames}", f"be from 1 to {MAX_FRAMES}; try 16"),
         (min(seeds) >= 0 and max(seeds) < 2**63, f"seed {min(seeds)}", "be from 0 to 2^63 - 1; try 7"),
-        (is_span, f"from {start} --to {stop}", "be increasing times; try --from 0 --to 1"),
+        (is_span, f"from {start} --to {stop}", "be times from -1000000 to 1000000; try --from 0 --to 1"),
         (0 <= arguments.truncation <= 2, f"truncation {arguments.truncation}", "be from 0 to 2; try 0.7"),
         (1 <= arguments.scale <= 64, f"scale {arguments.scale}", "be from 1 to 64; try 4"),
         (0 < arguments.fps <= 120, f"fps {arguments.fps}", "be above 0 and at most 120; try 8"),

@@ -87,6 +87,7 @@ def test_integer_is_a_valid_float(write_params: WriteParams) -> None:
         ("source.labels", "", ["source.labels: the key is now source.folder.labels; rename it"]),
         ("source.layout", "folders", ["source.layout: the key is now source.frames.layout; rename it"]),
         ("model.channel_base", 8, ["model.channel_base=8"]),
+        ("evaluation.protocol", "digan-128", ["evaluation.protocol=digan-128: measures 128 frames, the clips have 16"]),
         ("registry.max_ratio", -1, ["registry.max_ratio=-1", "try 10"]),
         (
             "registry.max_ratio",

@@ -10,10 +10,21 @@ import torch
 from PIL import Image
 
 from digan import class_names
-from digan.generator_io import save_generator
+from digan.generator_io import load_generator, save_generator
 from digan.models.config import NetworkConfig
 from digan.models.generator import VideoGenerator
-from pipelines.cli import main
+from digan.sampling import sample as generate
+from pipelines.cli import main, output_size
+
+
+class Psutil:
+    """A machine with this many bytes of free memory."""
+
+    def __init__(self, available: int) -> None:
+        self.available = available
+
+    def virtual_memory(self) -> Psutil:
+        return self
 
 
 @pytest.fixture(autouse=True)
@@ -46,17 +57,14 @@ def test_same_arguments_give_the_same_file(tiny_generator: Path, name: str, caps
 
 
 def test_contact_sheet_shows_the_sampled_frames(tiny_generator: Path) -> None:
-    import torch
-
-    from digan.generator_io import load_generator
-    from digan.sampling import sample as wanted
-
     options = ["--from", "0.25", "--to", "0.75", "--truncation", "0.5"]
     sample(tiny_generator, "--seeds", "3,7-8", "--frames", "5", "--out", "s.png", "--scale", "2", *options)
     picture = np.asarray(Image.open("s.png"))
     assert picture.shape == (2 * (3 * 33 - 1), 2 * (5 * 33 - 1), 3)
     times = torch.linspace(0.25, 0.75, 5)
-    videos = wanted(load_generator(tiny_generator), seeds=[3, 7, 8], times=times, truncation=0.5).permute(0, 1, 3, 4, 2)
+    videos = generate(load_generator(tiny_generator), seeds=[3, 7, 8], times=times, truncation=0.5).permute(
+        0, 1, 3, 4, 2
+    )
     small = picture[::2, ::2]
     for row in range(3):
         for column in range(5):
@@ -155,7 +163,11 @@ def test_parent_folder_of_a_generator_is_accepted(tiny_generator: Path) -> None:
         (["--out", "c.mp4", "--seed", "-1"], ["--seed -1"]),
         (["--out", "c.mp4", "--seeds", "1,x"], ["--seeds 1,x"]),
         (["--out", "c.mp4", "--seeds", "9-1"], ["--seeds 9-1"]),
-        (["--out", "c.mp4", "--from", "1", "--to", "0"], ["--from 1.0 --to 0.0"]),
+        (["--out", "c.mp4", "--from", "inf", "--to", "0"], ["--from inf --to 0.0"]),
+        (["--out", "c.mp4", "--to=-2e6"], ["--from 0.0 --to -2000000.0", "from -1000000 to 1000000"]),
+        (["--out", "c.mp4", "--seeds", "0-512"], ["--out c.mp4: its pictures of 16416x32 pixels", "fewer seeds"]),
+        (["--out", "c.gif", "--seeds", "0-31", "--scale", "64"], ["65536x2048 pixels", "larger than .gif", "--scale"]),
+        (["--out", "c.mp4", "--seeds", "0-256", "--scale", "2"], ["16448x64", "lower --scale or ask for fewer seeds"]),
         (["--out", "c.mp4", "--from", "nan"], ["--from nan"]),
         (["--out", "c.mp4", "--fps", "0"], ["--fps 0"]),
         (["--out", "c.mp4", "--scale", "0"], ["--scale 0"]),
@@ -170,6 +182,33 @@ def test_invalid_argument_is_one_line(
 ) -> None:
     check_user_error([*("sample", "--model", str(tiny_generator)), *arguments], parts, capsys)
     assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(("out", "pictures"), [("c.mp4", 5), ("c.png", 1)])
+def test_file_that_does_not_fit_into_memory_is_one_line(
+    tiny_generator: Path, out: str, pictures: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["sample", "--model", str(tiny_generator), "--frames", "5", "--scale", "4", "--out", out]
+    monkeypatch.setattr(output_size, "psutil", Psutil(available=9 * 5 * 128 * 128))
+    check_user_error(arguments, ["of memory, 0.0 GB are free; lower --scale or use fewer --frames\n"], capsys)
+    monkeypatch.setattr(output_size, "psutil", Psutil(available=9 * 5 * 136 * 136))
+    main.main(arguments)
+    assert Path(out).is_file()
+
+
+def test_time_runs_backwards(tiny_generator: Path) -> None:
+    options = ["--frames", "5", "--seeds", "1,2", "--out", "s.png"]
+    pictures = []
+    for times in (["--from", "0", "--to", "1"], ["--from", "1", "--to", "0"], ["--from", "1.5", "--to=-0.5"]):
+        sample(tiny_generator, *options, *times)
+        pictures.append(np.asarray(Image.open("s.png")))
+    forward, backward, beyond = ([p[:32, 33 * i : 33 * i + 32] for i in range(5)] for p in pictures)
+    assert np.array_equal(backward, forward[::-1]) and not np.array_equal(backward, forward)
+    times = torch.tensor([1.5, 1.0, 0.5, 0.0, -0.5])
+    wanted = generate(load_generator(tiny_generator), seeds=[1, 2], times=times)
+    assert np.array_equal(beyond, wanted[0].permute(0, 2, 3, 1).numpy())
+    sample(tiny_generator, "--frames", "3", "--from", "0.5", "--to", "0.5", "--out", "c.mp4")  # time stands still
+    assert frames_of(Path("c.mp4")).shape == (3, 32, 32, 3)
 
 
 @pytest.mark.parametrize(
