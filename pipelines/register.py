@@ -1,6 +1,7 @@
 """Stage `register`: register the trained generator in MLflow; the best version has the alias `champion`.
 
 Weights that are already registered get no second version: theirs gets the new values, and its alias is decided again.
+Under `dvc exp run` no version is added unless ``registry.experiments`` is true; the result says what it would become.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from pipelines.evaluation.result import EvaluationResult
 from pipelines.exit_status import run_stage
 from pipelines.registry.alias_decision import AliasRule
 from pipelines.registry.model_card import model_card
-from pipelines.registry.versions import RegistrationRequest, publish
+from pipelines.registry.versions import RegistrationRequest, RegistrationResult, decide, publish
 from pipelines.tracking.runs import read_run_id
+from pipelines.training_run.provenance import experiment_name
 from pipelines.training_run.run_fingerprint import weights_digest
 
 READS = "params.yaml (registry, tracking), metrics/evaluation.json, outputs/evaluation/generator, outputs/train"
-WRITES = "outputs/register, a version in the MLflow registry"
+WRITES = "outputs/register, a version in the MLflow registry (under `dvc exp run` only with registry.experiments: true)"
 METRICS = Path("metrics/evaluation.json")
 GENERATOR = Path("outputs/evaluation/generator")  # the best snapshot, which was evaluated
 INDEX = Path("outputs/train/index.json")
@@ -59,12 +61,22 @@ def main(argv: Sequence[str] = ()) -> None:
         run_id=run_id,
         card=model_card(name, evaluation.to_json(), evaluation.markdown(), index, config.as_dict(), digest),
     )
-    result = publish(config.tracking, request)
+    experiment = None if config.registry.experiments else experiment_name()
+    result = (decide if experiment else publish)(config.tracking, request)
     value = {"metric": measured.metric, "value": measured.value, "data_digest": measured.data}
     digests = {"detector_digest": measured.detector, "weights_digest": digest}
     write_json(RESULT, {**asdict(result), **value, **digests})
+    print(_line(result, experiment), flush=True)
+
+
+def _line(result: RegistrationResult, experiment: str | None) -> str:
+    """Return what the stage prints at its end."""
+    if experiment:
+        how = f"to register it, run `dvc exp apply {experiment}` and `dvc repro --force --single-item register`"
+        state = f"not registered, since this is an experiment ({experiment}) and registry.experiments is false"
+        return f"{state}: would be {result.model}@{result.alias}: {result.reason}; {how}"
     state = "registered" if result.created else "already registered"
-    print(f"{state}: models:/{result.model}/{result.version} as @{result.alias}: {result.reason}", flush=True)
+    return f"{state}: models:/{result.model}/{result.version} as @{result.alias}: {result.reason}"
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def check_dvc(words: list[str]) -> None:
                 value = value[key]
     if words[1] == "repro":
         for target in words[2:]:
-            assert target in stages or target == "-f" or (ROOT / target).is_file(), f"no stage {target}"
+            assert target in stages or target.startswith("-") or (ROOT / target).is_file(), f"no stage {target}"
 
 
 def check_python(words: list[str]) -> None:

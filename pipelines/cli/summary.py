@@ -26,16 +26,19 @@ WRITES = "nothing"
 def text(evaluation: EvaluationResult, registered: dict[str, Any], tracking: TrackingConfig, base: Path) -> str:
     """Return the summary, with paths relative to the folder ``base``."""
     address = f"models:/{registered['model']}@{registered['alias']}"
+    version, model = f"version {registered['version']}", address
+    if registered["version"] is None:  # an experiment
+        version, model = "which it would be (not registered)", str(FOLDER / "generator")
     classes = FOLDER / CLASSES
     lines = [
         "",
         evaluation.text(),
-        f"model:   {address}, version {registered['version']}: {registered['reason']}",
+        f"model:   {address}, {version}: {registered['reason']}",
         f"page:    {os.path.relpath(PAGE, base)}, with playable videos; open it in a browser",
         f"sheet:   {os.path.relpath(FOLDER / 'strip.png', base)}",
         *([f"classes: {os.path.relpath(classes, base)}"] if classes.is_file() else []),
         f"video:   {os.path.relpath(FOLDER / 'videos.mp4', base)}",
-        f"more:    .venv/bin/digan sample --model {address} --seed 7 --frames 16 --scale 8 --out clip.mp4",
+        f"more:    .venv/bin/digan sample --model {model} --seed 7 --frames 16 --scale 8 --out clip.mp4",
         f"MLflow:  {how_to_open(tracking)}",
     ]
     return "\n".join(lines)

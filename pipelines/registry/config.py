@@ -14,6 +14,7 @@ class RegistryConfig:
     model: str
     margin: float
     max_ratio: float
+    experiments: bool
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin <= 100:

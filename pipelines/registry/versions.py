@@ -45,10 +45,10 @@ class RegistrationRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class RegistrationResult(AliasDecision):
-    """The registered version and its alias; ``created`` is false if the same weights were registered before."""
+    """The registered version (``None``: only decided) and its alias; ``created`` is false if no version was added."""
 
     model: str
-    version: int
+    version: int | None
     created: bool
     run_id: str
 
@@ -75,6 +75,22 @@ def publish(tracking: TrackingConfig, request: RegistrationRequest) -> Registrat
         )
         mlflow.set_tag(run_id, "registered", f"{name}/{version}")
     return RegistrationResult(model=name, version=int(version), created=not same, run_id=run_id, **asdict(decision))
+
+
+def decide(tracking: TrackingConfig, request: RegistrationRequest) -> RegistrationResult:
+    """Decide the alias that ``publish`` would give to the generator, and write nothing to the registry."""
+    tracking, name = resolved(tracking), request.name
+    mlflow = client(tracking)
+    with refusals(tracking.uri):
+        model = find(mlflow.get_registered_model, name)
+        number = None if model is None else model.aliases.get(CHAMPION)
+        tags = {} if number is None else mlflow.get_model_version(name, number).tags
+    decision = decide_alias(
+        request.measured, MetricValue.of_tags(tags), champion_version=number, name=name, rule=request.rule
+    )
+    if tags.get(WEIGHTS_TAG) == request.weights_digest:
+        decision = AliasDecision(alias=CHAMPION, reason=f"version {number}, the champion, has these weights")
+    return RegistrationResult(model=name, version=None, created=False, run_id=request.run_id, **asdict(decision))
 
 
 def _run_for(tracking: TrackingConfig, request: RegistrationRequest) -> str:

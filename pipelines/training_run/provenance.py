@@ -15,8 +15,13 @@ from ruamel.yaml import YAML
 def run_tags(stage: str, data_digest: str) -> dict[str, str]:
     """Tags of a run: git commit, data digest, the stage's hash and the name of the DVC experiment."""
     tags = {"data.digest": data_digest, "dvc.stage": stage, **git_tags()}
-    optional = {"dvc.stage_hash": stage_hash(stage), "dvc.exp_name": os.environ.get("DVC_EXP_NAME")}
+    optional = {"dvc.stage_hash": stage_hash(stage), "dvc.exp_name": experiment_name()}
     return tags | {name: value for name, value in optional.items() if value}
+
+
+def experiment_name() -> str | None:
+    """The name of the experiment under `dvc exp run`, which sets the variable; ``None`` elsewhere."""
+    return os.environ.get("DVC_EXP_NAME") or None
 
 
 def git_tags() -> dict[str, str]:

@@ -43,6 +43,13 @@ def test_summary_shows_values_version_and_paths(tmp_path: Path, monkeypatch: pyt
     assert [part for part in parts if part not in text] == []
 
 
+def test_summary_of_an_experiment_names_a_model_that_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = summary.text(METRICS, RESULT | {"version": None}, TrackingConfig(uri="", experiment="e"), tmp_path)
+    assert "models:/toy@champion, which it would be (not registered): first version" in text
+    assert "sample --model outputs/evaluation/generator --seed" in text
+
+
 def test_tracking_server_is_shown_by_its_address() -> None:
     config = TrackingConfig(uri="http://tracking:5000", experiment="e")
     assert summary.how_to_open(config) == "http://tracking:5000"

@@ -16,7 +16,7 @@ from digan.errors import UserError
 from digan.generator_io import load_generator
 from digan.sampling import sample
 from digan.times import frame_times
-from pipelines import register
+from pipelines import params, register
 from pipelines.registry import model_address
 from pipelines.registry.alias_decision import CHALLENGER, CHAMPION
 from pipelines.tracking import runs
@@ -123,6 +123,38 @@ def test_version_that_is_promoted_by_hand_is_compared_with(stage: Stage, store: 
     )
     assert stage(60.0, change=0.1)["alias"] == CHALLENGER
     assert stage(40.0, change=0.1)["alias"] == CHAMPION
+
+
+def test_experiment_is_decided_but_not_registered(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = Path("params.yaml").read_text()
+    config = params.load().tracking
+    client = runs.client(config)
+
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-mole")
+    first = stage(5.0)
+    name = first["model"]
+    assert (first["version"], first["alias"], first["created"]) == (None, CHAMPION, False)
+    line = capsys.readouterr().out
+    assert line.startswith("not registered") and f"would be {name}@champion: first champion, frechet_x 5" in line
+    assert "dvc exp apply brave-mole" in line
+    assert [model for model in client.search_registered_models() if model.name == name] == []
+    assert client.search_model_versions(f"name='{name}'") == []
+
+    monkeypatch.delenv("DVC_EXP_NAME")
+    assert stage(5.0)["version"] == 1  # applied, then registered
+    before = client.get_model_version(name, "1")
+    monkeypatch.setenv("DVC_EXP_NAME", "shy-newt")
+    assert "has these weights" in stage(7.0)["reason"]
+    better, worse = stage(3.0, change=0.1), stage(6.0, change=0.1)
+    assert (better["version"], better["alias"], worse["alias"]) == (None, CHAMPION, CHALLENGER)
+    after = client.get_model_version(name, "1")
+    assert (after.tags, after.aliases, after.description) == (before.tags, before.aliases, before.description)
+    assert len(client.search_model_versions(f"name='{name}'")) == 1
+
+    Path("params.yaml").write_text(text.replace("experiments: false", "experiments: true"))
+    assert stage(3.0)["version"] == 2
 
 
 def test_registered_model_generates_the_same_frames(stage: Stage, store: Path, tiny_generator: Path) -> None:
