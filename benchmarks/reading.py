@@ -23,6 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.line import ROOT
+
 SECONDS = 2.0  # of one measurement
 BATCH = 16
 VIDEOS, FRAMES, WIDTH, HEIGHT = 24, 160, 320, 240
@@ -56,9 +58,9 @@ def ingest_into(folder: Path, raw: Path, *, encoding: str = "jpeg", address: str
     from pipelines.dataset.shard_writer import ShardsConfig
     from pipelines.ingest import ingest
 
-    defaults = params.load()
+    defaults = params.load(ROOT / "params.yaml")
     values = defaults.as_dict()
-    source = replace(defaults.source, name="folder", path=str(raw), classes=False)
+    source = replace(defaults.source, name="folder", path=str(raw), classes=False, only_classes="")
     clips = type(defaults.clips)(**{**values["clips"], "resolution": resolution})
     shards = ShardsConfig(**{**values["shards"], "encoding": encoding, "megabytes": 8.0, "address": address})
     ingest(source, clips, shards, folder)
@@ -231,13 +233,14 @@ def main() -> None:
     parser.add_argument("--memory", type=float, default=0.0, help="seconds of reading while memory is watched")
     parser.add_argument("--parse", action="store_true", help="compare parsing shards with webdataset's")
     parser.add_argument("--no-s3", action="store_true")
+    parser.add_argument("--videos", type=int, default=VIDEOS)
     arguments = parser.parse_args()
     import torch
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="digan-reading-") as name:
         folder = Path(name)
-        make_videos(folder / "raw")
+        make_videos(folder / "raw", arguments.videos)
         ingest_into(folder / "shards", folder / "raw")
         if arguments.parse:
             print(

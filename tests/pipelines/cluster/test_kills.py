@@ -22,11 +22,23 @@ KILLS = int(os.environ.get("DIGAN_KILLS", "20"))
 VICTIMS = ("RayTrainWorker", "driver", "raylet")
 TIMEOUT = 150.0  # seconds for a launch to write its next checkpoint, on a busy machine
 MAX_WAIT = 4.0  # seconds of training before a kill, at most
+CLIPS_PER_KILL, CHECKPOINT = 450, 40
 
 
 def newest(output: Path) -> int:
     names = checkpoint.listed(FolderStore(output / "checkpoints"))
     return int(names[0]) if names else -1
+
+
+def longest_wait(rate: float) -> float:
+    """Seconds of training before a kill at ``rate`` clips/s: half of the clips per kill, so the last one comes before the end."""
+    return min(MAX_WAIT, CLIPS_PER_KILL / 2 / rate)
+
+
+@pytest.mark.parametrize("rate", [1, 62, 500, 10_000])
+def test_the_last_kill_comes_before_the_end_on_a_machine_of_any_speed(rate: float) -> None:
+    """A kill costs at most a wait, the checkpoint before it and the one that is being written."""
+    assert longest_wait(rate) * rate + 2 * CHECKPOINT < CLIPS_PER_KILL * 0.7
 
 
 def find(driver: subprocess.Popen[bytes], victim: str, rng: random.Random) -> psutil.Process | None:
@@ -53,14 +65,18 @@ def is_agent(process: psutil.Process) -> bool:
 
 @pytest.mark.slow
 def test_weights_are_equal_after_kills_at_random_moments(tmp_path: Path) -> None:
-    clips = 450 * max(KILLS, 4)  # too long to complete before the last kill
-    params = write_params(tmp_path, clips=clips, checkpoint_interval=40, sample_interval=clips, snapshot_interval=clips)
+    clips = CLIPS_PER_KILL * max(KILLS, 4)
+    params = write_params(
+        tmp_path, clips=clips, checkpoint_interval=CHECKPOINT, sample_interval=clips, snapshot_interval=clips
+    )
     text = (tmp_path / "params.yaml").read_text().replace("max_failures: 3", "max_failures: 100")
     (tmp_path / "params.yaml").write_text(text)
     shards = tmp_path / "outputs/shards"
     write_shards(shards)
     with connect(params.cluster):
         training_driver.train(params, shards=shards, output=tmp_path / "unbroken")
+    rate = max(line["clips_per_second"] for line in log_of(tmp_path / "unbroken"))
+    longest = longest_wait(rate)
     output, rng = tmp_path / "outputs/train", random.Random(0)
 
     def launch() -> subprocess.Popen[bytes]:
@@ -74,7 +90,7 @@ def test_weights_are_equal_after_kills_at_random_moments(tmp_path: Path) -> None
         begun = time.monotonic()
         while newest(output) <= best and driver.poll() is None and time.monotonic() - begun < TIMEOUT:
             time.sleep(0.05)
-        time.sleep(rng.uniform(0, MAX_WAIT))
+        time.sleep(rng.uniform(0, longest))
         if driver.poll() is None and (process := find(driver, victim, rng)) is not None:
             family = psutil.Process(driver.pid).children(recursive=True)
             process.kill()
