@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,10 @@ import torch
 from digan.errors import UserError, listed
 from digan.seeding import generator_for
 from digan.types import Clip
+from pipelines.evaluation.folder_decoding import DecodeRequest, Unreadable, decoded
 from pipelines.evaluation.frame_size import FrameSize
 from pipelines.video import decoder
 from pipelines.video import frame_folder as frame_folders
-from pipelines.video.decoded import Decoded, VideoRejectedError
 
 LISTED = 3  # rejected videos that a note names
 
@@ -34,12 +33,6 @@ class VideoFile:
     frames: int
     size: str
     fps: float | None
-
-    def decode(self) -> Decoded:
-        """Its frames."""
-        if self.path.is_dir():
-            return frame_folders.decode_folder(self.path)
-        return decoder.decode(self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +64,11 @@ class VideoFolder:
         self.videos: list[VideoFile] = []
         short: list[str] = []
         rejected: list[str] = []
-        for path in _candidates(root):
+        paths = list(_candidates(root))
+        for path, container in zip(paths, decoded([DecodeRequest(path=path) for path in paths]), strict=True):
             name = path.relative_to(root).as_posix()
-            try:
-                container = (frame_folders.decode_folder(path) if path.is_dir() else decoder.decode(path)).container
-            except VideoRejectedError as error:
-                rejected.append(f"{name} {error}")
+            if isinstance(container, Unreadable):
+                rejected.append(f"{name} {container.reason}")
                 continue
             if container.packets < frames:
                 short.append(f"{name} has {container.packets}")
@@ -150,20 +142,15 @@ class VideoFolder:
         return total.hexdigest()
 
     def read(self, windows: Iterable[FolderClip]) -> Iterator[Clip]:
-        """The clips, uint8 [T, 3, H, W], each decoded when its turn comes. Errors: ``UserError`` if one cannot be read."""
-        for window in windows:
-            try:
-                frames = self._frames(window, window.video.decode())
-            except VideoRejectedError as error:
+        """The clips, uint8 [T, 3, H, W], decoded a few ahead. Errors: ``UserError`` if one cannot be read."""
+        chosen = list(windows)
+        requests = [DecodeRequest(path=each.video.path, start=each.start, frames=self.frames) for each in chosen]
+        for window, frames in zip(chosen, decoded(requests), strict=True):
+            if isinstance(frames, Unreadable):
                 name = window.video.name
-                raise UserError(f"{self.option} {self.root}: {name} {error}; take it out of the folder") from error
-            yield Clip(frames=frames, label=None, name=window.name)
-
-    def _frames(self, window: FolderClip, video: Decoded) -> torch.Tensor:
-        frames = np.stack(list(islice(video.frames, window.start, window.start + self.frames)))
-        if self._size:
-            frames = self._size.fit(frames)
-        return torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
+                raise UserError(f"{self.option} {self.root}: {name} {frames.reason}; take it out of the folder")
+            fitted = self._size.fit(frames) if self._size else frames
+            yield Clip(frames=torch.from_numpy(fitted).permute(0, 3, 1, 2).contiguous(), label=None, name=window.name)
 
 
 def _candidates(root: Path) -> Iterator[Path]:

@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+TOO_LONG = "took too long and was stopped"
 RENEW_AFTER = 200  # items a process handles before a new one replaces it
 
 
@@ -92,15 +94,16 @@ class IsolatedPool:
         for worker in busy:
             try:
                 if worker.connection.poll():
-                    results[worker.item] = worker.connection.recv()
+                    results[worker.item] = _receive(worker)
                 elif time.monotonic() > worker.deadline:
-                    results[worker.item] = ItemLost("took too long and was stopped")
+                    results[worker.item] = ItemLost(TOO_LONG)
                 else:
                     continue
             except (EOFError, OSError):
                 code = _stop(worker)
                 how = f"signal {-code}" if code < 0 else f"exit code {code}"
-                results[worker.item] = ItemLost(f"its process died ({how})")
+                late = time.monotonic() >= worker.deadline
+                results[worker.item] = ItemLost(TOO_LONG if late else f"its process died ({how})")
             lost = isinstance(results[worker.item], ItemLost)
             worker.item, worker.deadline, worker.done = -1, float("inf"), worker.done + 1
             if lost or worker.done >= self._renew_after:
@@ -122,6 +125,17 @@ class IsolatedPool:
         )
         theirs.close()
         return _Worker(process=process, connection=Connection(ours.detach()))
+
+
+def _receive(worker: _Worker) -> Any:
+    """Receive a result; a process that has not sent all of it by its deadline is killed, which ends the wait."""
+    watchdog = threading.Timer(max(0.0, worker.deadline - time.monotonic()), worker.process.kill)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        return worker.connection.recv()
+    finally:
+        watchdog.cancel()
 
 
 def _stop(worker: _Worker) -> int:

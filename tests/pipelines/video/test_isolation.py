@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
 import time
 from pathlib import Path
 
@@ -52,3 +55,20 @@ def test_leaving_ends_the_processes() -> None:
         workers = [worker.process for worker in pool._workers]
         raise KeyError
     assert all(process.poll() is not None for process in workers)
+
+
+def half_a_message(seconds: float) -> None:
+    """Send the beginning of a result and stop, as a process does that is out of memory or stopped."""
+    for descriptor in range(3, 64):
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                os.write(descriptor, (1000).to_bytes(4, "big") + b"half")
+    time.sleep(seconds)
+
+
+def test_a_process_that_stops_within_a_message_is_stopped_at_its_deadline() -> None:
+    began = time.monotonic()
+    with IsolatedPool(f"{__name__}:half_a_message", processes=1) as pool:
+        results = list(pool.map([60], lambda _: 2.0))
+    assert results == [ItemLost("took too long and was stopped")]
+    assert time.monotonic() - began < 20
