@@ -16,6 +16,8 @@ from digan.atomic import write_text
 from pipelines.arguments import stage_parser
 from pipelines.cli import preset
 from pipelines.exit_status import run_stage
+from pipelines.tracking.sqlite_address import address_of
+from pipelines.tracking.store import DEFAULT_STORE
 
 READS = "the preset showcase; earlier results in outputs/showcase, from which it resumes"
 WRITES = "outputs/showcase, mlflow.db (or the store that MLFLOW_TRACKING_URI names)"
@@ -28,7 +30,7 @@ def main(argv: Sequence[str] = ()) -> None:
     stage_parser("cli.showcase", __doc__, reads=READS, writes=WRITES).parse_args(argv)
     project = Path.cwd()
     write_text(FOLDER / "params.yaml", preset.text("showcase"))
-    environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{project / 'mlflow.db'}", **os.environ}
+    environment = {"MLFLOW_TRACKING_URI": address_of(project / DEFAULT_STORE), **os.environ}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project), environment.get("PYTHONPATH")]))
     for module in MODULES:
         start = time.monotonic()

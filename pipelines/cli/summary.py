@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def how_to_open(tracking: TrackingConfig) -> str:
     uri = redacted(resolved(tracking).uri)
     if uri.startswith("http"):
         return uri
-    return f".venv/bin/mlflow ui --workers 1 --backend-store-uri {uri}   then http://127.0.0.1:5000"
+    return f".venv/bin/mlflow ui --workers 1 --backend-store-uri {shlex.quote(uri)}   then http://127.0.0.1:5000"
 
 
 def main(argv: Sequence[str] = ()) -> None:

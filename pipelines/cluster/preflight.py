@@ -23,7 +23,7 @@ def check_driver(uri: str, storage: str, folder: Path, job_folder: Path | None) 
     """Reject a driver in a Ray job whose MLflow store or checkpoints would be deleted together with the job's folder."""
     if job_folder is None or not folder.resolve().is_relative_to(job_folder):
         return
-    if uri.startswith("sqlite:"):
+    if uri.startswith("sqlite"):
         remedy = "set MLFLOW_TRACKING_URI=http://... in --runtime-env-json, or tracking.uri"
         raise UserError(f"tracking.uri={uri}: this SQLite file is deleted with the Ray job; {remedy}")
     if not storage:

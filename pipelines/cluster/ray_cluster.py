@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -42,6 +44,7 @@ AUTH_MODE, AUTH_TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH
 UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPROFILEIMPORTTIME")  # inherited by workers, they slow down their start
 
 CODE_SENT = "DIGAN_CODE_SENT"  # set in the runtime environment where this driver, not a Ray job, sent the code
+START_SECONDS = 120  # for the first worker to start
 CHECKOUT = Path(__file__).resolve().parents[2]
 IS_CHECKOUT = (CHECKOUT / "params.yaml").exists()  # otherwise the package is installed
 
@@ -151,8 +154,15 @@ def _start(config: ClusterConfig, folder: Path) -> None:
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
         _temp_dir=str(folder),
+        runtime_env=_python(sys.executable),
         **QUIET,
     )
+
+
+def _python(executable: str) -> dict[str, str]:
+    """The runtime environment in which a shell finds ``executable``: Ray starts workers with `bash -c` and does not quote it."""
+    quoted = shlex.quote(executable)
+    return {} if quoted == executable else {"py_executable": quoted}
 
 
 def _join(address: str) -> None:
@@ -170,6 +180,8 @@ def _join(address: str) -> None:
             ray.init(address=address, **QUIET)  # inherits a Ray job's code; Ray refuses to send another one
             if code is None or ray.get_runtime_context().runtime_env.get("working_dir"):
                 return
+            if _python(sys.executable):  # a cluster that was started from this folder
+                code |= _python(ray.get(ray.remote(num_cpus=0)(lambda: sys.executable).remote(), timeout=START_SECONDS))
             ray.shutdown()
         ray.init(address=address, runtime_env=code, **QUIET)
     except (OSError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
@@ -207,7 +219,8 @@ def _code() -> dict[str, Any] | None:
     """The runtime environment with the project's code and without data; ``None`` where it is installed."""
     if not IS_CHECKOUT:
         return None
-    excluded = sorted(f"/{path.name}" for path in CHECKOUT.iterdir() if path.name not in ("digan", "pipelines"))
+    others = (path.name for path in CHECKOUT.iterdir() if path.name not in ("digan", "pipelines"))
+    excluded = sorted("/" + re.sub(r"([\\*?\[\]!# ])", r"\\\1", name) for name in others)  # patterns as in .gitignore
     return {"working_dir": str(CHECKOUT), "excludes": excluded, "env_vars": {CODE_SENT: "1"}}
 
 

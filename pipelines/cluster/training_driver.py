@@ -96,6 +96,7 @@ def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialH
         if storage and decision.kind == "replace":
             reason = "; ".join(decision.notes)
             raise UserError(f"cluster.storage={storage}: holds another run ({reason}); choose another prefix")
+        runs.client(tracking)  # a store that cannot be used is refused before Ray starts
         with connect(cluster) as ray_folder:
             preflight.check_driver(tracking.uri, storage, output, job_folder())
             if storage:

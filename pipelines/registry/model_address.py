@@ -8,6 +8,7 @@ from pathlib import Path
 
 from digan.errors import UserError
 from pipelines.registry.alias_decision import CHALLENGER, CHAMPION
+from pipelines.tracking.sqlite_address import database_of
 from pipelines.tracking.store import TrackingConfig, client, find, refusals, resolved
 
 WEIGHTS, CONFIG = "weights.pt", "config.json"
@@ -44,8 +45,8 @@ def _download(address: str, tracking: TrackingConfig) -> Path:
     match = _REGISTERED.fullmatch(address)
     if match is None:
         raise UserError(f"--model {address}: must look like models:/NAME@champion or models:/NAME/3")
-    database = tracking.uri.removeprefix("sqlite:///")
-    if database != tracking.uri and not Path(database).is_file():
+    database = database_of(tracking.uri)
+    if database is not None and not database.is_file():
         remedy = "run from the folder that has it, or set tracking.uri"
         raise UserError(f"--model {address}: no MLflow store at {database}; {remedy}")
     with refusals(tracking.uri):

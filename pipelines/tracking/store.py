@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from digan.errors import UserError
 from digan.redaction import redacted
+from pipelines.tracking import sqlite_address
 
 DEFAULT_STORE = "mlflow.db"
+VARIABLE = "MLFLOW_TRACKING_URI"
 DEFAULT_ARTIFACTS = "mlartifacts"
 # Error codes of a store that cannot be used, or of a server other than MLflow's.
 UNUSABLE = {"TEMPORARILY_UNAVAILABLE", "ENDPOINT_NOT_FOUND"}
@@ -39,21 +44,37 @@ class TrackingConfig:
 
 def resolved(config: TrackingConfig, folder: Path | None = None) -> TrackingConfig:
     """Return ``config`` with an absolute address: its own, $MLFLOW_TRACKING_URI, or SQLite in ``folder``."""
-    uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    uri = config.uri or os.environ.get(VARIABLE, "")
     if not uri:
         here = (folder or Path.cwd()).resolve()
         copies = (p for p in here.parents if p.parts[-3:] == (".dvc", "tmp", "exps"))  # of `dvc exp run --queue`
         project = next((p.parents[2] for p in copies), here)
-        uri = f"sqlite:///{project / DEFAULT_STORE}"
-    elif uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
-        uri = f"sqlite:///{Path(uri.removeprefix('sqlite:///')).resolve()}"
-    return replace(config, uri=uri)
+        uri = sqlite_address.address_of(project / DEFAULT_STORE)
+    _check_kind(uri)
+    return replace(config, uri=sqlite_address.absolute(uri))
+
+
+def _check_kind(uri: str) -> None:
+    """Reject a folder as a store, which MLflow has given up."""
+    scheme = re.match(r"([A-Za-z][\w+.-]*):", uri)
+    if (scheme is None and uri not in ("databricks", "uc")) or (scheme and scheme[1].lower() == "file"):
+        folder = url2pathname(urlsplit(uri).path) if scheme else uri
+        instead = sqlite_address.address_of(Path(folder).expanduser().absolute() / DEFAULT_STORE)
+        raise UserError(f"{_key(uri)}={uri}: a folder is no store of MLflow any more; use {instead}")
+
+
+def _key(uri: str) -> str:
+    """Where ``uri`` comes from: the environment or params.yaml."""
+    value = os.environ.get(VARIABLE, "")
+    return VARIABLE if value and uri in (value, sqlite_address.absolute(value)) else "tracking.uri"
 
 
 def client(config: TrackingConfig) -> Any:
     """Return the process's ``MlflowClient`` for this store. Errors: ``UserError`` if the store cannot be read."""
     uri = resolved(config).uri
     if uri not in _clients:
+        if (database := sqlite_address.database_of(uri)) is not None:
+            sqlite_address.check_folder(database, Path.cwd())
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
@@ -90,7 +111,7 @@ def refusals(uri: str) -> Iterator[None]:
 def _unusable(uri: str, error: Exception) -> UserError:
     cause = textwrap.shorten(redacted(str(error)), 240, placeholder="...")
     remedy = "start the server, or correct tracking.uri or $MLFLOW_TRACKING_URI, or leave both empty to use SQLite"
-    return UserError(f"tracking.uri={uri}: this MLflow store cannot be used ({cause}); {remedy}")
+    return UserError(f"{_key(uri)}={uri}: this MLflow store cannot be used ({cause}); {remedy}")
 
 
 @contextmanager
@@ -117,8 +138,8 @@ def experiment_id(config: TrackingConfig) -> str:
     from mlflow.exceptions import MlflowException
 
     mlflow = client(config)
-    database = config.uri.removeprefix("sqlite:///")  # artifacts are stored next to it; a server chooses its own root
-    artifacts = (Path(database).parent / DEFAULT_ARTIFACTS).as_uri() if database != config.uri else None
+    database = sqlite_address.database_of(config.uri)  # artifacts are stored next to it; a server chooses its own root
+    artifacts = (database.parent / DEFAULT_ARTIFACTS).as_uri() if database else None
     found = mlflow.get_experiment_by_name(config.experiment)
     if found is None:
         try:
