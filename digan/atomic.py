@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,3 +128,13 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def check_writable(*folders: Path) -> None:
+    """Check that each folder is there or can be made, and takes files; ``OSError`` names the one that does not."""
+    for folder in folders:
+        present = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+        try:
+            tempfile.TemporaryFile(dir=present).close()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(folder)) from error

@@ -11,11 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from digan.atomic import check_writable
 from pipelines import params
 from pipelines.arguments import stage_parser
 from pipelines.evaluation import embedding, mlflow_logging
 from pipelines.evaluation.measurement import measure
-from pipelines.evaluation.outputs import FOLDER, PAGE, write_outputs
+from pipelines.evaluation.outputs import FOLDER, METRICS, PAGE, PLOTS, write_outputs
 from pipelines.exit_status import run_stage
 
 READS = "params.yaml (evaluation, cluster, tracking), outputs/reference, outputs/shards, outputs/train"
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] = ()) -> None:
     """Read params.yaml, measure, write and print."""
     stage_parser("evaluate", __doc__, reads=READS, writes=WRITES).parse_args(argv)
     settings = params.load()
+    check_writable(FOLDER, METRICS.parent, PAGE.parent, PLOTS)
     config = settings.evaluation
     with embedding.open_executor(config, settings.cluster) as executor:
         measured = measure(config, executor, train=TRAIN, reference_folder=REFERENCE, shards_folder=SHARDS)

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
+from digan import atomic
 from digan.data.clips import ClipsConfig
 from pipelines.arguments import stage_parser
 from pipelines.cluster import ray_tasks
@@ -29,12 +30,13 @@ def ingest(
 ) -> str:
     """Make the shards of a source (see ``make_shards``), by default ``jobs`` tasks at once in threads of this process."""
     videos = open_source(source)
+    usable = sum(not video.rejected for video in videos)
     request = IngestRequest(source=asdict(source), clips=clips, shards=shards, out=out)
 
     def run_in_threads(tasks: Sequence[IngestTask]) -> Results:
         return ray_tasks.run_in_threads(ingest_tasks.task_runner, tasks, threads=jobs)
 
-    return make_shards(videos, request, lambda tasks: _displayed(run or run_in_threads, tasks, len(videos)))
+    return make_shards(videos, request, lambda tasks: _displayed(run or run_in_threads, tasks, usable))
 
 
 def _displayed(run: Run, tasks: Sequence[IngestTask], videos: int) -> Results:
@@ -62,6 +64,7 @@ def main(argv: Sequence[str] = ()) -> None:
     from pipelines.report import data_page
 
     params = load()
+    atomic.check_writable(OUT, data_page.PAGE.parent)
     began = time.monotonic()
 
     def on_ray(tasks: Sequence[IngestTask]) -> Results:

@@ -13,8 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from digan import atomic
 from digan.data.clips import ClipsConfig
-from digan.errors import UserError
+from digan.errors import UserError, listed
 from pipelines.arguments import stage_parser
 from pipelines.dataset import class_coverage
 from pipelines.dataset.ingest_plan import split_of_video, with_content_tag
@@ -39,12 +40,16 @@ def describe(source: SourceConfig, videos: Sequence[RawVideo]) -> str:
     tagged = [with_content_tag(video) for video in videos]
     lines = "".join(json.dumps([each.name, each.class_name, each.split, each.kind, each.bytes]) for each in tagged)
     total, digest = sum(max(each.bytes, 0) for each in tagged), hashlib.sha256(lines.encode()).hexdigest()
-    return json.dumps({"source": source.name, "videos": len(tagged), "bytes": total, "digest": digest}, indent=1) + "\n"
+    counts = {"videos": len(tagged), "bytes": total}
+    if rejected := [f"{each.name} ({each.rejected})" for each in videos if each.rejected]:
+        counts["rejected"] = len(rejected)
+        logger.warning("%d of %d videos are not used: %s", len(rejected), len(videos), listed(rejected))
+    return json.dumps({"source": source.name, **counts, "digest": digest}, indent=1) + "\n"
 
 
 def class_note(videos: Sequence[RawVideo], clips: ClipsConfig) -> str:
     """Name the classes that have no video in train; empty if all have one."""
-    found = [(video.class_name or "", split_of_video(video, clips), False) for video in videos]
+    found = [(video.class_name or "", split_of_video(video, clips), False) for video in videos if not video.rejected]
     return class_coverage.note(class_coverage.classes_without_train_clips(found))
 
 
@@ -55,6 +60,7 @@ def main(argv: Sequence[str] = ()) -> None:
 
     params = load()
     source = params.source
+    atomic.check_writable(OUT.parent)
     try:
         videos = videos_of(source)
     except UserError as error:

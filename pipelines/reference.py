@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from digan.atomic import check_writable
 from pipelines import params
 from pipelines.arguments import stage_parser
 from pipelines.evaluation import embedding, reference_features
@@ -21,6 +22,7 @@ def main(argv: Sequence[str] = ()) -> None:
     """Embed the real clips whose features are missing, and print counts and notes."""
     stage_parser("reference", __doc__, reads=READS, writes=WRITES).parse_args(argv)
     settings = params.load()
+    check_writable(REFERENCE)
     config = settings.evaluation
     with embedding.open_executor(config, settings.cluster) as executor:
         for detector in reference_features.all_detectors(config):

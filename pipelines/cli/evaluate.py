@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from digan.atomic import write_json
+from digan.atomic import check_writable, write_json
 from digan.errors import UserError
 from pipelines.arguments import run_command
 from pipelines.detectors.table import DETECTORS
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.frame_size import FrameSize
 from pipelines.evaluation.protocols import PROTOCOLS
+from pipelines.storage.file_io import local
 
 CACHE = "~/.cache/digan/features"
 SAME_NAMES = ("protocol", "detector", "weights", "weights_sha256", "videos", "draws", "seed", "batch_size")
@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add = parser.add_argument
     detectors = "i3d gives FVD and needs --weights (default: transnetv2)"
-    add("--real", required=True, type=Path, help="folder of real videos, or with a folder of frames per video")
-    add("--fake", required=True, type=Path, help="the same for the videos to evaluate")
+    add("--real", required=True, type=local, help="folder of real videos, or with a folder of frames per video")
+    add("--fake", required=True, type=local, help="the same for the videos to evaluate")
     add("--protocol", default="quick", choices=list(PROTOCOLS), help="number and choice of clips (default: quick, 256)")
     add("--detector", default="transnetv2", choices=DETECTORS, help=detectors)
     add("--weights", default="", help="i3d: path or s3:// address of the Kinetics-400 state dict")
@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cache", default=CACHE, help=f"feature cache, a folder or an s3:// address (default: {CACHE})")
     add("--ray", default="", metavar="ADDRESS", help="embed on a Ray cluster (auto, ray://host:port)")
     add("--ray-gpus", type=int, default=0, choices=(0, 1), help="GPUs per Ray task (default: 0)")
-    add("--out", type=Path, help="also write the results to this .json file")
-    add("--against", type=Path, help="compare with the results in this .json file")
+    add("--out", type=local, help="also write the results to this .json file")
+    add("--against", type=local, help="compare with the results in this .json file")
     parser.set_defaults(command=evaluate_command)
 
 
@@ -49,12 +49,14 @@ def evaluate_command(arguments: argparse.Namespace) -> None:
         extra_detectors="",
         curve_videos=0,
         truncation=1.0,
-        cache=arguments.cache if arguments.cache.startswith("s3://") else str(Path(arguments.cache).expanduser()),
+        cache=arguments.cache,
         runs_on="ray" if arguments.ray else "process",
     )
     if arguments.frames < 0:
         raise UserError(f"--frames {arguments.frames}: must be 0 (the protocol's number) or more")
     size = FrameSize.parse(arguments.size) if arguments.size else None
+    if arguments.out is not None:
+        check_writable(arguments.out.parent)
     from pipelines.cluster.ray_cluster import ClusterAddressError, ClusterConfig
     from pipelines.evaluation import folder_comparison
 

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from digan import atomic
 from digan.errors import UserError
 from pipelines.arguments import CommandParser
 from pipelines.cli import info, output_size, preset, sweep
 from pipelines.exit_status import run_stage
+from pipelines.storage import file_io
 
 SUFFIXES = (".mp4", ".gif", ".png")
 MAX_FRAMES = 100_000
@@ -78,7 +80,9 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
 def sample_command(arguments: argparse.Namespace) -> None:
     """Run `digan sample`: the same arguments give the same file."""
     seeds = [arguments.seed or 0] if arguments.seeds is None else read_seeds(arguments.seeds)
+    arguments.out = file_io.local(arguments.out)
     _check(arguments, seeds)
+    atomic.check_writable(arguments.out.parent)
     import torch
 
     from digan import class_names

@@ -16,6 +16,7 @@ from digan.atomic import write_text
 from digan.errors import UserError, suggestion
 from pipelines.arguments import run_command
 from pipelines.params_file import flatten, read, set_values
+from pipelines.storage.file_io import local
 
 FOLDER = Path(__file__).parents[1] / "presets"
 COMPLETE = "demo"  # the preset without a base
@@ -25,7 +26,7 @@ KEPT = "tune.space"  # the user's search space, which presets do not change
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `digan preset`."""
     parser.add_argument("name", nargs="?", help="name of the preset; without it, all presets are listed")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the file (default: params.yaml)")
+    parser.add_argument("--params", type=local, default=Path("params.yaml"), help="the file (default: params.yaml)")
     parser.add_argument("--show", action="store_true", help="show the changes without writing them")
     parser.set_defaults(command=preset_command)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from pipelines.evaluation.outputs import FOLDER, PAGE
 from pipelines.evaluation.result import EvaluationResult
 from pipelines.exit_status import run_stage
 from pipelines.register import METRICS, RESULT, SOURCE
+from pipelines.storage.file_io import local
 from pipelines.tracking.runs import TrackingConfig, resolved
+from pipelines.tracking.sqlite_address import database_of
 
 READS = "params.yaml (tracking), metrics/evaluation.json, outputs/register/result.json"
 WRITES = "nothing"
@@ -47,7 +49,8 @@ def text(evaluation: EvaluationResult, registered: dict[str, Any], tracking: Tra
 
 def how_to_open(tracking: TrackingConfig) -> str:
     """Return the command or address that shows the runs."""
-    uri = redacted(resolved(tracking).uri)
+    uri = resolved(tracking).uri
+    uri = uri if database_of(uri) else redacted(uri)  # options of a SQLite address are no credentials
     if uri.startswith("http"):
         return uri
     return f".venv/bin/mlflow ui --workers 1 --backend-store-uri {shlex.quote(uri)}   then http://127.0.0.1:5000"
@@ -58,7 +61,7 @@ def main(argv: Sequence[str] = ()) -> None:
     from pipelines import params
 
     parser = stage_parser("cli.summary", __doc__, reads=READS, writes=WRITES)
-    parser.add_argument("--base", type=Path, default=Path(), help="folder that paths are relative to")
+    parser.add_argument("--base", type=local, default=Path(), help="folder that paths are relative to")
     base = parser.parse_args(argv).base
     evaluation = EvaluationResult.read(METRICS, **SOURCE)
     if not RESULT.is_file():

@@ -12,6 +12,7 @@ from digan.atomic import write_bytes
 from digan.errors import UserError
 from pipelines.arguments import run_command
 from pipelines.params_file import set_values
+from pipelines.storage.file_io import local
 from pipelines.sweeps.sweep_state import SWEEP, SweepState, TrialRecord, best_of
 
 OUTPUT = Path("outputs/tune")
@@ -23,13 +24,13 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     apply = commands.add_parser("apply", help="show a diff and write the best trial's parameters into params.yaml")
     apply.add_argument("--trial", type=int, help="number of another trial")
-    apply.add_argument("--params", type=Path, default=Path("params.yaml"), help="the file (default: params.yaml)")
+    apply.add_argument("--params", type=local, default=Path("params.yaml"), help="the file (default: params.yaml)")
     apply.add_argument("--yes", action="store_true", help="write without confirmation")
     apply.set_defaults(command=apply_command)
     show = commands.add_parser("show", help="show the table of trials")
     show.set_defaults(command=show_command)
     for command in (apply, show):
-        command.add_argument("--sweep", type=Path, default=OUTPUT, help=f"folder of the sweep (default: {OUTPUT})")
+        command.add_argument("--sweep", type=local, default=OUTPUT, help=f"folder of the sweep (default: {OUTPUT})")
 
 
 def show_command(arguments: argparse.Namespace) -> None:

@@ -22,7 +22,8 @@ from pipelines.cluster.scratch_folder import scratch_folder, write_token
 
 OBJECT_STORE_BYTES = 100 * 2**20  # in /dev/shm; only sample videos pass through it
 STORAGE = re.compile(r"(s3://[a-z0-9][a-z0-9.-]+/\S+)?")
-ADDRESS = re.compile(r"auto|(ray://)?[^\s/:]+:\d+")
+ADDRESS = re.compile(r"auto|(ray://)?(?P<host>[^\s/:\[\]]+|\[[0-9a-fA-F:.%\w]+\]):(?P<port>\d+)")
+VARIABLE = "RAY_ADDRESS"
 START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
@@ -50,10 +51,10 @@ IS_CHECKOUT = (CHECKOUT / "params.yaml").exists()  # otherwise the package is in
 
 
 class ClusterAddressError(UserError):
-    """No Ray cluster answers at ``cluster.address``; ``reason`` is the message without key and remedy."""
+    """No Ray cluster answers at ``cluster.address`` or ``$RAY_ADDRESS``; ``reason`` is the message without key and remedy."""
 
-    def __init__(self, address: str, reason: str, remedy: str) -> None:
-        super().__init__(f"cluster.address={address}: {reason}; {remedy}")
+    def __init__(self, address: str, reason: str, remedy: str, *, key: str = "cluster.address") -> None:
+        super().__init__(f"{key}={address}: {reason}; {remedy}")
         self.reason = reason
 
 
@@ -73,9 +74,8 @@ class ClusterConfig:
     storage: str
 
     def __post_init__(self) -> None:
-        if self.address and not ADDRESS.fullmatch(self.address):
-            remedy = 'try "" for this machine, auto, or ray://host:10001'
-            raise ClusterAddressError(self.address, "is no address of a Ray cluster", remedy)
+        if self.address:
+            _check_address(self.address, "cluster.address", 'try "" for this machine, auto, or ray://host:10001')
         workers, gpus = self.workers, self.gpus_per_worker
         checks = {
             "workers": (workers >= 1, "must be at least 1"),
@@ -106,6 +106,25 @@ class ClusterConfig:
         return {} if self.gpus_per_worker else {"MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "1")}
 
 
+def cluster_in_environment() -> str:
+    """The address in ``$RAY_ADDRESS``, empty if there is none. ``UserError`` if it is none of a Ray cluster."""
+    address = os.environ.get(VARIABLE, "").strip()
+    if address in ("", "local"):  # Ray's word for a cluster of one's own
+        return ""
+    _check_address(address, VARIABLE, f"try {VARIABLE}=auto, host:6379 or ray://host:10001, or unset it")
+    return address
+
+
+def _check_address(address: str, key: str, remedy: str) -> None:
+    if not ADDRESS.fullmatch(address):
+        reason = "is no address of a Ray cluster"
+        if address.startswith("http"):
+            reason = "is the address of a dashboard, which takes jobs, and no address of a Ray cluster"
+        elif address.count(":") > 1 and "//" not in address:
+            reason += " (IPv6 needs brackets, such as [::1]:6379)"
+        raise ClusterAddressError(address, reason, remedy, key=key)
+
+
 @contextmanager
 def connect(config: ClusterConfig, *, environment: Mapping[str, str] | None = None) -> Iterator[Path]:
     """Connect to the configured Ray cluster, with the variables ``environment``; yields a temporary folder for Ray's own files.
@@ -114,7 +133,7 @@ def connect(config: ClusterConfig, *, environment: Mapping[str, str] | None = No
     """
     import ray
 
-    address = config.address or os.environ.get("RAY_ADDRESS", "")
+    key, address = "cluster.address" if config.address else VARIABLE, config.address or cluster_in_environment()
     elastic, private = ELASTIC_ENVIRONMENT if config.elastic else {}, {} if address else PRIVATE_ENVIRONMENT
     connected = ray.is_initialized()
     with ExitStack() as stack:
@@ -129,7 +148,7 @@ def connect(config: ClusterConfig, *, environment: Mapping[str, str] | None = No
         sigterm_handler = signal.getsignal(signal.SIGTERM)
         try:
             if address:
-                _join(address)
+                _join(address, key)
                 _check_capacity(config, ray.cluster_resources(), f"the cluster at {address}")
             else:
                 _start(config, folder)
@@ -165,16 +184,17 @@ def _python(executable: str) -> dict[str, str]:
     return {} if quoted == executable else {"py_executable": quoted}
 
 
-def _join(address: str) -> None:
+def _join(address: str, key: str) -> None:
     """Connect to the cluster at ``address`` and send this project's code, unless its machines or the Ray job have it."""
     import ray
 
     code = _code()
-    host, _, port = address.removeprefix("ray://").partition(":")
+    parts = ADDRESS.fullmatch(address)
+    port = parts["port"] if parts else ""
     reached = not port  # ``auto`` finds running clusters only
     try:
-        if port:  # where nothing listens, Ray itself would retry for minutes
-            socket.create_connection((host, int(port)), timeout=10).close()
+        if parts and port:  # where nothing listens, Ray itself would retry for minutes
+            socket.create_connection((parts["host"].strip("[]"), int(port)), timeout=10).close()
             reached = True
         if not address.startswith("ray://"):
             ray.init(address=address, **QUIET)  # inherits a Ray job's code; Ray refuses to send another one
@@ -185,23 +205,24 @@ def _join(address: str) -> None:
             ray.shutdown()
         ray.init(address=address, runtime_env=code, **QUIET)
     except (OSError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
-        raise _refusal(address, error, reached) from error
+        raise _refusal(address, error, reached, key) from error
 
 
-def _refusal(address: str, error: Exception, reached: bool) -> ClusterAddressError:
+def _refusal(address: str, error: Exception, reached: bool, key: str = "cluster.address") -> ClusterAddressError:
     """Why the cluster cannot be joined. A cluster that refuses the login is, to Ray, one that does not answer."""
     from ray.exceptions import AuthenticationError
 
     cause = (redacted(str(error)).strip().splitlines() or [type(error).__name__])[0][:160]
-    start = 'start one with `ray start --head`, or set cluster.address="" to train on this machine alone'
+    without = f"unset {VARIABLE}" if key == VARIABLE else 'set cluster.address=""'
+    start = f"start one with `ray start --head`, or {without} to train on this machine alone"
     login = f"set {AUTH_MODE}=token, and {TOKEN_PATH} to a file with the login token of the cluster's machines"
     if isinstance(error, AuthenticationError):
-        return ClusterAddressError(address, f"the Ray cluster there is not entered ({cause})", login)
+        return ClusterAddressError(address, f"the Ray cluster there is not entered ({cause})", login, key=key)
     if not reached:
-        return ClusterAddressError(address, f"no Ray cluster answers there ({cause})", start)
+        return ClusterAddressError(address, f"no Ray cluster answers there ({cause})", start, key=key)
     reason = f"what listens there refuses this driver ({cause})"
     return ClusterAddressError(
-        address, reason, f"if it is a Ray cluster that asks for a token, {login}; otherwise {start}"
+        address, reason, f"if it is a Ray cluster that asks for a token, {login}; otherwise {start}", key=key
     )
 
 

@@ -45,6 +45,8 @@ def make_shards(videos: Sequence[RawVideo], request: IngestRequest, run: Run) ->
     """
     out, clips = request.out, request.clips
     _check_writable(out)
+    unread = {video.name: video.rejected for video in videos if video.rejected}
+    videos = [video for video in videos if not video.rejected]
     classes = tuple(sorted({video.class_name or "" for video in videos})) if request.source["classes"] else ()
     tasks = _tasks(videos, classes, request)
     results = _results(tasks, run)
@@ -52,8 +54,9 @@ def make_shards(videos: Sequence[RawVideo], request: IngestRequest, run: Run) ->
     for task, result in zip(tasks, results, strict=True):
         splits[task.split] += result.shards
     records = [record for result in results for record in result.records]
-    rejected = {record["name"]: record["rejected"] for record in records if record["rejected"]}
-    _check_usable({task.split: splits[task.split] for task in tasks}, rejected, len(records), request)
+    rejected = unread | {record["name"]: record["rejected"] for record in records if record["rejected"]}
+    used = [record for record in records if not record["rejected"]]
+    _check_usable({task.split: splits[task.split] for task in tasks}, rejected, len(used) + len(rejected), request)
     levels = sum((result.levels for result in results), ChannelStatistics())
     index = ShardIndex(
         address=request.address,
@@ -63,15 +66,14 @@ def make_shards(videos: Sequence[RawVideo], request: IngestRequest, run: Run) ->
         encoding=request.shards.encoding,
         classes=classes,
         splits=splits,
-        source={**request.source, "videos": len(records) - len(rejected), "rejected": len(rejected)},
+        source={**request.source, "videos": len(used), "rejected": len(rejected)},
         software=tasks[0].software,
         counts={split: _counts(listed) for split, listed in splits.items()},
         statistics={"frames_sampled": levels.values // clips.resolution**2, **levels.described()},
         digest=digest_of(splits),
     )
-    used = [record for record in records if not record["rejected"]]
     without = _classes_without_train_clips(tasks, results) if classes else {}
-    report = {"videos": len(records), "used": len(used), "rejected": rejected, class_coverage.KEY: without}
+    report = {"videos": len(used) + len(rejected), "used": len(used), "rejected": rejected, class_coverage.KEY: without}
     report |= {**_properties(used), "statistics": index.statistics}
     text = json.dumps(report, indent=1) + "\n"
     for folder in dict.fromkeys((index.address, str(out))):  # the index, written last, makes the set visible

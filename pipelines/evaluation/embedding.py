@@ -5,7 +5,6 @@ Legend: B videos of a batch, T times, H, W pixels, D features.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from digan import generator_io, sampling
 from digan.errors import UserError
 from digan.models.generator import VideoGenerator
 from digan.types import Clip
-from pipelines.cluster.ray_cluster import ClusterConfig, connect
+from pipelines.cluster.ray_cluster import ClusterConfig, cluster_in_environment, connect
 from pipelines.detectors import Detector
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.feature_cache import BLOCK, FeatureBlock, FeatureCache, feature_key, join
@@ -123,7 +122,7 @@ Executor = LocalExecutor | RayExecutor
 @contextmanager
 def open_executor(config: EvaluationConfig, cluster: ClusterConfig | None) -> Iterator[Executor]:
     """The executor for ``evaluation.runs_on``: ``auto`` means Ray if ``cluster`` or the environment names an address."""
-    named = cluster is not None and bool(cluster.address or os.environ.get("RAY_ADDRESS"))
+    named = cluster is not None and bool(cluster.address or cluster_in_environment())
     if cluster is None or config.runs_on == "process" or (config.runs_on == "auto" and not named):
         yield LocalExecutor()
         return

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from digan.errors import UserError
 from pipelines.registry.alias_decision import CHALLENGER, CHAMPION
+from pipelines.storage.file_io import local
 from pipelines.tracking.sqlite_address import database_of
 from pipelines.tracking.store import TrackingConfig, client, find, refusals, resolved
 
@@ -21,7 +22,7 @@ def generator_folder(address: str, tracking: TrackingConfig) -> Path:
     ``address`` is a generator's folder (or its parent), ``models:/NAME@alias`` or ``models:/NAME/version``.
     Errors: ``UserError`` if there is no such model.
     """
-    path = Path(address)
+    path = local(address)
     if address.startswith("models:"):
         files = _download(address, resolved(tracking))
         folders = [weights.parent for weights in sorted(files.rglob(WEIGHTS))]

@@ -8,7 +8,7 @@ import io
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -21,6 +21,8 @@ from pipelines.video.frame_folder import is_picture
 from pipelines.video.raw_video import RawVideo
 
 PARTS = ("train", "test", "both")
+NO_CLASS = "has no class; move it into a class's folder"
+NOT_UTF8 = "its name is not UTF-8; rename it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +69,22 @@ def split_names(text: str) -> tuple[str, ...]:
 
 
 def check_classes(common: CommonConfig, videos: list[RawVideo]) -> list[RawVideo]:
-    """The videos in ``source.only_classes``; ``UserError`` if such a class does not exist or a video lacks its class."""
+    """The videos in ``source.only_classes``, where videos without a class are rejected if classes are needed.
+
+    ``UserError`` if such a class does not exist or no video has a class.
+    """
     wanted = split_names(common.only_classes)
     check_known("source.only_classes", wanted, {video.class_name for video in videos if video.class_name}, "the videos")
     chosen = [video for video in videos if not wanted or video.class_name in wanted]
-    without = [video.name for video in chosen if video.class_name is None]
-    if common.classes and without:
-        what = f"{len(without)} videos are in no class folder, such as {without[0]}"
+    without = [video for video in chosen if video.class_name is None]
+    if not common.classes or not without:
+        return chosen
+    if len(without) == len(chosen):
+        what = f"{len(without)} videos are in no class folder, such as {without[0].name}"
         raise UserError(f"source.classes=true: {what}; move them into sub-folders or set it to false")
-    return chosen
+    return [
+        replace(video, rejected=video.rejected or NO_CLASS) if video.class_name is None else video for video in chosen
+    ]
 
 
 def class_folder(name: str) -> str | None:
@@ -117,7 +126,7 @@ class SourceFolder:
         """The local ``Path`` or the s3:// address of ``name``."""
         if self._entries is not None:
             return file_io.join(self.path, name) if name else self.path
-        return Path(self.path).expanduser() / name
+        return file_io.local(self.path).absolute() / name
 
     def is_file(self, name: str) -> bool:
         return self.address(name).is_file() if self._entries is None else name in self._entries
@@ -165,7 +174,10 @@ class SourceFolder:
         """The raw video at ``file``, which is also its name by default; from S3 with size and content tag."""
         if self._entries is not None:
             fields["bytes"], fields["content_tag"] = self._size_and_tag(self._entries, file)
-        return RawVideo(name=name or file, path=self.address(file), class_name=class_name, **fields)
+        name, path = name or file, self.address(file)
+        if (shown := printable(name)) != name:
+            return RawVideo(name=shown, path=path, class_name=class_name and printable(class_name), rejected=NOT_UTF8)
+        return RawVideo(name=name, path=path, class_name=class_name, **fields)
 
     def _size_and_tag(self, entries: dict[str, Entry], name: str) -> tuple[int, str]:
         """Size and content tag of a file, or of the files directly in a folder."""
@@ -177,6 +189,11 @@ class SourceFolder:
         inside = self._by_folder[name]
         digest = hashlib.sha256("\n".join(f"{entry.name} {entry.content_tag}" for entry in inside).encode())
         return sum(entry.bytes for entry in inside), f"{len(inside)} {digest.hexdigest()[:32]}"
+
+
+def printable(name: str) -> str:
+    """Return a file's name with bytes that are not UTF-8 written as ``\\xe9``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def read_csv(address: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -33,22 +33,30 @@ def is_remote(address: str | Path) -> bool:
     text = str(address)
     if text.startswith(s3.SCHEME):
         return True
-    if scheme := re.match(r"[A-Za-z][A-Za-z0-9+.-]*://|pipe:", text):
+    if scheme := re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
         raise UserError(f"{text}: {scheme[0]} addresses are not supported; give a path or s3://bucket/prefix")
     return False
+
+
+def local(path: str | Path) -> Path:
+    """A path on this machine, with ``~`` expanded; ``UserError`` if there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: no home folder is known for ~; give the whole path") from None
 
 
 def join(address: str | Path, *parts: str) -> str:
     text = str(address)
     if is_remote(text):
         return "/".join([text.rstrip("/"), *(part.strip("/") for part in parts)])
-    return str(Path(text, *parts))
+    return str(Path(local(text), *parts))
 
 
 def exists(address: str | Path) -> bool:
     """Whether the address has a file (on S3 an object; a prefix does not count)."""
     if not is_remote(address):
-        return Path(address).exists()
+        return local(address).exists()
     try:
         return bool(s3.request(address, "head_object"))
     except FileNotFoundError:
@@ -58,14 +66,14 @@ def exists(address: str | Path) -> bool:
 def size(address: str | Path) -> int:
     """The file's size in bytes; ``FileNotFoundError`` if it is missing."""
     if not is_remote(address):
-        return Path(address).stat().st_size
+        return local(address).stat().st_size
     return int(s3.request(address, "head_object")["ContentLength"])
 
 
 def read_bytes(address: str | Path) -> bytes:
     """The content of the file; ``FileNotFoundError`` if it is missing."""
     if not is_remote(address):
-        return Path(address).read_bytes()
+        return local(address).read_bytes()
     with open_read(address) as stream:
         return stream.read()
 
@@ -75,7 +83,7 @@ def write_bytes(address: str | Path, data: bytes) -> None:
     if is_remote(address):
         s3.upload(str(address), data)
     else:
-        atomic.write_bytes(address, data)
+        atomic.write_bytes(local(address), data)
 
 
 def entries(address: str | Path) -> list[Entry]:
@@ -83,7 +91,7 @@ def entries(address: str | Path) -> list[Entry]:
     if is_remote(address):
         found = [Entry(name=name, bytes=count, content_tag=etag) for name, count, etag in s3.listed(str(address))]
     else:
-        root = Path(address)
+        root = local(address)
         found = [
             Entry(name=path.relative_to(root).as_posix(), bytes=stat.st_size, content_tag=str(stat.st_mtime_ns))
             for path in root.rglob("*")
@@ -105,7 +113,7 @@ def open_read(address: str | Path, offset: int = 0) -> BinaryIO:
     """
     if is_remote(address):
         return io.BufferedReader(s3.ObjectReader(str(address), offset), BUFFER_BYTES)
-    stream = Path(address).open("rb")  # noqa: SIM115 - the caller closes it
+    stream = local(address).open("rb")
     stream.seek(offset)
     return stream
 
@@ -113,9 +121,9 @@ def open_read(address: str | Path, offset: int = 0) -> BinaryIO:
 def copy(source: str | Path, target: str | Path) -> None:
     """Copy a file from or to a local path, whole or not at all; ``FileNotFoundError`` if it is missing."""
     if is_remote(target):
-        s3.upload(str(target), Path(source))
+        s3.upload(str(target), local(source))
         return
-    with open_read(source) as stream, atomic.replacing(target) as part, part.open("wb") as copied:
+    with open_read(source) as stream, atomic.replacing(local(target)) as part, part.open("wb") as copied:
         shutil.copyfileobj(stream, copied, BUFFER_BYTES)
 
 
@@ -123,4 +131,4 @@ def delete(address: str | Path) -> None:
     if is_remote(address):
         s3.request(address, "delete_object")
     else:
-        Path(address).unlink(missing_ok=True)
+        local(address).unlink(missing_ok=True)

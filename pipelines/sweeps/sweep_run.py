@@ -16,7 +16,7 @@ import ray
 from ray import tune
 
 from digan.errors import UserError
-from pipelines.cluster.ray_cluster import connect
+from pipelines.cluster.ray_cluster import cluster_in_environment, connect
 from pipelines.dataset.loader import read_index
 from pipelines.evaluation.embedding import CHOICE_DRAW
 from pipelines.sweeps import mlflow_runs, objective, space, sweep_page, sweep_summary
@@ -172,7 +172,7 @@ def _cluster(sections: SweepSections) -> Iterator[tuple[Path, int]]:
     """Connect to Ray, which must have room for one trial; yield a folder for its files and the number of trials at once."""
     cluster, config = sections.cluster, sections.tune
     cpus, trials = config.workers * cluster.cpus_per_worker, 1
-    if not (cluster.gpus_per_worker or cluster.address or os.environ.get("RAY_ADDRESS") or ray.is_initialized()):
+    if not (cluster.gpus_per_worker or cluster.address or cluster_in_environment() or ray.is_initialized()):
         trials = config.max_concurrent_trials or max(1, len(os.sched_getaffinity(0)) // cpus)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the sweep reports failed trials with their tracebacks
     cluster = replace(cluster, workers=config.workers * trials)

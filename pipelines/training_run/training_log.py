@@ -111,13 +111,23 @@ class TrainingLog:
 
 
 def repair_log(path: Path) -> dict[str, Any]:
-    """The last point of the log, empty if there is none; a line that a killed driver wrote in part is cut off."""
+    """The last point of the log, empty if there is none; lines at its end that a kill or a power cut left broken are cut off."""
     content = path.read_bytes() if path.is_file() else b""
-    complete = content[: content.rfind(b"\n") + 1]
-    if len(complete) < len(content):
-        os.truncate(path, len(complete))
-    lines = complete.splitlines()
-    return json.loads(lines[-1]) if lines else {}
+    lines = content.splitlines(keepends=True)
+    while lines and (last := _point(lines[-1])) is None:
+        lines.pop()
+    if (length := sum(map(len, lines))) < len(content):
+        os.truncate(path, length)
+    return last if lines and last else {}
+
+
+def _point(line: bytes) -> dict[str, Any] | None:
+    """The point in a line, ``None`` if the line is not whole."""
+    try:
+        point = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return point if isinstance(point, dict) else None
 
 
 def curves(path: Path) -> list[dict[str, Any]]:

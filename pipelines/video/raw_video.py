@@ -14,7 +14,8 @@ class RawVideo:
 
     ``path`` is a path or an s3:// address, ``kind`` what it is (transcode.py), ``window_mode`` how it becomes clips
     (digan/data/clips.py). ``split`` is ``train`` or ``val`` where the data set's own lists decide; ``None``: the stable
-    hash of the name does. ``bytes`` and ``content_tag`` identify its content, where the source knows them.
+    hash of the name does. ``bytes`` and ``content_tag`` identify its content, where the source knows them. ``rejected`` is
+    the reason why it is not used at all.
     """
 
     name: str
@@ -25,3 +26,4 @@ class RawVideo:
     split: str | None = None
     bytes: int = -1
     content_tag: str = ""
+    rejected: str = ""

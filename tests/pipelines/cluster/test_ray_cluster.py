@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -42,7 +43,9 @@ def test_invalid_value_is_rejected_by_its_key(key: str, value: object) -> None:
         replace(CONFIG, **{key: value})
 
 
-@pytest.mark.parametrize("address", ["", "auto", "127.0.0.1:6379", "ray://head.example:10001"])
+@pytest.mark.parametrize(
+    "address", ["", "auto", "127.0.0.1:6379", "[fe80::1%eth0]:6379", "ray://[::1]:10001", "ray://head.example:10001"]
+)
 def test_valid_addresses_are_accepted(address: str) -> None:
     assert replace(CONFIG, address=address).address == address
 
@@ -84,6 +87,36 @@ def test_refused_login_is_said_with_the_way_to_pass_a_token() -> None:
         line = str(ray_cluster._refusal("10.0.0.1:6379", error, reached=True))
         assert "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file" in line and line.count("\n") == 0
     assert "RAY_AUTH" not in str(ray_cluster._refusal("10.0.0.1:6379", refused, reached=False))
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        (
+            "http://127.0.0.1:8265",
+            "is the address of a dashboard, which takes jobs, and no address of a Ray cluster; try RAY_A",
+        ),
+        ("https://head", "is the address of a dashboard"),
+        ("::1:6379", r"is no address of a Ray cluster \(IPv6 needs brackets, such as \[::1\]:6379\)"),
+        ("head", "is no address of a Ray cluster; try RAY_ADDRESS=auto, host:6379 or ray://host:10001, or unset it"),
+        ("127.0.0.1:1", r"no Ray cluster answers there .* or unset RAY_ADDRESS to train on this machine alone"),
+        ("[::1]:1", "no Ray cluster answers there"),
+        ("no-such-host.invalid:6379", "no Ray cluster answers there"),
+        ("ray://no-such-host.invalid:10001", "no Ray cluster answers there"),
+    ],
+)
+def test_unusable_address_in_the_environment_is_named_as_such(
+    address: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match=f"^RAY_ADDRESS={re.escape(address)}: {reason}"), ray_cluster.connect(CONFIG):
+        pass
+
+
+@pytest.mark.parametrize("address", ["", " ", "local"])
+def test_environment_without_a_cluster_gives_a_private_one(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert ray_cluster.cluster_in_environment() == ""
 
 
 def test_private_cluster_asks_no_other_clusters_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from digan.errors import UserError
 from pipelines.sources import RawVideo, open_source
+from pipelines.sources.base import NO_CLASS
 from tests.conftest import source_config
 
 
@@ -23,7 +24,13 @@ def test_files_at_any_depth_have_the_first_folder_as_class(tmp_path: Path) -> No
         ("a/0.avi", "a"), ("a/deep/er/1.mkv", "a"), ("b/2.MP4", "b"),
     ]  # fmt: skip
     (tmp_path / "loose.mov").touch()
-    assert found(tmp_path)[-1].class_name is None
+    assert found(tmp_path)[-1].class_name is None and not found(tmp_path)[-1].rejected
+    listed = found(tmp_path, classes=True)
+    assert [video.name for video in listed if not video.rejected] == ["a/0.avi", "a/deep/er/1.mkv", "b/2.MP4"]
+    assert [(video.name, video.rejected) for video in listed if video.rejected] == [("loose.mov", NO_CLASS)]
+    for name in ("0.avi", "deep/er/1.mkv"):
+        (tmp_path / "a" / name).unlink()
+    (tmp_path / "b/2.MP4").unlink()
     with pytest.raises(UserError, match=r"source\.classes=true: 1 videos are in no class folder, such as loose\.mov"):
         found(tmp_path, classes=True)
 

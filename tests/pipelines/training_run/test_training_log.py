@@ -21,6 +21,19 @@ def test_incomplete_last_line_is_cut_off(tmp_path: Path) -> None:
     assert repair_log(tmp_path / "missing") == {}
 
 
+@pytest.mark.parametrize(
+    "end",
+    [b"\0" * 100, b"\0" * 100 + b"\n", b'{"clips_s' + b"\0" * 50 + b"\n", b"\n", b"\0\n" * 3, b"7\n", b"\xff\xfe\n"],
+)
+def test_end_that_a_power_cut_left_is_cut_off(end: bytes, tmp_path: Path) -> None:
+    whole = b'{"clips_seen": 4}\n{"clips_seen": 8}\n'
+    (tmp_path / "log.jsonl").write_bytes(whole + end)
+    assert repair_log(tmp_path / "log.jsonl") == {"clips_seen": 8}
+    assert (tmp_path / "log.jsonl").read_bytes() == whole
+    (tmp_path / "log.jsonl").write_bytes(end)
+    assert repair_log(tmp_path / "log.jsonl") == {} and not (tmp_path / "log.jsonl").read_bytes()
+
+
 def test_store_that_fails_once_gets_every_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
