@@ -18,6 +18,7 @@ from pipelines.evaluation import embedding, mlflow_logging
 from pipelines.evaluation.measurement import measure
 from pipelines.evaluation.outputs import FOLDER, METRICS, PAGE, PLOTS, write_outputs
 from pipelines.exit_status import run_stage
+from pipelines.sources.made_with import check_shards_if_present
 
 READS = "params.yaml (evaluation, cluster, tracking), outputs/reference, outputs/shards, outputs/train"
 WRITES = "metrics/evaluation.json, plots, reports/evaluation.html, outputs/evaluation, the training's MLflow run"
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] = ()) -> None:
     stage_parser("evaluate", __doc__, reads=READS, writes=WRITES).parse_args(argv)
     settings = params.load()
     check_writable(FOLDER, METRICS.parent, PAGE.parent, PLOTS)
+    check_shards_if_present(SHARDS, settings.as_dict())
     config = settings.evaluation
     with embedding.open_executor(config, settings.cluster) as executor:
         measured = measure(config, executor, train=TRAIN, reference_folder=REFERENCE, shards_folder=SHARDS)

@@ -11,6 +11,7 @@ from pipelines import params
 from pipelines.arguments import stage_parser
 from pipelines.evaluation import embedding, reference_features
 from pipelines.exit_status import run_stage
+from pipelines.sources.made_with import check_shards_if_present
 
 READS = "params.yaml (evaluation, cluster), outputs/shards"
 WRITES = "outputs/reference, features at evaluation.cache"
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] = ()) -> None:
     stage_parser("reference", __doc__, reads=READS, writes=WRITES).parse_args(argv)
     settings = params.load()
     check_writable(REFERENCE)
+    check_shards_if_present(SHARDS, settings.as_dict())
     config = settings.evaluation
     with embedding.open_executor(config, settings.cluster) as executor:
         for detector in reference_features.all_detectors(config):

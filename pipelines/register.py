@@ -21,12 +21,14 @@ from pipelines.exit_status import run_stage
 from pipelines.registry.alias_decision import AliasRule
 from pipelines.registry.model_card import model_card
 from pipelines.registry.versions import RegistrationRequest, RegistrationResult, decide, publish
+from pipelines.sources.made_with import check_shards_if_present
 from pipelines.tracking.runs import read_run_id
 from pipelines.training_run.provenance import experiment_name
 from pipelines.training_run.run_fingerprint import weights_digest
 
 READS = "params.yaml (registry, tracking), metrics/evaluation.json, outputs/evaluation/generator, outputs/train"
 WRITES = "outputs/register, a version in the MLflow registry (under `dvc exp run` only with registry.experiments: true)"
+SHARDS = Path("outputs/shards")
 METRICS = Path("metrics/evaluation.json")
 GENERATOR = Path("outputs/evaluation/generator")  # the best snapshot, which was evaluated
 INDEX = Path("outputs/train/index.json")
@@ -41,6 +43,7 @@ def main(argv: Sequence[str] = ()) -> None:
     stage_parser("register", __doc__, reads=READS, writes=WRITES).parse_args(argv)
     config = params.load()
     check_writable(RESULT.parent)
+    check_shards_if_present(SHARDS, config.as_dict())
     evaluation = EvaluationResult.read(METRICS, **SOURCE)
     measured = evaluation.value(PROTOCOL, **SOURCE)
     try:

@@ -26,6 +26,7 @@ from pipelines.cluster.ray_cluster import ClusterConfig, connect, job_folder
 from pipelines.cluster.train_worker import TrialObjective, WorkerConfig, train_worker
 from pipelines.report.progress_display import ProgressDisplay, training_text
 from pipelines.report.text_format import duration, grouped
+from pipelines.sources.made_with import check_made_with
 from pipelines.tracking import runs
 from pipelines.training_run import run_fingerprint, run_sync, worker_messages
 from pipelines.training_run.provenance import run_tags
@@ -81,6 +82,7 @@ def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialH
     cluster, tracking, output = params.cluster, runs.resolved(params.tracking), output.absolute()
     storage = "" if trial else cluster.storage
     index, address = run_sync.open_shards(params.clips, shards, storage)
+    check_made_with(index, params.as_dict())
     model = params.model.config(resolution=index.resolution, classes=len(index.classes))
     configs, code = {"training": asdict(params.training), "model": asdict(model)}, run_fingerprint.code_digest()
     fingerprint = RunFingerprint(**configs, data=index.digest, code=code, workers=cluster.workers)

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ def make_shards(videos: Sequence[RawVideo], request: IngestRequest, run: Run) ->
         counts={split: _counts(listed) for split, listed in splits.items()},
         statistics={"frames_sampled": levels.values // clips.resolution**2, **levels.described()},
         digest=digest_of(splits),
+        settings={"clips": asdict(clips), "shards": asdict(request.shards)},
     )
     without = _classes_without_train_clips(tasks, results) if classes else {}
     report = {"videos": len(used) + len(rejected), "used": len(used), "rejected": rejected, class_coverage.KEY: without}

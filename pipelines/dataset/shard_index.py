@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ class Shard:
 @dataclass(frozen=True, kw_only=True)
 class ShardIndex:
     """The content of index.json. ``address`` of the shards is a folder or s3://; ``classes`` is empty for unlabeled sets;
-    ``statistics`` describes the stored frames; ``digest`` is the SHA-256 over the shards' SHA-256.
+    ``source`` and ``settings`` (clips, shards) are the sections of params.yaml it was made with; earlier versions recorded
+    no ``settings``. ``statistics`` describes the stored frames; ``digest`` is the SHA-256 over the shards' SHA-256.
     """
 
     address: str
@@ -55,6 +56,7 @@ class ShardIndex:
     counts: dict[str, dict[str, int]]
     statistics: dict[str, Any]
     digest: str
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def shards(self) -> list[Shard]:

@@ -19,6 +19,7 @@ from digan.errors import UserError
 from pipelines.cluster.ray_cluster import cluster_in_environment, connect
 from pipelines.dataset.loader import read_index
 from pipelines.evaluation.embedding import CHOICE_DRAW
+from pipelines.sources.made_with import check_made_with
 from pipelines.sweeps import mlflow_runs, objective, space, sweep_page, sweep_summary
 from pipelines.sweeps.placement_keeper import start_keeper
 from pipelines.sweeps.schedulers import TrialEvents, scheduler
@@ -50,7 +51,9 @@ def run_sweep(sections: SweepSections, *, shards: Path, output: Path) -> SweepSt
     """Run the remaining trials of a sweep in ``output`` and return its state; ``UserError`` for settings that cannot work."""
     parameters, config, tracking = search_space(sections), sections.tune, runs.resolved(sections.tracking)
     shards, output = shards.absolute(), output.absolute()
-    data = read_index(shards).digest
+    index = read_index(shards)
+    check_made_with(index, sections.as_dict())
+    data = index.digest
     total = len(space.grid(parameters)) if config.search == "grid" else config.trials
     with run_fingerprint.sole_writer(output):
         state = open_sweep(output, settings(sections, data))

@@ -24,6 +24,7 @@ NO_RESULT = {
     "digan.generator_io": "the format of a generator's folder; a change there shows in the folder's own digest",
     "pipelines.cluster.dry_run": "trains nothing",
     "pipelines.dataset.class_coverage": "notes for people, in the report and elsewhere",
+    "pipelines.sources.made_with": "refuses shards that were made otherwise",
     "pipelines.exit_status": "messages and exit codes",
     "pipelines.arguments": "arguments, of which the stages take none under DVC",
     "pipelines.log_setup": "messages with their level and rank",
