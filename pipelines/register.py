@@ -63,6 +63,8 @@ def main(argv: Sequence[str] = ()) -> None:
         measured=measured,
         rule=AliasRule(margin=config.registry.margin, max_ratio=config.registry.max_ratio),
         run_id=run_id,
+        figures=evaluation.figures(),
+        clips_seen=evaluation.clips_seen or 0,
         card=model_card(name, evaluation.to_json(), evaluation.markdown(), index, config.as_dict(), digest),
     )
     experiment = None if config.registry.experiments else experiment_name()

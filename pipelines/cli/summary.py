@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from digan.errors import UserError
-from digan.redaction import redacted
 from pipelines.arguments import stage_parser
 from pipelines.evaluation.gallery import CLASSES
 from pipelines.evaluation.outputs import FOLDER, PAGE
 from pipelines.evaluation.result import EvaluationResult
 from pipelines.exit_status import run_stage
-from pipelines.register import METRICS, RESULT, SOURCE
-from pipelines.storage.file_io import local
-from pipelines.tracking.runs import TrackingConfig, resolved
-from pipelines.tracking.sqlite_address import database_of
+from pipelines.register import METRICS, RESULT, RUN_FILE, SOURCE
+from pipelines.tracking.run_contents import how_to_open
+from pipelines.tracking.runs import TrackingConfig, read_experiment_id
 
 READS = "params.yaml (tracking), metrics/evaluation.json, outputs/register/result.json"
 WRITES = "nothing"
@@ -42,18 +39,9 @@ def text(evaluation: EvaluationResult, registered: dict[str, Any], tracking: Tra
         *([f"classes: {os.path.relpath(classes, base)}"] if classes.is_file() else []),
         f"video:   {os.path.relpath(FOLDER / 'videos.mp4', base)}",
         f"more:    .venv/bin/digan sample --model {model} --seed 7 --frames 16 --scale 8 --out clip.mp4",
-        f"MLflow:  {how_to_open(tracking)}",
+        f"MLflow:  {how_to_open(tracking, read_experiment_id(RUN_FILE))}",
     ]
     return "\n".join(lines)
-
-
-def how_to_open(tracking: TrackingConfig) -> str:
-    """Return the command or address that shows the runs."""
-    uri = resolved(tracking).uri
-    uri = uri if database_of(uri) else redacted(uri)  # options of a SQLite address are no credentials
-    if uri.startswith("http"):
-        return uri
-    return f".venv/bin/mlflow ui --workers 1 --backend-store-uri {shlex.quote(uri)}   then http://127.0.0.1:5000"
 
 
 def main(argv: Sequence[str] = ()) -> None:

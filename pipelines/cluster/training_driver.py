@@ -24,10 +24,11 @@ from digan.training.running_metrics import TrainingProgress
 from pipelines.cluster import preflight
 from pipelines.cluster.ray_cluster import ClusterConfig, connect, job_folder
 from pipelines.cluster.train_worker import TrialObjective, WorkerConfig, train_worker
+from pipelines.dataset.shard_index import ShardIndex
 from pipelines.report.progress_display import ProgressDisplay, training_text
 from pipelines.report.text_format import duration, grouped
 from pipelines.sources.made_with import check_made_with
-from pipelines.tracking import runs
+from pipelines.tracking import run_contents, runs
 from pipelines.training_run import run_fingerprint, run_sync, worker_messages
 from pipelines.training_run.provenance import run_tags
 from pipelines.training_run.run_fingerprint import INDEX, ResumeDecision, RunFingerprint
@@ -109,6 +110,13 @@ def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialH
             run_file = trial.run_file if trial else output / "run.json"
             settings = {name: section for name, section in params.as_dict().items() if name != "tune"}
             run_id = runs.open_run(tracking, settings, run_tags("train", index.digest), run_file)
+            run_contents.log_contents(
+                tracking,
+                run_id,
+                dataset=_tracked(index),
+                description=_description(index, params.training, cluster),
+                params=settings,
+            )
             with run_sync.uploading(output, storage, display.message) if storage else nullcontext():
                 track, client = partial(runs.log_metrics, tracking, run_id), runs.client(tracking)
                 log = TrainingLog(output, track, lambda path: client.log_artifact(run_id, str(path), "samples"))
@@ -133,6 +141,28 @@ def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialH
                 _write_index(output, fingerprint, log, run_id, cluster)
         clips, seconds = grouped(log.clips_seen), duration(log.seconds)
         display.message(f"{clips} clips in {seconds}; generator in {output / 'generator'}")
+
+
+def _tracked(index: ShardIndex) -> run_contents.TrackedDataset:
+    """Return the shards as MLflow records them."""
+    profile = {
+        "splits": index.counts,
+        "resolution": index.resolution,
+        "frames": index.frames,
+        "classes": len(index.classes),
+    }
+    name = str(index.source.get("name") or "shards")
+    return run_contents.TrackedDataset(
+        name=name, digest=index.digest, address=index.address, profile=profile, context="training"
+    )
+
+
+def _description(index: ShardIndex, training: TrainingConfig, cluster: ClusterConfig) -> str:
+    """Return the description of the run, in Markdown."""
+    data = f"{index.source.get('name') or 'shards'} at {index.resolution}x{index.resolution}, {index.frames} frames"
+    classes = f", {len(index.classes)} classes" if index.classes else ""
+    size = f"{grouped(training.clips)} clips in batches of {training.batch_size} on {cluster.workers} workers"
+    return f"DIGAN trained on {data}{classes}: {size}. Curves are over clips seen."
 
 
 def _prepare_folder(decision: ResumeDecision, output: Path, display: ProgressDisplay, seen: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,13 +22,7 @@ def log(config: TrackingConfig, measured: Measurement, train: Path, *, files: It
         logger.warning("%s is missing or holds no run id, so nothing is logged to MLflow", run_file)
         return
     client = runs.client(config)
-    values = {
-        f"evaluation/{name}/{key}": value
-        for name, metric in result.metrics.items()
-        for key, value in metric.to_json().items()
-        if math.isfinite(value)
-    }
-    runs.log_evaluation(config, run_id, values, step=int(result.clips_seen or 0))
+    runs.log_evaluation(config, run_id, result.figures(), step=int(result.clips_seen or 0))
     runs.set_tags(config, run_id, {f"evaluation.{key}": str(getattr(result, key)) for key in TAGS})
     for path in sorted(filter(Path.is_file, files)):
         client.log_artifact(run_id, str(path), "evaluation")

@@ -134,6 +134,11 @@ class EvaluationResult:
         """The summary of the main metric."""
         return self.metrics[self.metric]
 
+    def figures(self) -> dict[str, float]:
+        """The finite values of all metrics under the names that MLflow shows, where `result/` comes after the curves."""
+        each = ((name, key, value) for name, one in self.metrics.items() for key, value in one.to_json().items())
+        return {f"result/{name}/{key}": value for name, key, value in each if math.isfinite(value)}
+
     def to_json(self) -> dict[str, Any]:
         """The content of metrics/evaluation.json: each metric under its name, with the other keys."""
         known = {key: value for key, value in vars(self).items() if key != "metrics" and value is not None}

@@ -7,6 +7,7 @@ import random
 import tempfile
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pipelines.tracking.store import TrackingConfig, client, find, refusals, res
 from pipelines.training_run.provenance import git_tags
 
 WEIGHTS_TAG = "weights.digest"
+MODEL_TAG = "logged_model_id"
 DECIDED_TAG = "decided_at"  # seconds since 1970
 RACE_SECONDS = 600  # a version decided within this time may still change the alias
 ALIAS_TRIES = 20
@@ -30,7 +32,8 @@ CARD = "MODEL_CARD.md"
 class RegistrationRequest:
     """A generator's folder to register under ``name``; ``measured`` and ``rule`` decide its alias.
 
-    ``run_id`` is the training's run, ``card`` the model card, whose ``{verdict}`` becomes the reason of the alias.
+    ``run_id`` is the training's run, ``figures`` are the evaluation's values after ``clips_seen`` clips, ``card`` is the
+    model card, whose ``{verdict}`` becomes the reason of the alias.
     """
 
     name: str
@@ -40,6 +43,8 @@ class RegistrationRequest:
     measured: MetricValue
     rule: AliasRule
     run_id: str
+    figures: Mapping[str, float]
+    clips_seen: int
     card: str
 
 
@@ -68,6 +73,7 @@ def publish(tracking: TrackingConfig, request: RegistrationRequest) -> Registrat
         if same:
             for key, value in measured.tags().items():
                 mlflow.set_model_version_tag(name, version, key, value)
+        _log_figures(mlflow, request, run_id, mlflow.get_model_version(name, version).tags.get(MODEL_TAG))
         decision = _settle_alias(mlflow, name, version, measured, request.rule)
         mlflow.set_model_version_tag(name, version, "verdict", decision.reason)
         mlflow.update_model_version(
@@ -135,11 +141,38 @@ def _new_version(mlflow: Any, request: RegistrationRequest, run_id: str) -> int:
     finally:
         mlflow.finalize_logged_model(logged.model_id, status)
     mlflow.log_outputs(run_id, [LoggedModelOutput(model_id=logged.model_id, step=0)])
-    tags = {**request.measured.tags(), WEIGHTS_TAG: request.weights_digest, "run_id": run_id, **git_tags()}
+    tags = {
+        **request.measured.tags(),
+        WEIGHTS_TAG: request.weights_digest,
+        "run_id": run_id,
+        MODEL_TAG: logged.model_id,
+        **git_tags(),
+    }
     version = mlflow.create_model_version(
         request.name, source=logged.artifact_location, run_id=run_id, tags=tags, model_id=logged.model_id
     )
     return int(version.version)
+
+
+def _log_figures(mlflow: Any, request: RegistrationRequest, run_id: str, model_id: str | None) -> None:
+    """Log the evaluation's values to the logged model, unless it has them; versions from before have no tag for it."""
+    from mlflow.entities import Metric
+
+    if model_id is None:
+        return
+    present = {metric.key: metric for metric in mlflow.get_logged_model(model_id).metrics or ()}
+    points = {point.key: point for key in request.figures for point in mlflow.get_metric_history(run_id, key)[-1:]}
+    now = int(time.time() * 1000)
+    new = []
+    for key, value in request.figures.items():
+        if key in present and present[key].value == value:
+            continue
+        point = points.get(key)  # with its time and step, the run gets no second point
+        moment, step = now, request.clips_seen
+        if point is not None and point.value == value:
+            moment, step = point.timestamp, point.step
+        new.append(Metric(key, value, moment, step, model_id=model_id))
+    mlflow.log_batch(run_id, metrics=new)
 
 
 def _settle_alias(mlflow: Any, name: str, version: str, measured: MetricValue, rule: AliasRule) -> AliasDecision:

@@ -72,6 +72,14 @@ def read_run_id(run_file: Path) -> str | None:
         return None
 
 
+def read_experiment_id(run_file: Path) -> str | None:
+    """Return the experiment's id in a file that ``open_run`` wrote, or ``None`` if it is missing or damaged."""
+    try:
+        return str(json.loads(run_file.read_text())["experiment_id"])
+    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+        return None
+
+
 def _active_run(config: TrackingConfig, run_file: Path | None) -> Any | None:
     """Return the run named in ``run_file`` unless it was deleted."""
     run_id = None if run_file is None else read_run_id(run_file)

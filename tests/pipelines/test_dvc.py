@@ -44,6 +44,7 @@ NO_RESULT = {
     "pipelines.training_run.run_fingerprint": "whether a run resumes",
     "pipelines.training_run.provenance": "tags",
     "pipelines.cluster.ray_tasks": "where tasks run",
+    "pipelines.tracking.run_contents": "MLflow",
     "pipelines.tracking.runs": "MLflow",
     "pipelines.tracking.store": "MLflow",
     "pipelines.cluster.system_metrics": "system metrics",

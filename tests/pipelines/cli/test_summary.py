@@ -52,7 +52,16 @@ def test_summary_of_an_experiment_names_a_model_that_exists(tmp_path: Path, monk
 
 def test_tracking_server_is_shown_by_its_address() -> None:
     config = TrackingConfig(uri="http://tracking:5000", experiment="e")
-    assert summary.how_to_open(config) == "http://tracking:5000"
+    assert summary.how_to_open(config, None) == "http://tracking:5000"
+    assert summary.how_to_open(config, "7") == "http://tracking:5000/#/experiments/7/runs"
+
+
+def test_summary_links_to_the_table_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("outputs/train").mkdir(parents=True)
+    Path("outputs/train/run.json").write_text('{"run_id": "r", "experiment_id": "3"}')
+    text = summary.text(METRICS, RESULT, TrackingConfig(uri="", experiment="e"), tmp_path)
+    assert "then http://127.0.0.1:5000/#/experiments/3/runs" in text
 
 
 def test_summary_without_results_names_the_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

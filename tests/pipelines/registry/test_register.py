@@ -94,6 +94,20 @@ def test_registering_again_keeps_the_version_and_decides_its_alias_anew(
     assert run.data.tags["registered"] == f"{first['model']}/3"
 
 
+def test_figures_are_on_the_logged_model_and_once_in_the_run(stage: Stage, store: Path) -> None:
+    config = runs.resolved(TrackingConfig(uri="", experiment="register"), store)
+    mlflow, name = runs.client(config), "result/frechet_x/mean"
+    run_id = runs.read_run_id(register.RUN_FILE)
+    assert run_id is not None
+    runs.log_evaluation(config, run_id, {name: 5.0}, step=7)  # by the stage `evaluate`
+    for value in (5.0, 5.0, 4.0):  # registered, registered again, measured again
+        version = stage(value)
+        logged = mlflow.get_logged_model(mlflow.get_model_version(version["model"], "1").tags["logged_model_id"])
+        figures = {metric.key: metric.value for metric in logged.metrics}
+        assert figures[name] == value and figures["result/frechet_x/real_vs_real"] == 1.0
+    assert [(point.step, point.value) for point in mlflow.get_metric_history(run_id, name)] == [(7, 5.0), (0, 4.0)]
+
+
 def test_first_version_far_from_real_videos_is_no_champion(
     stage: Stage, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
