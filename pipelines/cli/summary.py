@@ -16,6 +16,7 @@ from pipelines.evaluation.outputs import FOLDER, PAGE
 from pipelines.evaluation.result import EvaluationResult
 from pipelines.exit_status import run_stage
 from pipelines.register import METRICS, RESULT, RUN_FILE, SOURCE
+from pipelines.storage.file_io import local
 from pipelines.tracking.run_contents import how_to_open
 from pipelines.tracking.runs import TrackingConfig, read_experiment_id
 
