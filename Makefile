@@ -25,13 +25,14 @@ help: ## list the targets
 
 install: $(STAMP) ## create the virtual environment .venv
 
-# Installs again when the requirements have changed.
+# Installs again when the requirements have changed. editable_mode=compat puts the checkout's path on sys.path, so that
+# digan/ inside a clone that is itself named digan is found from the clone's parent folder, too.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "error: Python " + sys.version.split()[0] + ": 3.11 to 3.13 is required; try make PYTHON=python3.11")'
 	@echo "installing into $(VENV) (a minute or two, once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=25'
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -C editable_mode=compat -c constraints.txt -e '.[dev]'
 	@test -e .git || $(BIN)/dvc config --local --quiet core.no_scm true
 	@touch $@
 
@@ -67,7 +68,7 @@ test-oldest test-newest: $(STAMP)
 	@test -x $(ENV)/bin/python || $(PYTHON) -m venv $(ENV)
 	@$(BIN)/python .ci/range_constraints.py $(@:test-%=%) > $(ENV)/constraints.txt
 	@$(ENV)/bin/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=25'
-	@$(ENV)/bin/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager -c $(ENV)/constraints.txt -e '.[dev]'
+	@$(ENV)/bin/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager -C editable_mode=compat -c $(ENV)/constraints.txt -e '.[dev]'
 	@$(ENV)/bin/python -m pip list --format freeze | grep -E '^(ray|mlflow|webdataset)=='
 	@PATH=$(ENV)/bin:$$PATH VIRTUAL_ENV=$(ENV) $(ENV)/bin/python -m pytest -m 'not slow and not cluster and not gpu' $(TESTS)
 

@@ -34,10 +34,11 @@ from pipelines.evaluation.embedding import Embedder, LocalExecutor, Snapshot
 
 FRAMES, RESOLUTION, BATCHES = 16, 64, (2, 4, 8, 16)
 MEMORY = """
-import resource, sys
+import sys
 from benchmarks.evaluation import embed_many
+from digan.system import peak_memory
 embed_many(int(sys.argv[1]), sys.argv[2], sys.argv[3])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(peak_memory() / 2**20)
 """
 
 

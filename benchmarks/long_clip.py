@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import resource
 import statistics
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -22,6 +21,7 @@ import torch
 from benchmarks.line import stage, write_params
 from digan.models.generator import VideoGenerator
 from digan.sampling import sample
+from digan.system import peak_memory
 from digan.training.loop import train_step
 from digan.training.numerics import set_numerics
 from digan.training.state import TrainingState
@@ -35,7 +35,7 @@ FRAMES = (16, 128)
 
 def peak() -> float:
     """Peak resident memory of this process, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_memory() / 2**20
 
 
 def trained(folder: Path, updates: int) -> tuple[float, float]:

@@ -32,6 +32,7 @@ import psutil
 import torch
 
 from benchmarks.line import ROOT, stage, write_params
+from digan.system import available_cores
 from digan.training.background import Prefetcher
 from digan.training.loop import train_step
 from digan.training.numerics import set_numerics
@@ -43,7 +44,7 @@ SKIPPED = 4  # updates at the start that are not counted on either side
 FEWEST = 16  # updates, so that some remain on both sides of the checkpoint
 AFTER = 2  # updates during which what was begun at a checkpoint may still be written
 ENDLESS = 10**9  # clips
-CORES = len(os.sched_getaffinity(0))
+CORES = available_cores()
 LINES = "bare.jsonl"
 INTERVALS = ("checkpoint_interval", "sample_interval", "snapshot_interval")
 

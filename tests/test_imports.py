@@ -63,7 +63,7 @@ DIGAN_LAYERS: list[set[str]] = [
     {"models"},
     {"data", "ops"},
     {"seeding", "times", "types"},
-    {"atomic"},
+    {"atomic", "system"},
     {"errors"},
     {"redaction"},
 ]

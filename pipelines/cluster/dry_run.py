@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from digan.models.config import NetworkConfig
 from digan.models.discriminator import PairDiscriminator
 from digan.models.generator import VideoGenerator
 from digan.seeding import generator_for
+from digan.system import peak_memory
 from digan.times import draw_time_pairs
 from digan.training.config import TrainingConfig
 from digan.training.loop import train_step
@@ -50,7 +50,7 @@ def measure(training: TrainingConfig, model: NetworkConfig, *, threads: int) -> 
     mean = without + (with_r1 - without) / training.r1_interval
     if on_gpu:
         return mean, torch.cuda.max_memory_allocated(), torch.cuda.get_device_name()
-    return mean, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, f"CPU, {threads} threads per worker"
+    return mean, peak_memory(), f"CPU, {threads} threads per worker"
 
 
 def counts(model: NetworkConfig) -> dict[str, int]:

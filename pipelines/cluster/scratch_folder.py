@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -11,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+
+from digan.system import lock_file
 
 FOLDER_PREFIX = "digan-ray-"  # sockets are below /tmp/digan-ray-XXXXXXXX: a Unix socket's path has at most 107 bytes
 LOCK, TOKEN = "driver.lock", "auth_token"
@@ -26,7 +27,7 @@ def scratch_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, dir=parent, ignore_cleanup_errors=True) as folder:
         unlocked = Path(folder, f"{LOCK}.new")
         with unlocked.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock_file(lock, wait=True)
             unlocked.rename(Path(folder, LOCK))  # appears when it is locked
             yield Path(folder)
 
@@ -53,5 +54,5 @@ def _remove_if_abandoned(folder: Path) -> None:
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         return
     with (folder / LOCK).open("r+") as lock:  # FileNotFoundError: its driver is about to make it
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: its driver lives
+        lock_file(lock)  # BlockingIOError: its driver lives
         shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import warnings
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import ray
 from ray import tune
 
 from digan.errors import UserError
+from digan.system import available_cores
 from pipelines.cluster.ray_cluster import cluster_in_environment, connect
 from pipelines.dataset.loader import read_index
 from pipelines.evaluation.embedding import CHOICE_DRAW
@@ -176,7 +176,7 @@ def _cluster(sections: SweepSections) -> Iterator[tuple[Path, int]]:
     cluster, config = sections.cluster, sections.tune
     cpus, trials = config.workers * cluster.cpus_per_worker, 1
     if not (cluster.gpus_per_worker or cluster.address or cluster_in_environment() or ray.is_initialized()):
-        trials = config.max_concurrent_trials or max(1, len(os.sched_getaffinity(0)) // cpus)
+        trials = config.max_concurrent_trials or max(1, available_cores() // cpus)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the sweep reports failed trials with their tracebacks
     cluster = replace(cluster, workers=config.workers * trials)
     with warnings.catch_warnings(), connect(cluster, environment=ENVIRONMENT) as scratch:

@@ -5,7 +5,6 @@ DVC keeps the outputs of the stage (``persist``), so the folder may hold a run o
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from typing import Any, Literal
 
 from digan.atomic import write_json
 from digan.errors import UserError
+from digan.system import lock_file
 from pipelines.params_file import flatten
 from pipelines.training_run.provenance import content_hash
 
@@ -150,7 +150,7 @@ def sole_writer(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
     with (folder.parent / f".{folder.name}.lock").open("a+") as lock:
         while True:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock_file(lock)
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
