@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from digan import atomic
@@ -19,6 +19,8 @@ from pipelines.dataset.ingest_tasks import IngestRequest, IngestTask
 from pipelines.dataset.shard_writer import ShardsConfig
 from pipelines.report.progress_display import ProgressDisplay
 from pipelines.sources import SourceConfig, open_source
+from pipelines.storage import file_io
+from pipelines.video.raw_video import RawVideo
 
 READS = "params.yaml (source, clips, shards, cluster), the source's videos"
 WRITES = "outputs/shards, the shards at shards.address if it is set, reports/data.html"
@@ -29,14 +31,19 @@ def ingest(
     source: SourceConfig, clips: ClipsConfig, shards: ShardsConfig, out: Path, *, jobs: int = 2, run: Run | None = None
 ) -> str:
     """Make the shards of a source (see ``make_shards``), by default ``jobs`` tasks at once in threads of this process."""
-    videos = open_source(source)
+    videos = [_anywhere(video) for video in open_source(source)]
     usable = sum(not video.rejected for video in videos)
-    request = IngestRequest(source=asdict(source), clips=clips, shards=shards, out=out)
+    request = IngestRequest(source=asdict(source), clips=clips, shards=shards, out=out.absolute())
 
     def run_in_threads(tasks: Sequence[IngestTask]) -> Results:
         return ray_tasks.run_in_threads(ingest_tasks.task_runner, tasks, threads=jobs)
 
     return make_shards(videos, request, lambda tasks: _displayed(run or run_in_threads, tasks, usable))
+
+
+def _anywhere(video: RawVideo) -> RawVideo:
+    """The video with an absolute path, since tasks on a cluster run in other folders."""
+    return video if file_io.is_remote(video.path) else replace(video, path=Path(video.path).absolute())
 
 
 def _displayed(run: Run, tasks: Sequence[IngestTask], videos: int) -> Results:
@@ -59,9 +66,10 @@ def _displayed(run: Run, tasks: Sequence[IngestTask], videos: int) -> Results:
 def main(argv: Sequence[str] = ()) -> None:
     """Make the shards on Ray and write the data page."""
     stage_parser("ingest", __doc__, reads=READS, writes=WRITES).parse_args(argv)
-    from pipelines.cluster import ray_cluster
+    from pipelines.cluster import preflight, ray_cluster
     from pipelines.params import load
     from pipelines.report import data_page
+    from pipelines.training_run import run_fingerprint
 
     params = load()
     atomic.check_writable(OUT, data_page.PAGE.parent)
@@ -70,6 +78,10 @@ def main(argv: Sequence[str] = ()) -> None:
     def on_ray(tasks: Sequence[IngestTask]) -> Results:
         if tasks:
             with ray_cluster.connect(params.cluster):
+                first = str(tasks[0].videos[0].path)
+                preflight.check_nodes(
+                    {f"the video {first}": first}, tasks[0].request.address, run_fingerprint.code_digest()
+                )
                 yield from ray_tasks.run(ingest_tasks.run_ingest_task, tasks)
 
     line = ingest(params.source, params.clips, params.shards, OUT, run=on_ray)

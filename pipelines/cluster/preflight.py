@@ -1,9 +1,10 @@
-"""Checks before a training: every machine of the cluster has the driver's code and reaches the shards and the output."""
+"""Checks before a stage: every machine of the cluster has the driver's code and reaches what it reads and writes."""
 
 from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 import ray
@@ -11,7 +12,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from digan.errors import UserError
 from digan.redaction import redacted
-from pipelines.dataset.shard_index import INDEX
 from pipelines.storage import file_io
 from pipelines.training_run import run_fingerprint
 
@@ -31,8 +31,11 @@ def check_driver(uri: str, storage: str, folder: Path, job_folder: Path | None) 
         raise UserError(f'cluster.storage="": {deleted}; set cluster.storage=s3://bucket/run')
 
 
-def check_nodes(shards: str, output: str, code: str) -> None:
-    """Check every other machine with CPUs; ``UserError`` names the first one that cannot take part."""
+def check_nodes(reads: Mapping[str, str], output: str, code: str) -> None:
+    """Check every other machine with CPUs; ``UserError`` names the first one that cannot take part.
+
+    ``reads`` has the addresses of files that tasks read, by what they are; tasks write to ``output``.
+    """
     here = ray.get_runtime_context().get_node_id()
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
     others = {node["NodeID"]: node["NodeManagerHostname"] for node in nodes if node["NodeID"] != here}
@@ -43,7 +46,7 @@ def check_nodes(shards: str, output: str, code: str) -> None:
     file_io.write_bytes(marker, token.encode())
     try:
         remote = ray.remote(num_cpus=0, max_retries=0)(_probe)
-        arguments = (shards, marker, token, code, environment())
+        arguments = (dict(reads), marker, token, code, environment())
         pinned = [remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(id, soft=False)) for id in others]
         answers = [task.remote(*arguments) for task in pinned]
         for host, answer in zip(others.values(), answers, strict=True):
@@ -63,16 +66,19 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
 
 
-def _probe(shards: str, marker: str, token: str, code: str, variables: dict[str, str]) -> str:
+def _probe(reads: dict[str, str], marker: str, token: str, code: str, variables: dict[str, str]) -> str:
     """Run on another machine: why it cannot take part, empty if it can."""
     for name, value in variables.items():
         os.environ.setdefault(name, value)
     if run_fingerprint.code_digest() != code:
         return "has another version of the code in digan/; bring both to one commit"
-    remedy = "put it on a disk that all machines share, or set cluster.storage=s3://bucket/run"
+    remedy = "put it on a disk that all machines share, or on S3 (cluster.storage, source.path, shards.address)"
     try:
-        if not file_io.exists(file_io.join(shards, INDEX)):
-            return f"does not see the shards at {shards}; {remedy}"
+        for what, address in reads.items():
+            if not file_io.exists(address) and not file_io.list_names(
+                address
+            ):  # on S3, a folder has no file of its own
+                return f"does not see {what}; {remedy}"
         if not file_io.exists(marker) or file_io.read_bytes(marker) != token.encode():
             return f"does not see the output folder {marker.rpartition('/')[0]}; {remedy}"
     except UserError as error:

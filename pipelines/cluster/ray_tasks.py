@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
@@ -10,6 +11,8 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import ray
+
+from pipelines.cluster import preflight
 
 Task = TypeVar("Task")
 Done = TypeVar("Done")
@@ -24,7 +27,14 @@ def run(work: Callable[[Task], Done], tasks: Sequence[Task]) -> Iterator[tuple[i
     Needs a connection to Ray. ``work`` is a function of a module, which a task imports from the driver's code. A task whose
     machine is lost runs again on another; a task's error is raised here. Closing the iterator cancels the running tasks.
     """
-    remote = ray.remote(num_cpus=1, max_retries=3)(lambda task: work(task))
+    variables = preflight.environment()
+
+    def run_task(task: Task) -> Done:
+        for name, value in variables.items():
+            os.environ.setdefault(name, value)
+        return work(task)
+
+    remote = ray.remote(num_cpus=1, max_retries=3)(run_task)
     running: set[Any] = set()
 
     def submit(task: Task) -> Future[Done]:

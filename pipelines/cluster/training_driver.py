@@ -24,10 +24,11 @@ from digan.training.running_metrics import TrainingProgress
 from pipelines.cluster import preflight
 from pipelines.cluster.ray_cluster import ClusterConfig, connect, job_folder
 from pipelines.cluster.train_worker import TrialObjective, WorkerConfig, train_worker
-from pipelines.dataset.shard_index import ShardIndex
+from pipelines.dataset import shard_index
 from pipelines.report.progress_display import ProgressDisplay, training_text
 from pipelines.report.text_format import duration, grouped
 from pipelines.sources.made_with import check_made_with
+from pipelines.storage import file_io
 from pipelines.tracking import run_contents, runs
 from pipelines.training_run import run_fingerprint, run_sync, worker_messages
 from pipelines.training_run.provenance import run_tags
@@ -104,7 +105,8 @@ def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialH
             preflight.check_driver(tracking.uri, storage, output, job_folder())
             if storage:
                 address = run_sync.publish_shards(address, storage, display.message)
-            preflight.check_nodes(address, storage or str(output), code)
+            shards_index = {f"the shards at {address}": file_io.join(address, shard_index.INDEX)}
+            preflight.check_nodes(shards_index, storage or str(output), code)
             _prepare_folder(decision, output, display, seen)
             run_fingerprint.write_origin(output, fingerprint)
             run_file = trial.run_file if trial else output / "run.json"
@@ -143,7 +145,7 @@ def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialH
         display.message(f"{clips} clips in {seconds}; generator in {output / 'generator'}")
 
 
-def _tracked(index: ShardIndex) -> run_contents.TrackedDataset:
+def _tracked(index: shard_index.ShardIndex) -> run_contents.TrackedDataset:
     """Return the shards as MLflow records them."""
     profile = {
         "splits": index.counts,
@@ -157,7 +159,7 @@ def _tracked(index: ShardIndex) -> run_contents.TrackedDataset:
     )
 
 
-def _description(index: ShardIndex, training: TrainingConfig, cluster: ClusterConfig) -> str:
+def _description(index: shard_index.ShardIndex, training: TrainingConfig, cluster: ClusterConfig) -> str:
     """Return the description of the run, in Markdown."""
     data = f"{index.source.get('name') or 'shards'} at {index.resolution}x{index.resolution}, {index.frames} frames"
     classes = f", {len(index.classes)} classes" if index.classes else ""

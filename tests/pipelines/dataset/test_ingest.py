@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,8 @@ import pytest
 import torch
 
 from digan.errors import UserError
+from pipelines.dataset.ingest_run import Results
+from pipelines.dataset.ingest_tasks import IngestTask, task_runner
 from pipelines.dataset.loader import read, read_clips, read_index
 from pipelines.ingest import ingest
 from pipelines.sources import SourceConfig, open_source
@@ -65,6 +69,22 @@ def test_stored_frames_are_those_of_the_video(place: Path, monkeypatch: pytest.M
         frames = list(decoder.decode(paths[name]).frames)[int(number) : int(number) + 16]
         expected = np.stack([square(frame, 32) for frame in frames]).transpose(0, 3, 1, 2)
         assert np.array_equal(clip.frames.numpy(), expected)
+
+
+def test_tasks_have_absolute_addresses(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task on a cluster that is there already runs in another folder than the stage."""
+    monkeypatch.chdir(place)
+    seen: list[IngestTask] = []
+
+    def run_elsewhere(tasks: Sequence[IngestTask]) -> Results:
+        seen.extend(tasks)
+        with task_runner() as work, contextlib.chdir("/"):
+            yield from ((number, work(task)) for number, task in enumerate(tasks))
+
+    line = ingest(toy(), CLIPS, SHARDS, Path("elsewhere"), run=run_elsewhere)
+    assert "0 rejected" in line and read_index("elsewhere").digest == read_index(str(place / "shards")).digest
+    assert all(Path(video.path).is_absolute() for task in seen for video in task.videos)
+    assert all(Path(task.request.address).is_absolute() for task in seen)
 
 
 def test_two_readers_get_pairs(place: Path) -> None:

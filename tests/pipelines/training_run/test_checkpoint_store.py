@@ -128,7 +128,8 @@ def test_probe_names_what_a_machine_does_not_reach(tmp_path: Path, monkeypatch: 
     file_io.write_bytes(mark, b"word")
 
     def probe(shards: str, mark: str, code: str = code) -> str:
-        return preflight._probe(shards, mark, "word", code, {"AWS_PROBE": "1"})
+        reads = {f"the shards at {shards}": f"{shards}/index.json"}
+        return preflight._probe(reads, mark, "word", code, {"AWS_PROBE": "1"})
 
     assert probe(str(tmp_path / "shards"), str(mark)) == ""
     assert "does not see the shards" in probe(str(tmp_path / "none"), str(mark))
