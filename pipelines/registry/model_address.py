@@ -9,6 +9,7 @@ from pathlib import Path
 from digan.errors import UserError
 from pipelines.registry.alias_decision import CHALLENGER, CHAMPION
 from pipelines.storage.file_io import local
+from pipelines.tracking.moved_artifacts import ArtifactsMovedError, beside
 from pipelines.tracking.sqlite_address import database_of
 from pipelines.tracking.store import TrackingConfig, client, find, refusals, resolved
 
@@ -57,7 +58,10 @@ def _download(address: str, tracking: TrackingConfig) -> Path:
 
     try:
         with refusals(tracking.uri):
+            source = beside(source, database)
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=source, tracking_uri=tracking.uri))
+    except ArtifactsMovedError as error:
+        raise UserError(f"--model {address}: {error}") from error
     except (MlflowException, OSError) as error:
         cause = " ".join(str(error).split())
         raise UserError(f"--model {address}: cannot download its files from {source} ({cause})") from error

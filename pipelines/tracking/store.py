@@ -17,10 +17,10 @@ from urllib.request import url2pathname
 from digan.errors import UserError
 from digan.redaction import redacted
 from pipelines.tracking import sqlite_address
+from pipelines.tracking.moved_artifacts import DEFAULT_ARTIFACTS, ArtifactsMovedError, beside
 
 DEFAULT_STORE = "mlflow.db"
 VARIABLE = "MLFLOW_TRACKING_URI"
-DEFAULT_ARTIFACTS = "mlartifacts"
 # Error codes of a store that cannot be used, or of a server other than MLflow's.
 UNUSABLE = {"TEMPORARILY_UNAVAILABLE", "ENDPOINT_NOT_FOUND"}
 UNUSABLE |= {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED"}
@@ -152,4 +152,11 @@ def experiment_id(config: TrackingConfig) -> str:
         restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
         problem = f"tracking.experiment={config.experiment}: deleted in MLflow"
         raise UserError(f"{problem}; run `{restore}` or choose another name")
+    try:
+        moved = beside(found.artifact_location, database) != found.artifact_location
+    except ArtifactsMovedError:
+        moved = True
+    if moved:  # MLflow cannot change the place of an experiment
+        text = "tracking.experiment=%s: MLflow stores its new artifacts in %s, where this store was before; choose another name"
+        logging.getLogger(__name__).warning(text, config.experiment, found.artifact_location)
     return found.experiment_id

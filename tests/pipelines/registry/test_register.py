@@ -171,6 +171,18 @@ def test_experiment_is_decided_but_not_registered(
     assert stage(3.0)["version"] == 2
 
 
+def test_version_in_a_copied_store_is_read_from_the_copy(stage: Stage, store: Path, tmp_path: Path) -> None:
+    address = f"models:/{stage(5.0)['model']}@champion"
+    copy = tmp_path / "copied checkout"
+    shutil.copytree(store, copy)
+    config = runs.resolved(TrackingConfig(uri="", experiment="register"), copy)
+    assert copy in model_address.generator_folder(address, config).parents
+    (copy / "mlartifacts").rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=f"{store}.*not in {copy}/mlartifacts") as error:
+        model_address.generator_folder(address, config)
+    assert "\n" not in str(error.value)
+
+
 def test_registered_model_generates_the_same_frames(stage: Stage, store: Path, tiny_generator: Path) -> None:
     import mlflow
 
