@@ -27,7 +27,7 @@ install: $(STAMP) ## create the virtual environment .venv
 
 # Installs again when the requirements have changed. editable_mode=compat puts the checkout's path on sys.path, so that
 # digan/ inside a clone that is itself named digan is found from the clone's parent folder, too.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "error: Python " + sys.version.split()[0] + ": 3.11 to 3.13 is required; try make PYTHON=python3.11")'
 	@echo "installing into $(VENV) (a minute or two, once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
