@@ -43,8 +43,11 @@ demo: $(STAMP) ## run all stages, from raw video to a registered generator (8 to
 showcase: $(STAMP) ## the same stages with a longer training (45 minutes on two cores)
 	@$(BIN)/python -m pipelines.cli.showcase
 
+# The everyday tests run in two processes (pytest-xdist), a file in one of them; PARALLEL= runs them in one.
+PARALLEL ?= -n 2 --dist loadfile
+
 test: $(STAMP) ## run the everyday tests
-	@$(BIN)/python -m pytest -m 'not slow and not cluster and not gpu'
+	@$(BIN)/python -m pytest $(PARALLEL) -m 'not slow and not cluster and not gpu'
 
 test-all: $(STAMP) ## run the everyday and the slow tests
 	@$(BIN)/python -m pytest -m 'not cluster and not gpu'
@@ -70,7 +73,7 @@ test-oldest test-newest: $(STAMP)
 	@$(ENV)/bin/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=25'
 	@$(ENV)/bin/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager -C editable_mode=compat -c $(ENV)/constraints.txt -e '.[dev]'
 	@$(ENV)/bin/python -m pip list --format freeze | grep -E '^(ray|mlflow|webdataset)=='
-	@PATH=$(ENV)/bin:$$PATH VIRTUAL_ENV=$(ENV) $(ENV)/bin/python -m pytest -m 'not slow and not cluster and not gpu' $(TESTS)
+	@PATH=$(ENV)/bin:$$PATH VIRTUAL_ENV=$(ENV) $(ENV)/bin/python -m pytest $(PARALLEL) -m 'not slow and not cluster and not gpu' $(TESTS)
 
 lint: $(STAMP) ## run ruff and mypy, check file sizes and imports
 	@$(BIN)/ruff check .

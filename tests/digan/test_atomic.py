@@ -170,6 +170,9 @@ COPIES = {"copy", "copy2", "copyfile", "copytree", "move"}  # of shutil
 IN_PLACE = {  # functions that write without ``replacing``, and why they may
     "pipelines/registry/versions.py _new_version": "a temporary folder, which is uploaded",
     "pipelines/sources/toy.py write_video": "called within replacing",
+    "pipelines/cluster/scratch_folder.py scratch_folder": "the file of a lock",
+    "pipelines/cluster/scratch_folder.py _remove_if_abandoned": "the file of a lock",
+    "pipelines/cluster/scratch_folder.py write_token": "a new file that only its own process reads",
     "pipelines/sweeps/trial.py _checkpoint": "a folder for Tune, which copies it at once",
     "pipelines/training_run/run_fingerprint.py sole_writer": "the file of a lock",
     "pipelines/training_run/training_log.py report": "a log that grows by whole lines",

@@ -169,6 +169,7 @@ def test_every_generator_of_a_training_knows_its_classes(tmp_path: Path) -> None
     assert not (tmp_path / "copy/generator/classes.json").exists()
 
 
+@pytest.mark.slow
 def test_weights_are_equal_after_a_killed_worker(
     project: Project, unbroken: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

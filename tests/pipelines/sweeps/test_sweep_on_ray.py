@@ -49,6 +49,7 @@ def assert_tracked_once(folder: Path, trials: int) -> None:
     assert parents == query(folder, "select run_uuid from tags where key = 'sweep.trial' and value = 'parent'")
 
 
+@pytest.mark.slow
 def test_sweep_end_to_end(tmp_path: Path) -> None:
     """A trial that finishes and one that diverges are tracked and recorded; the same command then has nothing to do."""
     write_sweep(
