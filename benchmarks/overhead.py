@@ -114,6 +114,9 @@ class Side:
 def take_turns(folder: Path, threads: int, pairs: int, seconds: float, batch: int) -> list[tuple[float, float]]:
     """Seconds per clip of the bare loop and of the stage, in each pair of turns."""
     os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # as Ray's workers have it (ClusterConfig.worker_environment)
+    os.environ.setdefault(
+        "OMP_NUM_THREADS", str(threads)
+    )  # Ray sets it in a worker: its thread that decodes has no more
     process = get_context("spawn").Process(target=bare, args=(folder, threads), daemon=True)
     process.start()
     alone = Side(psutil.Process(process.pid), folder / LINES, SKIPPED * batch)

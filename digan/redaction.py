@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 HIDDEN = "***"
-VALUE = r"[^\s=&#\"'<>][^\s&#\"'<>]*"
+VALUE = r"(?!(?:true|false)\b)[^\s=&#\"'<>][^\s&#\"'<>]*"  # an option that is on or off is no secret
 NAMES = "password|passwd|pwd|secret|token|api_?key|access_?key|signature|credential"
 # Words end at whitespace. A password may hold every other sign, also one that an address should have encoded.
 _PATTERNS = (
@@ -13,7 +13,14 @@ _PATTERNS = (
     (r"(?<=://)[^/\s]*@", f"{HIDDEN}@"),  # TOKEN@
     (r"(?<=://)(\S*?\?)[^\s=&#\"'<>]+(?=[\s&#\"'<>]|$)", rf"\1{HIDDEN}"),  # ?TOKEN
     (rf"([?&#][^\s=&#?]+=){VALUE}", rf"\1{HIDDEN}"),  # ?name=TOKEN&name=TOKEN
-    (rf"((?:{NAMES})\w*=){VALUE}", rf"\1{HIDDEN}"),  # AWS_SECRET_ACCESS_KEY=SECRET
+    (
+        rf"((?:{NAMES})(?!\w*(?:path|file)\b)\w*=){VALUE}",
+        rf"\1{HIDDEN}",
+    ),  # AWS_SECRET_ACCESS_KEY=SECRET, but no file's path
+    (
+        r"(authorization[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic|digest|token)\s+)?)[^\s\"',}]+",
+        rf"\1{HIDDEN}",
+    ),  # of a request
 )
 _COMPILED = tuple((re.compile(pattern, re.IGNORECASE), hidden) for pattern, hidden in _PATTERNS)
 

@@ -23,6 +23,8 @@ from digan.redaction import redacted
         ("retries exceeded with url: /?token=planted (Caused by X)", "retries exceeded with url: /?token=*** (Caused by X)"),
         ("AWS_SECRET_ACCESS_KEY=planted is set", "AWS_SECRET_ACCESS_KEY=*** is set"),
         ("{'uri': 'http://a:planted@h', 'b': 'c@d'}", "{'uri': 'http://***@h', 'b': 'c@d'}"),
+        ("Authorization: Bearer planted", "Authorization: Bearer ***"),
+        ("headers {'Authorization': 'Basic planted', 'x': 1}", "headers {'Authorization': 'Basic ***', 'x': 1}"),
         ('"http://h/?token=planted", 1', '"http://h/?token=***", 1'),
         ("http://a:planted@one and http://b:planted@two", "http://***@one and http://***@two"),
     ],
@@ -38,7 +40,8 @@ def test_credentials_are_hidden(text: str, expected: str) -> None:
     [
         "", "a@b", "models:/digan@champion", "s3://bucket/a@2/b#0.mp4", "sqlite:////home/a b/mlflow.db", "ray://host:10001",
         "http://127.0.0.1:5000/#/experiments/1", "http://host:80/a@b", "c3d=s3://b/net.pt#0123abcd", "training.seed=0: try 1",
-        "sqlite:///x.db: not there; mail a@b",
+        "sqlite:///x.db: not there; mail a@b", "sqlite+pysqlite:///file:/a%3Fb/mlflow.db?uri=true",
+        "set RAY_AUTH_TOKEN_PATH=/etc/ray/token", "the cluster asks for authorization; pass a token",
     ],
 )  # fmt: skip
 def test_other_text_is_not_changed(text: str) -> None:
