@@ -169,6 +169,7 @@ def _properties(used: list[dict[str, Any]]) -> dict[str, Any]:
         "decoded_with_pyav": {record["name"]: record["note"] for record in used if record["note"]},
         "unsteady": [record["name"] for record in used if not record["constant_frame_rate"]],
         "classes": dict(sorted(Counter(record["category"] or "" for record in used).items())),
+        "decoders": dict(Counter(record["decoder"] for record in used).most_common()),
         "codecs": dict(sorted(Counter(record["codec"] for record in used).items())),
         "sizes": dict(Counter("x".join(map(str, record["size"])) for record in used).most_common()),
         "rates": {str(rate): n for rate, n in sorted(Counter(record["fps"] or 0.0 for record in used).items())},

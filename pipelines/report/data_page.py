@@ -34,6 +34,7 @@ def write(folder: Path, path: Path = PAGE) -> Path:
         "Frames per second": {key if float(key) else "none": count for key, count in report["rates"].items()},
         "Width x height": report["sizes"],
         "Codec": report["codecs"],
+        "Decoder": report["decoders"],
         "Videos per class": {key or "(none)": count for key, count in report["classes"].items()},
     }
     values = {"index": index, "report": report, "report_file": REPORT, "bars": bars, "clips": _example_clips(index)}

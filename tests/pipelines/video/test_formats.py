@@ -213,5 +213,6 @@ def check_mutations(tmp_path: Path, count: int) -> None:
     assert report["videos"] == len(everything) and report["used"] == len(everything) - len(rejected)
     assert not {path.name for path in good} & set(rejected)
     assert all(reason for reason in rejected.values())
+    assert report["decoders"] == {"pyav": report["used"]}
     assert {name for name in everything if name.startswith("broken_")} <= set(rejected)
     assert len([name for name in damaged if name in rejected]) > count / 4  # and damage that no decoder notices is none

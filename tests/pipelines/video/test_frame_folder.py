@@ -161,7 +161,7 @@ def test_ingest_of_frame_folders(tmp_path: Path) -> None:
     assert report["rejected"]["a/v0"].startswith("frame_7.png: cannot be read")
     assert report["rejected"]["b/v1"].startswith("has frames of two sizes")
     assert report["rejected"]["b/short"] == "is too short: 3 frames, a clip needs 4"
-    assert line.startswith("ingest: 6 videos used") and report["decoded_with_pyav"] == {}
+    assert line.startswith("ingest: 6 videos used") and report["decoders"] == {"pillow": 6}
     index = read_index(tmp_path / "out")
     assert index.classes == ("a", "b") and sum(count["clips"] for count in index.counts.values()) == 6 * 2
     for split in ("train", "val"):
