@@ -27,7 +27,7 @@ from digan.training.numerics import set_numerics
 from digan.training.state import TrainingState
 from pipelines import params as parameters
 from pipelines.dataset.loader import read, read_index
-from pipelines.sources import toy
+from pipelines.sources import synthetic_files, toy
 
 VIDEOS = 12
 FRAMES = (16, 128)
@@ -82,7 +82,7 @@ def main() -> None:
         raw = Path(temporary) / "raw"
         raw.mkdir()
         for number in range(VIDEOS):
-            toy.write_video(
+            synthetic_files.write_video(
                 raw / f"{number}.mp4", toy.render(toy.draw_label(0, number), frames=FRAMES[-1], size=options.resolution)
             )
         for frames in FRAMES:

@@ -31,10 +31,10 @@ WriteParams = Callable[..., Path]
 
 def source_config(**changes: Any) -> SourceConfig:
     """The section ``source`` of the repository's params.yaml with some values changed (of a sub-section: ``toy={...}``);
-    without classes unless asked for.
+    the toy without classes unless asked for others.
     """
     values = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["source"]
-    values["classes"], values["toy"]["classes"] = False, ""
+    values["name"], values["classes"], values["toy"]["classes"] = "toy", False, ""
     for key, value in changes.items():
         values[key] = {**values[key], **value} if isinstance(value, dict) else value
     kinds = get_type_hints(SourceConfig)

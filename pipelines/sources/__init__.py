@@ -14,6 +14,7 @@ from pipelines.sources.base import CommonConfig, RawSource
 from pipelines.sources.folder import FolderConfig
 from pipelines.sources.frames import FramesConfig, SkyTimelapseConfig, TaichiHDConfig
 from pipelines.sources.kinetics_food import KineticsFoodConfig
+from pipelines.sources.sky_synthetic import SkySyntheticConfig
 from pipelines.sources.toy import ToyConfig
 from pipelines.sources.ucf101 import Ucf101Config
 from pipelines.video.decoder import DecoderName
@@ -26,6 +27,7 @@ __all__ = ["SOURCES", "RawVideo", "SourceConfig", "open_source"]
 class SourceConfig(CommonConfig):
     """The section ``source`` of params.yaml, with a sub-section for each source."""
 
+    sky_synthetic: SkySyntheticConfig
     toy: ToyConfig
     folder: FolderConfig
     frames: FramesConfig

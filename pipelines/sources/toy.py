@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import json
-import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -22,17 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from digan import atomic
 from digan.errors import UserError
 from pipelines.sources.base import CommonConfig, RawSource, check_classes, check_known, split_names
+from pipelines.sources.synthetic_files import make_files, quantize
 from pipelines.video.raw_video import RawVideo
 
-log = logging.getLogger(__name__)
-
 VERSION = 7  # increases with every change of what is drawn
-SIZE, FRAMES, FPS = 128, 20, 12  # little longer than a clip, so that a clip shows most of the motion
-CRF = "12"
-PROGRESS_SECONDS = 5.0
+SIZE, FRAMES = 128, 20  # little longer than a clip, so that a clip shows most of the motion
 CACHE = Path("outputs/raw/toy")
 
 COLORS = {  # name: sRGB
@@ -69,14 +62,10 @@ class ToyConfig(RawSource):
 
     def list_videos(self, common: CommonConfig) -> list[RawVideo]:
         """Create the files under ``outputs/raw/toy`` unless they exist already."""
-        folder = CACHE / f"seed{self.seed}"
-        names = [f"{number:06d}" for number in range(self.videos)]
-        classes, index = list(classes_in(self.classes)), folder / "index.json"
+        folder, classes = CACHE / f"seed{self.seed}", list(classes_in(self.classes))
         wanted = {"version": VERSION, "seed": self.seed, "videos": self.videos, "classes": classes}
-        found: dict[str, Any] = json.loads(index.read_text()) if index.is_file() else {"made": None}
-        complete = found["made"] == wanted and all((folder / f"{name}.mp4").is_file() for name in names)
-        labels = found["labels"] if complete else _create(folder, names, wanted)
-        named = ((class_of(labels[name]), f"{name}.mp4") for name in names)
+        labels = make_files(folder, wanted, lambda number: draw_label(self.seed, number, classes), render)
+        named = ((class_of(label), f"{name}.mp4") for name, label in labels.items())
         videos = [RawVideo(name=f"{group}/{file}", path=folder / file, class_name=group) for group, file in named]
         return check_classes(common, videos)
 
@@ -86,28 +75,6 @@ def classes_in(text: str) -> tuple[str, ...]:
     found = {pattern: fnmatch.filter(CLASSES, pattern) for pattern in split_names(text)}
     check_known("source.toy.classes", [name for name, matching in found.items() if not matching], CLASSES, "the toy")
     return tuple(dict.fromkeys(chain.from_iterable(found.values())))
-
-
-def _create(folder: Path, names: list[str], wanted: dict[str, Any]) -> dict[str, Any]:
-    """Write all files and their index, or none; return the labels by name."""
-    log.info("toy: creating %d videos in %s", len(names), folder)
-    labels = {}
-    try:
-        with atomic.replacing(folder) as part:
-            part.mkdir()
-            start = logged = time.monotonic()
-            for number, name in enumerate(names, 1):
-                labels[name] = label = draw_label(wanted["seed"], number - 1, wanted["classes"])
-                write_video(part / f"{name}.mp4", render(label))
-                (part / f"{name}.json").write_text(json.dumps(label, indent=1, sort_keys=True) + "\n")
-                if (now := time.monotonic()) - logged > PROGRESS_SECONDS:
-                    logged, rate = now, number / (now - start)
-                    left = (len(names) - number) / rate
-                    log.info("toy: %d of %d, %.0f videos/s, %.0f s left", number, len(names), rate, left)
-            (part / "index.json").write_text(json.dumps({"made": wanted, "labels": labels}, sort_keys=True))
-    except OSError as error:  # PyAV's own error, on a full disk, names no file
-        raise OSError(error.errno, error.strerror, str(folder)) from error
-    return labels
 
 
 def draw_label(seed: int, number: int, classes: Sequence[str] = ()) -> dict[str, Any]:
@@ -181,7 +148,7 @@ def render(label: dict[str, Any], size: int = SIZE, frames: int = FRAMES) -> np.
     color = np.array(COLORS[label["colour"]], dtype=np.float64)
     video = np.empty((frames, size, size, 3), dtype=np.uint8)
     for number, (center_x, center_y) in enumerate(positions(label, frames)):
-        video[number] = _quantize(background)
+        video[number] = quantize(background)
         reach = label["size"] * 1.15
         columns = slice(*np.searchsorted(axis, [center_x - reach, center_x + reach]))
         rows = slice(*np.searchsorted(axis, [center_y - reach, center_y + reach]))
@@ -189,23 +156,5 @@ def render(label: dict[str, Any], size: int = SIZE, frames: int = FRAMES) -> np.
         pixels = -distance(label["shape"], x, y) * label["size"] * size / 2
         cover = np.clip(pixels + 0.5, 0, 1)[..., None]
         lit = color * (1.04 - 0.10 * (y[..., None] + 1) / 2)  # lighter on top
-        video[number, rows, columns] = _quantize(background[rows, columns] * (1 - cover) + lit * cover)
+        video[number, rows, columns] = quantize(background[rows, columns] * (1 - cover) + lit * cover)
     return video
-
-
-def _quantize(picture: np.ndarray) -> np.ndarray:
-    return np.clip(np.floor(picture + 0.5), 0, 255).astype(np.uint8)
-
-
-def write_video(path: Path, video: np.ndarray) -> None:
-    """Write uint8 [T, S, S, 3] as an H.264 mp4 that any player shows (yuv420p); equal pictures give equal bytes."""
-    import av
-
-    with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=FPS)
-        stream.width, stream.height, stream.pix_fmt = video.shape[2], video.shape[1], "yuv420p"
-        stream.codec_context.thread_count = 1
-        stream.options = {"crf": CRF, "preset": "medium", "threads": "1", "flags": "+bitexact"}
-        for frame in video:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())

@@ -69,7 +69,7 @@ def test_integer_is_a_valid_float(write_params: WriteParams) -> None:
         ("training.micro_batch", 1, ["training.mismatch_weight=1.0", "try training.micro_batch=2, or 0"]),
         ("source.name", "folder", ["source.path"]),
         ("source.name", "ucf101", ["source.path is empty", "'ucf101'"]),
-        ("source.name", "ucf", ["source.name=ucf", "one of toy, folder, frames, ucf101"]),
+        ("source.name", "ucf", ["source.name=ucf", "one of sky_synthetic, toy, folder, frames, ucf101"]),
         ("source.ucf101.split", "val", ["source.ucf101.split=val", "train, test, both"]),
         ("source.taichi_hd.split", "val", ["source.taichi_hd.split=val", "train, test, both"]),
         ("source.ucf101.split_list", 4, ["source.ucf101.split_list=4", "1, 2 or 3"]),

@@ -26,7 +26,10 @@ VALUES = {
     "ucf101_128": "4bb06e50c3b05358",
     "ucf101_256": "52fc723391f45bd6",
 }
-ADDED = {"source.decoder", "registry.max_ratio", "registry.experiments"}  # keys that came later
+ADDED = {  # keys that came later
+    *("source.decoder", "registry.max_ratio", "registry.experiments", "model.drift"),
+    *("source.sky_synthetic.videos", "source.sky_synthetic.classes", "source.sky_synthetic.seed"),
+}
 PAPER = ["kinetics_food", "sky_128", "sky_16", "taichi_hd", "ucf101_128", "ucf101_256"]
 
 

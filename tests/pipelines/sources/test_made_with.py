@@ -93,7 +93,10 @@ def test_every_key_counts(key: str, made: Path, changed: Callable[..., None]) ->
 
 def test_the_keys_above_are_all_keys() -> None:
     values = params.load(ROOT / "params.yaml").as_dict()
-    others = {f"source.{name}." for name in ("toy", "folder", "ucf101", "sky_timelapse", "taichi_hd", "kinetics_food")}
+    others = {
+        f"source.{name}."
+        for name in ("sky_synthetic", "toy", "folder", "ucf101", "sky_timelapse", "taichi_hd", "kinetics_food")
+    }
     keys = flatten({section: values[section] for section in ("source", "clips", "shards")})
     assert {key for key in keys if not key.startswith(tuple(others))} == set(OTHERS)
 

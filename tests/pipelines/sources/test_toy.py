@@ -10,7 +10,7 @@ import pytest
 
 from digan.errors import UserError
 from pipelines import exit_status
-from pipelines.sources import SourceConfig, open_source, toy
+from pipelines.sources import SourceConfig, open_source, synthetic_files, toy
 from pipelines.video import decoder
 from tests.conftest import source_config
 
@@ -128,7 +128,7 @@ def test_full_disk_is_reported_with_the_path(tmp_path: Path, monkeypatch: pytest
         raise OSError(errno.ENOSPC, "No space left on device", "output")  # as PyAV raises it
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(toy, "write_video", full)
+    monkeypatch.setattr(synthetic_files, "write_video", full)
     with pytest.raises(OSError, match=r"outputs/raw/toy/seed3"):
         open_source(config())
     assert not list((tmp_path / "outputs/raw/toy").iterdir())
