@@ -59,6 +59,7 @@ class ModelParams:
     channel_max: int
     mapping_layers: int
     modulation_rank: int
+    drift: int
 
     def config(self, *, resolution: int, classes: int) -> NetworkConfig:
         """Return the configuration of the networks for ``resolution`` pixels and ``classes`` classes (0: none)."""

@@ -6,7 +6,11 @@ a = P (u, v) + phase(t), features = [sin a, cos a]. Two exact optimizations:
 - On a grid, P (u, v) is a sum of a term per column and one per row, so n x n pixels need sines of only 2 n values.
 - Time only shifts the phases, which rotates (sin, cos); the rotation is applied to the matrix of the layer that follows.
 
-Legend: B videos, T times, K = 128 frequencies, n grid size, O output channels.
+Beyond the paper, coordinates may drift (``Velocities``): a velocity of the motion code moves the plane, for a learned share
+of each frequency. A moving object needs the phase of every frequency to move in step with every other's, which the
+motion network has to learn and which drift gives from the start. It only shifts phases, so both optimizations hold.
+
+Legend: B videos, T times, K = 128 frequencies, V velocities, n grid size, O output channels.
 """
 
 from __future__ import annotations
@@ -43,10 +47,27 @@ class SinusoidParameters:
     phases: torch.Tensor
 
 
-class CoordinateFeatures(nn.Module):
-    """Maps w, z_m and t to the frequencies and phases of a block's coordinate features."""
+class Velocities(nn.Module):
+    """The velocities of the coordinates, linear in z_m and without a bias: opposite directions are equally likely."""
 
-    def __init__(self, w_dim: int) -> None:
+    def __init__(self, code_dim: int, count: int) -> None:
+        super().__init__()
+        self.linear = EqualizedLinear(code_dim, 2 * count, bias=None)
+
+    def forward(self, motion: torch.Tensor) -> torch.Tensor:
+        """z_m [B, 512] -> velocities [B, V, 2] of (u, v) per unit of time; the picture is 2 wide."""
+        velocities: torch.Tensor = self.linear(motion)
+        return velocities.unflatten(1, (-1, 2))
+
+
+class CoordinateFeatures(nn.Module):
+    """Maps w, z_m and t to the frequencies and phases of a block's coordinate features.
+
+    With ``drift`` velocities, velocity v moves frequency k by the learned share ``share[k, v]``; at the start, all
+    frequencies move, each with one velocity.
+    """
+
+    def __init__(self, w_dim: int, drift: int = 0) -> None:
         super().__init__()
         self.content = EqualizedLinear(w_dim, FREQUENCIES * 3)
         self.motion = EqualizedLinear(w_dim * 2, FREQUENCIES)
@@ -54,15 +75,24 @@ class CoordinateFeatures(nn.Module):
             [EqualizedLinear(FREQUENCIES, FREQUENCIES, activate=True), EqualizedLinear(FREQUENCIES, FREQUENCIES)]
         )
 
-    def forward(self, w: torch.Tensor, motion: torch.Tensor, times: torch.Tensor) -> SinusoidParameters:
-        """w [B, 512], z_m [B, 512], times [B, T] -> ``SinusoidParameters``."""
+        turns = torch.arange(FREQUENCIES) % max(drift, 1)
+        self.share = nn.Parameter(F.one_hot(turns, drift).float()) if drift else None
+
+    def forward(
+        self, w: torch.Tensor, motion: torch.Tensor, times: torch.Tensor, velocities: torch.Tensor | None = None
+    ) -> SinusoidParameters:
+        """w [B, 512], z_m [B, 512], times [B, T], velocities [B, V, 2] or ``None`` -> ``SinusoidParameters``."""
         content = self.content(w).float()
         frequencies = content[:, : FREQUENCIES * 2].reshape(-1, FREQUENCIES, 2) * FREQUENCY_SCALE
         rates = self.motion(torch.cat([w, motion], dim=1)).float()
         hidden = F.leaky_relu(rates[:, None, :] * times[:, :, None] * TIME_SCALE, MOTION_SLOPE)
         for layer in self.phase:
             hidden = layer(hidden)
-        return SinusoidParameters(frequencies=frequencies, phases=content[:, None, FREQUENCIES * 2 :] + hidden.float())
+        phases = content[:, None, FREQUENCIES * 2 :] + hidden.float()
+        if velocities is not None:
+            rates = torch.einsum("bki,bvi,kv->bk", frequencies, -velocities, self.share)
+            phases = phases + rates[:, None, :] * times[:, :, None]
+        return SinusoidParameters(frequencies=frequencies, phases=phases)
 
 
 class _GridSinusoids(torch.autograd.Function):

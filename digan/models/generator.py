@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from digan.models.config import CODE_DIM, NetworkConfig
-from digan.models.coordinates import CoordinateFeatures, grid_axis, rotate_phases, static_features
+from digan.models.coordinates import CoordinateFeatures, Velocities, grid_axis, rotate_phases, static_features
 from digan.models.mapping import MappingNetwork
 from digan.ops.layers import lrelu, reset_parameters
 from digan.ops.modulation import ModulatedMatrix, ModulatedRGB
@@ -34,7 +34,7 @@ class SynthesisBlock(nn.Module):
         self.first = resolution == 4
         self.grid = max(resolution, BASE_GRID)
         self.upsamples = resolution > BASE_GRID
-        self.features = CoordinateFeatures(CODE_DIM) if self.first or self.upsamples else None
+        self.features = CoordinateFeatures(CODE_DIM, config.drift) if self.first or self.upsamples else None
         in_channels = 0 if self.first else config.channels(resolution // 2)
         if self.features is not None:
             in_channels += FEATURES
@@ -52,10 +52,12 @@ class SynthesisBlock(nn.Module):
 class BlockWeights:
     """A block's matrices for a batch of codes: computed once per video, for any times and grids."""
 
-    def __init__(self, block: SynthesisBlock, ws: torch.Tensor, motion: torch.Tensor) -> None:
+    def __init__(
+        self, block: SynthesisBlock, ws: torch.Tensor, motion: torch.Tensor, velocities: torch.Tensor | None
+    ) -> None:
         self.block = block
         self.w_first = ws[:, 0]
-        self.motion = motion
+        self.motion, self.velocities = motion, velocities
         self.layers = [layer(ws[:, i]) for i, layer in enumerate(block.layers)]
         self.to_rgb = block.to_rgb(ws[:, len(block.layers)])
         self.n = block.grid
@@ -71,7 +73,7 @@ class CoordinateLayer:
     def __init__(self, weights: BlockWeights, times: torch.Tensor, dtype: torch.dtype) -> None:
         assert weights.block.features is not None
         self.block = weights.block
-        self.sinusoids = weights.block.features(weights.w_first, weights.motion, times)
+        self.sinusoids = weights.block.features(weights.w_first, weights.motion, times, weights.velocities)
         self.count = times.shape[1]
         matrix, bias = weights.layers[0]
         split = matrix.shape[1] - FEATURES
@@ -112,16 +114,18 @@ class Synthesis(nn.Module):
         self.resolutions = config.block_resolutions
         self.blocks = nn.ModuleDict({str(res): SynthesisBlock(config, res) for res in self.resolutions})
         self.w_count = sum(len(block.layers) for block in self._blocks()) + 1
+        self.velocities = Velocities(CODE_DIM, config.drift) if config.drift else None  # of all blocks together
 
     def _blocks(self) -> list[SynthesisBlock]:
         return [self.blocks[str(res)] for res in self.resolutions]  # type: ignore[misc]
 
     def prepare(self, ws: torch.Tensor, motion: torch.Tensor) -> list[BlockWeights]:
         """ws [B, w_count, 512] and z_m [B, 512] -> each block's matrices; block i's ToRGB takes the w of the layer that follows it."""
+        velocities = None if self.velocities is None else self.velocities(motion)
         prepared, start = [], 0
         for block in self._blocks():
             stop = start + len(block.layers)
-            prepared.append(BlockWeights(block, ws[:, start : stop + 1], motion))
+            prepared.append(BlockWeights(block, ws[:, start : stop + 1], motion, velocities))
             start = stop
         return prepared
 

@@ -23,7 +23,7 @@ def lrelu(x: torch.Tensor) -> torch.Tensor:
 class EqualizedLinear(nn.Module):
     """y = x (m / sqrt(fan_in) W)^T + m b, W drawn from N(0, 1) / m; with ``activate``, lrelu with gain sqrt(2) after it.
 
-    ``x`` is [..., in_features], the result float32; m is ``lr_multiplier``.
+    ``x`` is [..., in_features], the result float32; m is ``lr_multiplier``, and ``bias`` the initial b (``None``: no b).
     """
 
     def __init__(
@@ -31,13 +31,13 @@ class EqualizedLinear(nn.Module):
         in_features: int,
         out_features: int,
         *,
-        bias: float = 0.0,
+        bias: float | None = 0.0,
         lr_multiplier: float = 1.0,
         activate: bool = False,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
-        self.bias = nn.Parameter(torch.full((out_features,), bias / lr_multiplier))
+        self.bias = None if bias is None else nn.Parameter(torch.full((out_features,), bias / lr_multiplier))
         self.lr_multiplier = lr_multiplier
         self.activate = activate
 
@@ -51,7 +51,8 @@ class EqualizedLinear(nn.Module):
         scale = gain * self.lr_multiplier / math.sqrt(self.weight.shape[1])
         # x is smaller than the weights, so x is scaled; autocast is off to avoid casting the weights
         with torch.autocast(x.device.type, enabled=False):
-            y = F.linear(x.float() * scale, self.weight, self.bias * (gain * self.lr_multiplier))
+            bias = None if self.bias is None else self.bias * (gain * self.lr_multiplier)
+            y = F.linear(x.float() * scale, self.weight, bias)
         return lrelu(y) if self.activate else y
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from digan.atomic import write_json
-from pipelines.training_run.run_fingerprint import changed_values, with_new_names
+from pipelines.training_run.run_fingerprint import changed_values, with_present_keys
 
 SWEEP, TRIAL = "sweep.json", "trial.json"
 WAITING, RUNNING, FINISHED, STOPPED, FAILED = "waiting", "running", "finished", "stopped", "failed"
@@ -115,8 +115,7 @@ def open_sweep(folder: Path, settings: dict[str, Any]) -> SweepState:
     """Open the sweep in ``folder``, or begin a new one if the ``settings`` differ."""
     path = folder / SWEEP
     if path.is_file():
-        before = json.loads(path.read_text())["settings"]
-        before |= {section: with_new_names(before[section]) for section in ("tune", "training") if section in before}
+        before = with_present_keys(json.loads(path.read_text())["settings"])
         if changed := changed_values(before, settings, MAY_GROW):
             previous = folder.with_name(folder.name + ".previous")
             shutil.rmtree(previous, ignore_errors=True)

@@ -32,6 +32,7 @@ CODE = ("digan/data", "digan/models", "digan/ops", "digan/training", "digan/seed
 # Keys of params.yaml in the records of older runs and sweeps, and their present names.
 RENAMED = {"mirror": "horizontal_flip", "interval": "grace_period"}
 RENAMED |= {"reduction": "reduction_factor", "concurrency": "max_concurrent_trials"}
+MODEL_BEFORE = {"drift": 0}  # keys that older records do not have, and the values that these runs had
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,14 +118,19 @@ def read_origin(folder: Path) -> RunFingerprint | None:
     """The fingerprint that the folder's run was started with; ``None`` without a readable origin.json."""
     try:
         values = json.loads((folder / ORIGIN).read_text())
-        return RunFingerprint(**{**values, "training": with_new_names(values["training"])})
+        return RunFingerprint(**with_present_keys(values))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def with_new_names(section: dict[str, Any]) -> dict[str, Any]:
-    """A recorded section of params.yaml with its keys under their present names."""
-    return {RENAMED.get(key, key): value for key, value in section.items()}
+def with_present_keys(record: dict[str, Any]) -> dict[str, Any]:
+    """Recorded sections of params.yaml with the present keys: under their present names, later ones with their old effect."""
+    renamed = {
+        name: {RENAMED.get(key, key): value for key, value in record[name].items()}
+        for name in ("training", "tune")
+        if name in record
+    }
+    return record | renamed | ({"model": MODEL_BEFORE | record["model"]} if "model" in record else {})
 
 
 def write_origin(folder: Path, origin: RunFingerprint) -> None:

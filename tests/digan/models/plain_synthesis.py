@@ -31,7 +31,12 @@ def _coordinates(
     phase = content[:, 256:] + hidden
     axis = 2 * torch.arange(n) / n - 1
     v, u = torch.meshgrid(axis.flip(0), axis, indexing="ij")
-    angle = torch.einsum("bkc,chw->bkhw", frequencies, torch.stack([u, v])) + phase[:, :, None, None]
+    points = torch.stack([u, v])[None, None]  # [1, 1, 2, n, n]; each frequency looks at points that drift on their own
+    if (velocities := state.get("synthesis.velocities.linear.weight")) is not None:
+        velocity = (motion @ velocities.t() / math.sqrt(velocities.shape[1])).unflatten(1, (-1, 2))
+        moved = torch.einsum("kv,bvc->bkc", state[f"{name}.share"], velocity) * t[:, None, None]
+        points = points - moved[..., None, None]
+    angle = (frequencies[..., None, None] * points).sum(dim=2) + phase[:, :, None, None]
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 

@@ -19,7 +19,7 @@ from digan.times import frame_times
 from tests.digan.models.plain_synthesis import plain_synthesis
 
 
-def make(resolution: int, channel_max: int = 6, classes: int = 0) -> VideoGenerator:
+def make(resolution: int, channel_max: int = 6, classes: int = 0, drift: int = 0) -> VideoGenerator:
     config = NetworkConfig(
         resolution=resolution,
         channel_base=32768,
@@ -27,13 +27,17 @@ def make(resolution: int, channel_max: int = 6, classes: int = 0) -> VideoGenera
         mapping_layers=2,
         modulation_rank=3,
         classes=classes,
+        drift=drift,
     )
     return VideoGenerator(config).reset(generator=generator_for(0, "test")).eval().requires_grad_(False)
 
 
-@pytest.mark.parametrize("resolution", [32, 64, 128, 256])
-def test_agrees_with_the_plain_synthesis_at_any_resolution(resolution: int) -> None:
-    generator = make(resolution)
+@pytest.mark.parametrize(("resolution", "drift"), [(32, 0), (64, 0), (128, 0), (256, 0), (32, 1), (128, 3)])
+def test_agrees_with_the_plain_synthesis_at_any_resolution(resolution: int, drift: int) -> None:
+    generator = make(resolution, drift=drift)
+    for name, value in generator.named_parameters():
+        if name.endswith(".share"):  # any values, not the initial ones
+            value.copy_(torch.rand(value.shape, generator=generator_for(6)))
     latents = draw_latents([1, 2])
     times = torch.tensor([[-0.7, 0.0, 1.4], [0.2, 0.5, 1.0]])
     # a different w for every layer, so that each w's place is held too
@@ -41,6 +45,35 @@ def test_agrees_with_the_plain_synthesis_at_any_resolution(resolution: int) -> N
     ours = generator.synthesis.synthesize(generator.synthesis.prepare(ws, latents.motion), times)
     plain = plain_synthesis(generator.state_dict(), ws, latents.motion, times, resolution=resolution, rank=3)
     assert torch.allclose(ours, plain, atol=1e-4 * plain.abs().max().item())
+
+
+def test_drift_moves_the_whole_picture_if_nothing_else_moves() -> None:
+    """With one velocity and without the motion network, the frame at t is the first one, moved by t times the velocity."""
+    generator = make(32, drift=1)
+    features = generator.synthesis.blocks["4"].features
+    features.motion.weight.zero_()
+    latents = draw_latents([1])
+    velocity = generator.synthesis.velocities(latents.motion)[0, 0]
+    t = 2 / 32 / velocity[0].item()  # a column: the picture is 2 wide
+    features.content.weight[1:256:2] = 0  # no frequency in the direction v, so that only columns move
+    features.content.bias[1:256:2] = 0
+    first, moved = render(generator, latents, torch.tensor([0.0, t]))[0].int()
+    assert (moved[..., 1:] - first[..., :-1]).abs().max() <= 1
+    assert (moved - first).abs().max() > 20
+
+
+def test_drift_of_opposite_motion_codes_is_opposite_and_a_share_of_zero_stands_still() -> None:
+    generator = make(64, drift=2)
+    latents = draw_latents([1, 2])
+    velocities = generator.synthesis.velocities
+    assert torch.equal(velocities(-latents.motion), -velocities(latents.motion))
+    plain = make(64)
+    plain.load_state_dict(generator.state_dict(), strict=False)
+    for block in generator.synthesis.blocks.values():
+        if block.features is not None:
+            block.features.share.zero_()
+    times = torch.tensor([-1.0, 0.0, 0.3, 2.0])
+    assert torch.equal(render(generator, latents, times), render(plain, latents, times))
 
 
 def test_published_size() -> None:
@@ -54,7 +87,7 @@ def test_published_size() -> None:
 
 def test_frames_depend_only_on_their_own_time() -> None:
     """Any order, any subset, any tiling: a frame depends on its own time alone, up to rounding in the last bit of a sum."""
-    generator = make(64)
+    generator = make(64, drift=1)
     latents = draw_latents([3])
     times = torch.linspace(-1, 2, 7)
     video = render(generator, latents, times)
@@ -67,7 +100,7 @@ def test_frames_depend_only_on_their_own_time() -> None:
 
 
 def test_tiling_does_not_change_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    generator = make(64)
+    generator = make(64, drift=1)
     latents = draw_latents([3, 4])
     whole = render(generator, latents, frame_times(5))
     monkeypatch.setattr(generator_module, "TILE", 1)
@@ -75,7 +108,7 @@ def test_tiling_does_not_change_frames(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_finer_grid_passes_through_the_same_points() -> None:
-    generator = make(32)
+    generator = make(32, drift=1)
     latents = draw_latents([5])
     times = frame_times(2)
     coarse, fine = render(generator, latents, times), render(generator, latents, times, grid_factor=2)
@@ -94,7 +127,7 @@ def test_samples_of_a_seed_do_not_depend_on_other_seeds() -> None:
 
 
 def test_motion_code_has_no_effect_at_time_zero() -> None:
-    generator = make(32)
+    generator = make(32, drift=1)
     moved = render(generator, draw_latents([1, 1], motion_seeds=[1, 2]), torch.tensor([0.0, 1.0]))
     # at t = 0 the motion code has no say (h = m t): equal first frames, different later ones
     assert torch.equal(moved[0, 0], moved[1, 0]) and not torch.equal(moved[0, 1], moved[1, 1])
@@ -140,7 +173,9 @@ def test_split_pair_gives_images_and_motions() -> None:
     assert scores.image.shape == (8, 1) and scores.motion.shape == (4, 1)
 
 
-@pytest.mark.parametrize(("key", "value"), [("resolution", 48), ("resolution", 16), ("channel_max", 0)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("resolution", 48), ("resolution", 16), ("channel_max", 0), ("drift", -1), ("drift", 17)]
+)
 def test_invalid_network_sizes_are_errors(key: str, value: int) -> None:
     sizes = asdict(make(64).config)
     with pytest.raises(UserError, match=f"{key}={value}"):

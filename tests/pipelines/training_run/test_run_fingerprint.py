@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 def finished(tmp_path: Path) -> tuple[Path, run_fingerprint.RunFingerprint]:
     now = run_fingerprint.RunFingerprint(
         training={"clips": 100, "r1_gamma": 1.0, "checkpoints_kept": 3},
-        model={"channel_max": 4},
+        model={"channel_max": 4, "drift": 0},
         data="d",
         code="c",
         workers=2,
@@ -97,10 +97,28 @@ def test_moving_aside_keeps_a_trained_generator(finished: tuple[Path, run_finger
 
 def test_fingerprint_survives_json(tmp_path: Path) -> None:
     now = run_fingerprint.RunFingerprint(
-        training=asdict(load(ROOT / "params.yaml").training), model={"classes": 0}, data="d", code="c", workers=2
+        training=asdict(load(ROOT / "params.yaml").training),
+        model={"classes": 0, "drift": 0},
+        data="d",
+        code="c",
+        workers=2,
     )
     run_fingerprint.write_origin(tmp_path, now)
     assert run_fingerprint.read_origin(tmp_path) == now
+
+
+def test_run_begun_before_drift_existed_resumes_without_drift(
+    finished: tuple[Path, run_fingerprint.RunFingerprint],
+) -> None:
+    folder, now = finished
+    (folder / "index.json").unlink()
+    write_json(folder / "origin.json", asdict(replace(now, model={"classes": 0})))
+    assert (
+        run_fingerprint.decide(folder, replace(now, model={"classes": 0, "drift": 0}), clips_seen=40).kind == "resume"
+    )
+    assert (
+        run_fingerprint.decide(folder, replace(now, model={"classes": 0, "drift": 1}), clips_seen=40).kind == "replace"
+    )
 
 
 def test_run_begun_before_the_rename_resumes(finished: tuple[Path, run_fingerprint.RunFingerprint]) -> None:
