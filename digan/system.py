@@ -1,12 +1,24 @@
-"""Calls that not every operating system has, in one place: processor cores, file locks, peak memory."""
+"""What differs between systems and users, in one place: home folder, processor cores, file locks, peak memory."""
 
 from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import IO
 
 from digan.errors import UserError
+
+
+def check_home() -> None:
+    """Reject a user without a home folder, as in a container with a bare user id: Ray, MLflow and caches need one."""
+    try:
+        Path.home()
+    except RuntimeError:
+        raise UserError(
+            "HOME: is not set, and the system knows no home folder of this user; set it to a folder that the user can"
+            " write, such as HOME=/tmp"
+        ) from None
 
 
 def available_cores() -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from digan.errors import UserError
+from digan.system import check_home
 from pipelines.exit_status import run_stage
 
 
@@ -15,6 +16,12 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see `{self.prog} --help`")
+
+    def parse_args(self, *arguments: Any, **options: Any) -> Any:
+        """Parse the arguments; all programs need a home folder for what they do next, but not for ``--help``."""
+        parsed = super().parse_args(*arguments, **options)
+        check_home()
+        return parsed
 
 
 def stage_parser(name: str, description: str | None, *, reads: str, writes: str) -> CommandParser:

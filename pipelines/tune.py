@@ -10,7 +10,6 @@ from pipelines.arguments import stage_parser
 from pipelines.exit_status import interrupt_on_sigterm, run_stage
 from pipelines.params import load
 from pipelines.report.text_format import grouped
-from pipelines.sweeps.sweep_run import run_sweep
 from pipelines.sweeps.sweep_state import best_of
 
 READS = "params.yaml (tune, model, training, evaluation, cluster, tracking), outputs/shards; an earlier sweep, which it resumes"
@@ -21,6 +20,8 @@ SHARDS, OUTPUT = Path("outputs/shards"), Path("outputs/tune")
 def main(argv: Sequence[str] = ()) -> None:
     """Run the stage with params.yaml of the current folder."""
     stage_parser("tune", __doc__, reads=READS, writes=WRITES).parse_args(argv)
+    from pipelines.sweeps.sweep_run import run_sweep  # Ray Tune cannot be imported without a home folder
+
     interrupt_on_sigterm()
     state = run_sweep(load(), shards=SHARDS, output=OUTPUT)
     if best := best_of(state.launched()):

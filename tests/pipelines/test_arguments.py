@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,10 @@ PROGRAMS = sorted(
     if '__name__ == "__main__"' in path.read_text() and name not in INTERNAL
 )
 COMMANDS = ["pipelines.cli.main", *(f"pipelines.cli.{name}" for name in ("evaluate", "info", "preset", "sweep"))]
+HOME_LINE = (
+    "error: HOME: is not set, and the system knows no home folder of this user; set it to a folder that the user can write,"
+    " such as HOME=/tmp"
+)
 NOT_READ = {"outputs/listing.json"}  # only tells DVC that the source has changed
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
@@ -65,6 +71,44 @@ def test_unknown_arguments_are_refused(
 ) -> None:
     assert run(monkeypatch, tmp_path, program, *arguments) == 2
     assert re.fullmatch(r"error: .*--help`\n", capsys.readouterr().err)
+
+
+# Runs programs as a user that has neither HOME nor an entry in the password database.
+HOMELESS = """
+import os, pwd, runpy, sys
+def unknown(user): raise KeyError(f"getpwuid(): uid not found: {user}")
+pwd.getpwuid = unknown
+for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME"): os.environ.pop(name, None)
+for line in sys.argv[1:]:
+    program, *options = line.split()
+    sys.argv = [program, *options]
+    try:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        print(f"{program}: {end.code}", file=sys.stderr, flush=True)
+"""
+NEEDED = {"evaluate": "--real r --fake f", "info": "m", "sample": "--model m --out x.mp4", "preset": "demo"}
+
+
+def test_a_user_without_home_gets_one_line(tmp_path: Path) -> None:
+    verbs = [f"pipelines.cli.main {verb} {NEEDED.get(verb, 'show')}" for verb in (*NEEDED, "sweep")]
+    own = [f"{name} {NEEDED.get(name.rpartition('.')[2], '')}" for name in PROGRAMS if name in COMMANDS[1:]]
+    rest = [name for name in PROGRAMS if name not in COMMANDS]
+    helps = [f"{name} --help" for name in PROGRAMS]
+    command = [sys.executable, "-W", "ignore", "-c", HOMELESS]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLCONFIGDIR": str(tmp_path / "matplotlib")}
+    done = subprocess.run(
+        [*command, *helps, *verbs, *own, *rest],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stderr.splitlines()
+    assert lines[: len(helps)] == [f"{name}: 0" for name in PROGRAMS]
+    refused = [line for each in (*verbs, *own, *rest) for line in (HOME_LINE, f"{each.split()[0]}: 2")]
+    assert lines[len(helps) :] == refused and not (tmp_path / "x.mp4").exists()
 
 
 def stages() -> dict[str, Any]:
