@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -138,3 +139,16 @@ def check_writable(*folders: Path) -> None:
             tempfile.TemporaryFile(dir=present).close()
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(folder)) from error
+
+
+def check_files_writable(*files: Path) -> None:
+    """Check that each file can be written: no folder has its name, and its folder takes files; ``OSError`` names the file."""
+    for file in files:
+        try:
+            if stat.S_ISDIR(file.stat().st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(file)) from error
+        check_writable(file.parent)

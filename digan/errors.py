@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 
 from digan.redaction import redacted
@@ -25,6 +26,11 @@ def listed(names: Iterable[str]) -> str:
     every = list(names)
     more = f" and {len(every) - LISTED} more" if len(every) > LISTED else ""
     return ", ".join(every[:LISTED]) + more
+
+
+def printable(name: str) -> str:
+    """Return a file's name with bytes that are not UTF-8 written as ``\\xe9``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def suggestion(name: str, known: Iterable[str], *, prefix: str = "") -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from digan.errors import UserError
+from digan.errors import UserError, printable
 from digan.system import check_home
 from pipelines.exit_status import run_stage
 
@@ -19,6 +20,9 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_args(self, *arguments: Any, **options: Any) -> Any:
         """Parse the arguments; all programs need a home folder for what they do next, but not for ``--help``."""
+        for text in arguments[0] if arguments and arguments[0] is not None else sys.argv[1:]:
+            if not text.isascii() and printable(text) != text:
+                raise UserError(f"{printable(text)}: is not UTF-8; rename the file or folder")
         parsed = super().parse_args(*arguments, **options)
         check_home()
         return parsed

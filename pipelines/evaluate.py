@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from digan.atomic import check_writable
+from digan.atomic import check_files_writable, check_writable
 from pipelines import params
 from pipelines.arguments import stage_parser
 from pipelines.evaluation import embedding, mlflow_logging
@@ -31,7 +31,8 @@ def main(argv: Sequence[str] = ()) -> None:
     """Read params.yaml, measure, write and print."""
     stage_parser("evaluate", __doc__, reads=READS, writes=WRITES).parse_args(argv)
     settings = params.load()
-    check_writable(FOLDER, METRICS.parent, PAGE.parent, PLOTS)
+    check_writable(FOLDER, PLOTS)
+    check_files_writable(METRICS, PAGE)
     check_shards_if_present(SHARDS, settings.as_dict())
     config = settings.evaluation
     with embedding.open_executor(config, settings.cluster) as executor:

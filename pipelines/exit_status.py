@@ -23,6 +23,9 @@ _REMEDIES = {
     errno.ENOSPC: "no space left on the device; free some space or choose another path",
     errno.ENOTDIR: "a file exists where a folder is needed; move it or choose another path",
     errno.EEXIST: "a file exists where a folder is needed; move it or choose another path",
+    errno.EISDIR: "a folder exists where a file is needed; move it or choose another path",
+    errno.ELOOP: "symbolic links lead in a circle; remove one or choose another path",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.EDQUOT: "disk quota exceeded; free some space or choose another path",
 }
 

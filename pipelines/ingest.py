@@ -72,7 +72,8 @@ def main(argv: Sequence[str] = ()) -> None:
     from pipelines.training_run import run_fingerprint
 
     params = load()
-    atomic.check_writable(OUT, data_page.PAGE.parent)
+    atomic.check_writable(OUT)
+    atomic.check_files_writable(data_page.PAGE)
     began = time.monotonic()
 
     def on_ray(tasks: Sequence[IngestTask]) -> Results:

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] = ()) -> None:
 
     params = load()
     source = params.source
-    atomic.check_writable(OUT.parent)
+    atomic.check_files_writable(OUT)
     try:
         videos = videos_of(source)
     except UserError as error:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from digan.atomic import check_writable, write_json
+from digan.atomic import check_files_writable, write_json
 from digan.errors import UserError
 from pipelines import params
 from pipelines.arguments import stage_parser
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] = ()) -> None:
     """Register the evaluated generator, write and print the result."""
     stage_parser("register", __doc__, reads=READS, writes=WRITES).parse_args(argv)
     config = params.load()
-    check_writable(RESULT.parent)
+    check_files_writable(RESULT)
     check_shards_if_present(SHARDS, config.as_dict())
     evaluation = EvaluationResult.read(METRICS, **SOURCE)
     measured = evaluation.value(PROTOCOL, **SOURCE)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from digan.atomic import check_writable
 from digan.errors import UserError
 from digan.redaction import redacted
 from pipelines.arguments import stage_parser
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] = ()) -> None:
     elif arguments.publish:
         print(run_sync.publish_shards(str(SHARDS.absolute()), storage, ProgressDisplay("train").message))
     else:
+        check_writable(OUTPUT)
         interrupt_on_sigterm()
         try:
             training_driver.train(params, shards=SHARDS, output=OUTPUT)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from digan.atomic import check_files_writable, check_writable
 from pipelines.arguments import stage_parser
 from pipelines.exit_status import interrupt_on_sigterm, run_stage
 from pipelines.params import load
@@ -20,8 +21,12 @@ SHARDS, OUTPUT = Path("outputs/shards"), Path("outputs/tune")
 def main(argv: Sequence[str] = ()) -> None:
     """Run the stage with params.yaml of the current folder."""
     stage_parser("tune", __doc__, reads=READS, writes=WRITES).parse_args(argv)
+    from pipelines.sweeps.sweep_page import PAGE
     from pipelines.sweeps.sweep_run import run_sweep  # Ray Tune cannot be imported without a home folder
+    from pipelines.sweeps.sweep_summary import SUMMARY, TABLE
 
+    check_writable(OUTPUT)
+    check_files_writable(TABLE, SUMMARY, PAGE)
     interrupt_on_sigterm()
     state = run_sweep(load(), shards=SHARDS, output=OUTPUT)
     if best := best_of(state.launched()):

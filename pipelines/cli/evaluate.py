@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from digan.atomic import check_writable, write_json
+from digan.atomic import check_files_writable, write_json
 from digan.errors import UserError
 from pipelines.arguments import run_command
 from pipelines.detectors.table import DETECTORS
@@ -56,7 +56,7 @@ def evaluate_command(arguments: argparse.Namespace) -> None:
         raise UserError(f"--frames {arguments.frames}: must be 0 (the protocol's number) or more")
     size = FrameSize.parse(arguments.size) if arguments.size else None
     if arguments.out is not None:
-        check_writable(arguments.out.parent)
+        check_files_writable(arguments.out)
     from pipelines.cluster.ray_cluster import ClusterAddressError, ClusterConfig
     from pipelines.evaluation import folder_comparison
 

@@ -82,7 +82,7 @@ def sample_command(arguments: argparse.Namespace) -> None:
     seeds = [arguments.seed or 0] if arguments.seeds is None else read_seeds(arguments.seeds)
     arguments.out = file_io.local(arguments.out)
     _check(arguments, seeds)
-    atomic.check_writable(arguments.out.parent)
+    atomic.check_files_writable(arguments.out)
     import torch
 
     from digan import class_names

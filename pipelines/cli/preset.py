@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from digan.atomic import write_text
+from digan.atomic import check_files_writable, write_text
 from digan.errors import UserError, suggestion
 from pipelines.arguments import run_command
 from pipelines.params_file import flatten, read, set_values
@@ -75,6 +75,8 @@ def apply(name: str, path: Path, *, write: bool) -> str:
     Errors: ``UserError`` if the file is not a YAML file with sections.
     """
     new, old = text(name), ""
+    if write:
+        check_files_writable(path)
     if path.exists():
         read(path)  # rejects what is no parameter file
         old = path.read_text(encoding="utf-8")

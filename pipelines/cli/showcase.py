@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from digan.atomic import write_text
+from digan.atomic import check_writable, write_text
 from pipelines.arguments import stage_parser
 from pipelines.cli import preset
 from pipelines.exit_status import run_stage
@@ -29,6 +29,7 @@ def main(argv: Sequence[str] = ()) -> None:
     """Run the stages in order; exit with the code of the first one that fails."""
     stage_parser("cli.showcase", __doc__, reads=READS, writes=WRITES).parse_args(argv)
     project = Path.cwd()
+    check_writable(FOLDER)
     write_text(FOLDER / "params.yaml", preset.text("showcase"))
     environment = {"MLFLOW_TRACKING_URI": address_of(project / DEFAULT_STORE), **os.environ}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project), environment.get("PYTHONPATH")]))

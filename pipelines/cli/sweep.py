@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from digan.atomic import write_bytes
+from digan.atomic import check_files_writable, write_bytes
 from digan.errors import UserError
 from pipelines.arguments import run_command
 from pipelines.params_file import set_values
@@ -51,10 +51,11 @@ def show_command(arguments: argparse.Namespace) -> None:
 
 def apply_command(arguments: argparse.Namespace) -> None:
     """Show the diff, ask for confirmation and write."""
-    trial = _chosen(_state(arguments.sweep), arguments.trial, arguments.sweep)
     path: Path = arguments.params
     if not path.is_file():
         raise UserError(f"{path}: no such file; run from the folder that has it")
+    check_files_writable(path)
+    trial = _chosen(_state(arguments.sweep), arguments.trial, arguments.sweep)
     before = path.read_text(encoding="utf-8")
     after = set_values(before, trial.values, path)
     last = f", {trial.last.value:.4g} at {trial.last.clips_seen} clips" if trial.last else ""

@@ -121,8 +121,11 @@ def _fetch(address: str, shard: Shard) -> bytes:
 def _cache() -> tuple[Path | None, int]:
     """The cache's folder, if there is one, and its limit in bytes."""
     folder, size = os.environ.get("DIGAN_CACHE"), os.environ.get("DIGAN_CACHE_GB")
+    if not folder:
+        return None, 0
+    place = file_io.local(folder)
     try:
-        return (Path(folder).expanduser(), int(float(size or CACHE_GB) * 1e9)) if folder else (None, 0)
+        return place, int(float(size or CACHE_GB) * 1e9)
     except ValueError:
         raise UserError(f"DIGAN_CACHE_GB={size}: must be a number of gigabytes; try 10") from None
 

@@ -10,7 +10,6 @@ import io
 import warnings
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 
@@ -21,7 +20,7 @@ from pipelines.storage import file_io
 def read(address: str, setting: str, remedy: str) -> bytes:
     """Return the bytes at ``address``. Errors: ``UserError`` with ``remedy`` if there is no such file."""
     try:
-        return file_io.read_bytes(address if file_io.is_remote(address) else Path(address).expanduser())
+        return file_io.read_bytes(address)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise UserError(f"{setting}: no such file; {remedy}") from None
 

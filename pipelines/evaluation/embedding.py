@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from digan import generator_io, sampling
+from digan.atomic import check_writable
 from digan.errors import UserError
 from digan.models.generator import VideoGenerator
 from digan.types import Clip
@@ -26,6 +27,7 @@ from pipelines.detectors import Detector
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.feature_cache import BLOCK, FeatureBlock, FeatureCache, feature_key, join
 from pipelines.report.progress_display import ProgressDisplay
+from pipelines.storage import file_io
 from pipelines.training_run.run_fingerprint import weights_digest
 
 SEED_STRIDE, DRAW_STRIDE = 2**20, 2**15  # between the first seeds of two evaluation seeds, and of two draws
@@ -119,9 +121,16 @@ def _run_task(
 Executor = LocalExecutor | RayExecutor
 
 
+def check_cache(config: EvaluationConfig) -> None:
+    """Check that a cache on this machine can be written; ``OSError`` names it."""
+    if config.cache and not file_io.is_remote(config.cache):
+        check_writable(file_io.local(config.cache))
+
+
 @contextmanager
 def open_executor(config: EvaluationConfig, cluster: ClusterConfig | None) -> Iterator[Executor]:
     """The executor for ``evaluation.runs_on``: ``auto`` means Ray if ``cluster`` or the environment names an address."""
+    check_cache(config)
     named = cluster is not None and bool(cluster.address or cluster_in_environment())
     if cluster is None or config.runs_on == "process" or (config.runs_on == "auto" and not named):
         yield LocalExecutor()

@@ -11,7 +11,7 @@ from digan.types import Clip
 from pipelines import detectors
 from pipelines.cluster.ray_cluster import ClusterConfig
 from pipelines.evaluation.config import EvaluationConfig
-from pipelines.evaluation.embedding import Embedder, open_executor
+from pipelines.evaluation.embedding import Embedder, check_cache, open_executor
 from pipelines.evaluation.feature_cache import feature_key
 from pipelines.evaluation.frame_size import FrameSize
 from pipelines.evaluation.measurement import Array, conditions, metrics_of
@@ -39,6 +39,7 @@ def evaluate_folders(
     Real vs. real is measured with other clips of ``real`` if it has as many again. Draws are disjoint parts of ``fake``'s
     clips, at most the protocol's number. Clips are resized only to ``size``, which the protocol's text then names.
     """
+    check_cache(config)
     protocol = config.measured_by()
     videos, frames = protocol.videos, frames or protocol.frames or DEFAULT_FRAMES
     detector = detectors.load(config, protocol.resize)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from digan.errors import UserError, listed
+from digan.errors import UserError, listed, printable
 from digan.seeding import generator_for
 from digan.types import Clip
 from pipelines.evaluation.folder_decoding import DecodeRequest, Unreadable, decoded
@@ -21,6 +21,7 @@ from pipelines.evaluation.frame_size import FrameSize
 from pipelines.video import decoder
 from pipelines.video import frame_folder as frame_folders
 
+UNNAMED = "has a name that is not UTF-8; rename it"
 LISTED = 3  # rejected videos that a note names
 
 
@@ -63,12 +64,11 @@ class VideoFolder:
             )
         self.videos: list[VideoFile] = []
         short: list[str] = []
-        rejected: list[str] = []
-        paths = list(_candidates(root))
+        paths, rejected = _candidates(root)
         for path, container in zip(paths, decoded([DecodeRequest(path=path) for path in paths]), strict=True):
             name = path.relative_to(root).as_posix()
             if isinstance(container, Unreadable):
-                rejected.append(f"{name} {container.reason}")
+                rejected.append(f"{name} {printable(container.reason)}")
                 continue
             if container.packets < frames:
                 short.append(f"{name} has {container.packets}")
@@ -153,12 +153,20 @@ class VideoFolder:
             yield Clip(frames=torch.from_numpy(fitted).permute(0, 3, 1, 2).contiguous(), label=None, name=window.name)
 
 
-def _candidates(root: Path) -> Iterator[Path]:
-    """Video files and folders with pictures, in the order of their names; hidden ones are skipped."""
+def _candidates(root: Path) -> tuple[list[Path], list[str]]:
+    """Video files and folders with pictures, in the order of their names, and those whose name is not UTF-8, with the reason;
+    hidden ones are skipped."""
+    found: list[Path] = []
+    unnamed: list[str] = []
     for path in sorted(root.rglob("*")):
         if any(part.startswith(".") for part in path.relative_to(root).parts):
             continue
         if (path.is_file() and path.suffix.lower() in decoder.SUFFIXES) or (
             path.is_dir() and any(frame_folders.is_picture(child.name) for child in path.iterdir())
         ):
-            yield path
+            name = path.relative_to(root).as_posix()
+            if (shown := printable(name)) == name:
+                found.append(path)
+            else:
+                unnamed.append(f"{shown} {UNNAMED}")
+    return found, unnamed

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from digan.data.splits import TRAIN, VALIDATION
-from digan.errors import UserError, suggestion
+from digan.errors import UserError, printable, suggestion
 from pipelines.storage import file_io
 from pipelines.storage.file_io import Entry
 from pipelines.video.decoder import SUFFIXES
@@ -189,11 +189,6 @@ class SourceFolder:
         inside = self._by_folder[name]
         digest = hashlib.sha256("\n".join(f"{entry.name} {entry.content_tag}" for entry in inside).encode())
         return sum(entry.bytes for entry in inside), f"{len(inside)} {digest.hexdigest()[:32]}"
-
-
-def printable(name: str) -> str:
-    """Return a file's name with bytes that are not UTF-8 written as ``\\xe9``."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def read_csv(address: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

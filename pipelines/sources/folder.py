@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from digan.data.splits import TRAIN, VALIDATION
 from digan.errors import UserError
 from pipelines.sources.base import CommonConfig, RawSource, SourceFolder, check_classes, class_folder, read_csv
+from pipelines.storage import file_io
 from pipelines.video.decoder import SUFFIXES
 from pipelines.video.raw_video import RawVideo
 
@@ -40,7 +41,7 @@ class FolderConfig(RawSource):
 
 def _labeled(labels: str, root: SourceFolder) -> list[RawVideo]:
     """The videos in the CSV, whose path is relative to the working directory or to ``source.path``."""
-    given = Path(labels).expanduser()
+    given = file_io.local(labels)
     if not given.is_file() and not (not given.is_absolute() and root.is_file(labels)):
         what = f"no such file, here or in {root.path}"
         raise UserError(f"source.folder.labels={labels}: {what}; give the path of a CSV file")

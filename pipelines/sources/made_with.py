@@ -62,7 +62,7 @@ def _comparable(key: str, values: Mapping[str, Any]) -> Any:
         return value
     if file_io.is_remote(value):
         return value.rstrip("/")
-    path = Path(value).expanduser()
-    inside = Path(values.get("source.path", "")).expanduser() / path
+    path = file_io.local(value)
+    inside = file_io.local(values.get("source.path", "")) / path
     is_inside = key == "source.folder.labels" and not path.is_file() and inside.is_file()
     return (inside if is_inside else path).resolve()

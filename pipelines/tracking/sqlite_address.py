@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from digan.errors import UserError
+from pipelines.storage.file_io import local
 
 PREFIX = "sqlite:///"
 FILE = "file:"  # begins a path in the form that SQLite decodes itself
@@ -37,7 +38,7 @@ def database_of(uri: str) -> Path | None:
         text = make_url(uri).database or ""
     if text.startswith(FILE):
         text = unquote(text.removeprefix(FILE))
-    return Path(text).expanduser() if text and text != ":memory:" else None
+    return local(text) if text and text != ":memory:" else None
 
 
 def absolute(uri: str) -> str:

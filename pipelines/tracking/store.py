@@ -16,6 +16,7 @@ from urllib.request import url2pathname
 
 from digan.errors import UserError
 from digan.redaction import redacted
+from pipelines.storage.file_io import local
 from pipelines.tracking import sqlite_address
 from pipelines.tracking.moved_artifacts import DEFAULT_ARTIFACTS, ArtifactsMovedError, beside
 
@@ -59,7 +60,7 @@ def _check_kind(uri: str) -> None:
     scheme = re.match(r"([A-Za-z][\w+.-]*):", uri)
     if (scheme is None and uri not in ("databricks", "uc")) or (scheme and scheme[1].lower() == "file"):
         folder = url2pathname(urlsplit(uri).path) if scheme else uri
-        instead = sqlite_address.address_of(Path(folder).expanduser().absolute() / DEFAULT_STORE)
+        instead = sqlite_address.address_of(local(folder).absolute() / DEFAULT_STORE)
         raise UserError(f"{_key(uri)}={uri}: a folder is no store of MLflow any more; use {instead}")
 
 

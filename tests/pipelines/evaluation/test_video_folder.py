@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 from digan.data.clips import square
 from pipelines.cli import main
 from pipelines.evaluation.frame_size import FrameSize
+from pipelines.evaluation.video_folder import VideoFolder
 from pipelines.video.video_writer import write_video
 
 COUNT, FRAMES = 8, 12
@@ -62,6 +65,27 @@ def test_figures_of_two_folders(folders: tuple[Path, Path], tmp_path: Path, caps
     assert json.loads(out.read_text())["frechet_transnetv2"]["mean"] < 1e-8  # the same clips
     assert run(tmp_path, *options[:-2], "--against", out) == 2
     assert "not comparable: protocol" in capsys.readouterr().err
+
+
+def test_names_that_are_not_utf8_are_named_and_counted(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The folder is the one without these videos, whose names no record could hold."""
+    real, fake = folders
+    names = (b"caf\xe9.mp4", b"\xff/deep.mp4", b"frames\xfe/0.png", b"\xe9t\xe9/0.png")
+    for name in names:
+        path = tmp_path / "odd" / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(real / "v0.mp4", path)
+    shutil.copytree(real, tmp_path / "odd", dirs_exist_ok=True)
+    plain, odd = (VideoFolder(folder, "--real", 10) for folder in (real, tmp_path / "odd"))
+    (note,) = odd.notes
+    assert note.startswith("--real: 4 videos cannot be read (caf\\xe9.mp4 has a name that is not UTF-8; rename it, ")
+    assert (note.isascii(), plain.notes, odd.digest()) == (True, [], plain.digest())
+    for child in real.iterdir():
+        (tmp_path / "odd" / child.name).unlink()
+    assert run(tmp_path, "--real", tmp_path / "odd", "--fake", fake) == 2
+    assert "4 cannot be read (first: caf\\xe9.mp4 has a name that is not UTF-8; rename it)" in capsys.readouterr().err
 
 
 @pytest.mark.slow

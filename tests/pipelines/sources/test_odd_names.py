@@ -12,14 +12,17 @@ import torch
 from digan import atomic
 from digan.errors import UserError
 from pipelines import listing
+from pipelines.dataset import shard_reader
 from pipelines.dataset.shard_index import read_index
 from pipelines.dataset.shard_writer import ShardsConfig
+from pipelines.detectors import weights
 from pipelines.ingest import ingest
 from pipelines.sources import open_source
 from pipelines.sources.base import NO_CLASS, NOT_UTF8
 from pipelines.storage import file_io
+from pipelines.tracking import sqlite_address
 from pipelines.video.video_writer import write_video
-from tests.conftest import clips_config, source_config
+from tests.conftest import ROOT, clips_config, source_config
 
 SHARDS = ShardsConfig(address="", encoding="png", jpeg_quality=95, megabytes=1.0)
 
@@ -80,8 +83,31 @@ def test_home_folder_is_expanded_in_every_path(tmp_path: Path, monkeypatch: pyte
     file_io.copy("~/cache/a", "~/cache/b")
     file_io.delete("~/cache/a")
     assert file_io.list_names(tmp_path / "cache") == ["b"]
+    monkeypatch.setenv("DIGAN_CACHE", "~/shards")
+    assert shard_reader._cache() == (tmp_path / "shards", 10**10)
+    database = tmp_path / "x/mlflow.db"
+    assert sqlite_address.database_of("sqlite:///~/x/mlflow.db") == database
     with pytest.raises(UserError, match=r"^~no-such-user/x: no home folder is known for ~; give the whole path$"):
         open_source(source_config(name="folder", path="~no-such-user/x"))
+    for read in (
+        lambda: monkeypatch.setenv("DIGAN_CACHE", "~no-such-user") or shard_reader._cache(),
+        lambda: sqlite_address.database_of("sqlite:///~no-such-user/x.db"),
+        lambda: weights.read("~no-such-user/x", "evaluation.weights", ""),
+    ):
+        with pytest.raises(
+            UserError, match=r"^~no-such-user[\w./]*: no home folder is known for ~; give the whole path$"
+        ):
+            read()
+
+
+def test_only_one_function_expands_home_folders() -> None:
+    found = [
+        path.relative_to(ROOT).as_posix()
+        for package in ("digan", "pipelines")
+        for path in Path(ROOT, package).rglob("*.py")
+        if "expanduser" in path.read_text()
+    ]
+    assert found == ["pipelines/storage/file_io.py"]
 
 
 def test_output_that_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None:
