@@ -10,8 +10,8 @@ from digan.atomic import check_writable
 from digan.errors import UserError
 from digan.redaction import redacted
 from pipelines.arguments import stage_parser
-from pipelines.cluster import training_driver
 from pipelines.cluster.dry_run import show
+from pipelines.cluster.ray_cluster import stay_on_loopback
 from pipelines.dataset import class_coverage
 from pipelines.dataset.shard_index import read_index
 from pipelines.exit_status import interrupt_on_sigterm, run_stage
@@ -53,6 +53,9 @@ def main(argv: Sequence[str] = ()) -> None:
     else:
         check_writable(OUTPUT)
         interrupt_on_sigterm()
+        stay_on_loopback(params.cluster)
+        from pipelines.cluster import training_driver  # imports Ray
+
         try:
             training_driver.train(params, shards=SHARDS, output=OUTPUT)
         except training_driver.TrainingAbortedError as error:

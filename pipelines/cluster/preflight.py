@@ -7,9 +7,6 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
 from digan.errors import UserError
 from digan.redaction import redacted
 from pipelines.storage import file_io
@@ -36,6 +33,9 @@ def check_nodes(reads: Mapping[str, str], output: str, code: str) -> None:
 
     ``reads`` has the addresses of files that tasks read, by what they are; tasks write to ``output``.
     """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
     here = ray.get_runtime_context().get_node_id()
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
     others = {node["NodeID"]: node["NodeManagerHostname"] for node in nodes if node["NodeID"] != here}

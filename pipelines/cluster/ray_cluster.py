@@ -39,9 +39,12 @@ ELASTIC_ENVIRONMENT = {START_TIMEOUT: "60"}  # how long Ray waits for a lost mac
 # A private cluster has no dashboard. Ray Train would ask one of another cluster on this machine, which does not know the
 # driver, and release the workers' resources. Nothing listens at this address.
 PRIVATE_ENVIRONMENT = {"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:9"}
-# A private cluster asks for a token, which is in its folder, since it listens on all interfaces. Without these variables
+# A private cluster asks for a token, which is in its folder: other users of this machine reach its ports. Without these variables
 # Ray (2.59 and later) switches this on, sets the first one and reads the token at RAY_AUTH_TOKEN_PATH.
 AUTH_MODE, AUTH_TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+# With "0", a cluster listens on loopback addresses only, as it does by default on systems other than Linux. Ray reads it when
+# it is imported.
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPROFILEIMPORTTIME")  # inherited by workers, they slow down their start
 
 CODE_SENT = "DIGAN_CODE_SENT"  # set in the runtime environment where this driver, not a Ray job, sent the code
@@ -125,18 +128,29 @@ def _check_address(address: str, key: str, remedy: str) -> None:
         raise ClusterAddressError(address, reason, remedy, key=key)
 
 
+def stay_on_loopback(config: ClusterConfig) -> None:
+    """Make this process's private clusters listen on loopback addresses only; call it before Ray is imported.
+
+    ``connect`` does so by itself where it is the first to import Ray.
+    """
+    if not (config.address or cluster_in_environment()):
+        os.environ |= LOOPBACK
+
+
 @contextmanager
 def connect(config: ClusterConfig, *, environment: Mapping[str, str] | None = None) -> Iterator[Path]:
     """Connect to the configured Ray cluster, with the variables ``environment``; yields a temporary folder for Ray's own files.
 
     An open connection is used and left open. ``UserError`` if no cluster answers or it can never place the workers.
     """
-    import ray
-
     key, address = "cluster.address" if config.address else VARIABLE, config.address or cluster_in_environment()
     elastic, private = ELASTIC_ENVIRONMENT if config.elastic else {}, {} if address else PRIVATE_ENVIRONMENT
-    connected = ray.is_initialized()
+    connected = "ray" in sys.modules and sys.modules["ray"].is_initialized()
     with ExitStack() as stack:
+        if not address and not connected:
+            stack.enter_context(_environment(_gloo_on_loopback(), {} if "ray" in sys.modules else LOOPBACK))
+        import ray
+
         folder = stack.enter_context(scratch_folder())
         if not address and not connected:
             private = {**private, TOKEN_PATH: str(write_token(folder))}
@@ -157,6 +171,12 @@ def connect(config: ClusterConfig, *, environment: Mapping[str, str] | None = No
             yield folder
         finally:
             ray.shutdown()
+
+
+def _gloo_on_loopback() -> dict[str, str]:
+    """The variable that keeps gloo's ports, which ask for no token, on the loopback interface."""
+    names = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
+    return {"GLOO_SOCKET_IFNAME": names[0]} if names else {}
 
 
 def _start(config: ClusterConfig, folder: Path) -> None:

@@ -10,8 +10,6 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-import ray
-
 from pipelines.cluster import preflight
 
 Task = TypeVar("Task")
@@ -27,6 +25,8 @@ def run(work: Callable[[Task], Done], tasks: Sequence[Task]) -> Iterator[tuple[i
     Needs a connection to Ray. ``work`` is a function of a module, which a task imports from the driver's code. A task whose
     machine is lost runs again on another; a task's error is raised here. Closing the iterator cancels the running tasks.
     """
+    import ray
+
     variables = preflight.environment()
 
     def run_task(task: Task) -> Done:
