@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
+# Scripts in the environment, such as dvc, start with a path that shells read; with $ or a quote in the checkout's path only
+# `python -m dvc` works.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,11 +35,11 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=25'
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -C editable_mode=compat -c constraints.txt -e '.[dev]'
-	@test -e .git || $(BIN)/dvc config --local --quiet core.no_scm true
+	@test -e .git || $(BIN)/python -m dvc config --local --quiet core.no_scm true
 	@touch $@
 
 demo: $(STAMP) ## run all stages, from raw video to a registered generator (8 to 17 minutes on two cores)
-	@$(BIN)/dvc repro
+	@$(BIN)/python -m dvc repro
 	@$(BIN)/python -m pipelines.cli.summary
 
 showcase: $(STAMP) ## the same stages with a longer training (45 minutes on two cores)
@@ -66,24 +68,24 @@ same: $(STAMP) ## run a small pipeline here and at the commit BASE and compare t
 test-oldest: ## run the everyday tests with the oldest supported Ray, MLflow and webdataset
 test-newest: ## run the everyday tests with the newest releases that pyproject.toml allows
 # Each uses its own virtual environment, .venv-oldest or .venv-newest.
-test-oldest test-newest: ENV = $(CURDIR)/$(@:test-%=.venv-%)
+test-oldest test-newest: ENV = $(@:test-%=.venv-%)
 test-oldest test-newest: $(STAMP)
 	@test -x $(ENV)/bin/python || $(PYTHON) -m venv $(ENV)
 	@$(BIN)/python .ci/range_constraints.py $(@:test-%=%) > $(ENV)/constraints.txt
 	@$(ENV)/bin/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=25'
 	@$(ENV)/bin/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager -C editable_mode=compat -c $(ENV)/constraints.txt -e '.[dev]'
 	@$(ENV)/bin/python -m pip list --format freeze | grep -E '^(ray|mlflow|webdataset)=='
-	@PATH=$(ENV)/bin:$$PATH VIRTUAL_ENV=$(ENV) $(ENV)/bin/python -m pytest $(PARALLEL) -m 'not slow and not cluster and not gpu' $(TESTS)
+	@PATH="$$PWD/$(ENV)/bin:$$PATH" VIRTUAL_ENV="$$PWD/$(ENV)" $(ENV)/bin/python -m pytest $(PARALLEL) -m 'not slow and not cluster and not gpu' $(TESTS)
 
 lint: $(STAMP) ## run ruff and mypy, check file sizes and imports
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m mypy
 	@$(BIN)/python -m tests.bounds
 
 format: $(STAMP) ## format the code
-	@$(BIN)/ruff check --fix .
-	@$(BIN)/ruff format .
+	@$(BIN)/python -m ruff check --fix .
+	@$(BIN)/python -m ruff format .
 
 clean: ## delete outputs and caches; keeps .venv and the MLflow store
 	rm -rf outputs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
