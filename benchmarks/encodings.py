@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.given import folder_or
 from benchmarks.ingest import SHARED
 from benchmarks.reading import make_videos
+from pipelines.exit_status import run_stage
 
 FRAMES = 16
 WAYS = (("png", 0), ("webp", 0), ("jpeg", 100), ("jpeg", 95), ("jpeg", 90), ("jpeg", 75))
@@ -44,7 +46,7 @@ def clips_of(folder: Path, resolution: int, most: int) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=Path, default=SHARED)
+    parser.add_argument("--clips", type=Path)
     parser.add_argument("--resolution", type=int, default=128)
     parser.add_argument("--most", type=int, default=64, help="clips")
     arguments = parser.parse_args()
@@ -54,8 +56,8 @@ def main() -> None:
 
     detector = detectors.load(params.load().evaluation)
     with tempfile.TemporaryDirectory(prefix="digan-encodings-") as name:
-        folder = arguments.clips
-        if not folder.is_dir():
+        folder = folder_or("--clips", arguments.clips, SHARED)
+        if folder is None:
             folder = Path(name) / "made"
             make_videos(folder, 8)
         clips = clips_of(folder, arguments.resolution, arguments.most)
@@ -77,14 +79,14 @@ def main() -> None:
         back = np.stack([image_codec.decode(data) for data in encoded])
         end = time.perf_counter()
         error = float(np.mean((back.astype(np.float32) - frames) ** 2))
-        psnr = 10 * np.log10(255**2 / error) if error else float("inf")
+        psnr = f"{10 * np.log10(255**2 / error):.1f}" if error else "lossless"
         distance = frechet_from_features(plain, features(back.reshape(clips.shape))) if error else 0.0
         print(
             f"{encoding + (f' {quality}' if quality else ''):10} {sum(map(len, encoded)) / len(frames) / 1e3:9.2f}"
-            f" {psnr:8.1f} {len(frames) / (half - began):9.0f} {len(frames) / (end - half):9.0f} {distance:9.3g}",
+            f" {psnr:>8} {len(frames) / (half - began):9.0f} {len(frames) / (end - half):9.0f} {distance:9.3g}",
             flush=True,
         )
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

@@ -31,6 +31,7 @@ from pipelines import detectors, params
 from pipelines.detectors import Detector
 from pipelines.evaluation.config import EvaluationConfig
 from pipelines.evaluation.embedding import Embedder, LocalExecutor, Snapshot
+from pipelines.exit_status import run_stage
 
 FRAMES, RESOLUTION, BATCHES = 16, 64, (2, 4, 8, 16)
 MEMORY = """
@@ -114,7 +115,7 @@ def embed_many(count: int, name: str, folder: str) -> None:
     assert len(block.features) == count
 
 
-def passes() -> None:
+def passes(count: int) -> None:
     """Print how many clips are embedded by a first, a repeated and another evaluation."""
     seen = 0
 
@@ -127,19 +128,19 @@ def passes() -> None:
         network="counting", metric_name="counting", digest="c", weights_sha256="", min_frames=1, embed=embed
     )
     config = params.load("params.yaml").evaluation
-    videos = clips(64)
+    videos = clips(count)
 
-    print("| evaluation of 64 clips a draw, ten draws | real clips embedded | generated clips embedded |")
+    print(f"| evaluation of {count} clips a draw, ten draws | real clips embedded | generated clips embedded |")
     print("| --- | --- | --- |")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for what, seed in (("a first model", 0), ("the same model again", 0), ("another model", 1)):
             snapshot, maker = model(folder / f"model{seed}", seed), embedder(config, folder / "cache")
             seen = 0
-            maker.clips({"kind": "real"}, 64, reader(videos), counting)
+            maker.clips({"kind": "real"}, count, reader(videos), counting)
             real, seen = seen, 0
             for draw in range(10):
-                maker.generated(snapshot, counting, draw=draw, videos=64, available=FRAMES)
+                maker.generated(snapshot, counting, draw=draw, videos=count, available=FRAMES)
             print(f"| {what} | {real} | {seen} |")
 
 
@@ -148,6 +149,7 @@ def main() -> None:
     parser.add_argument("--detector", default="i3d_untrained", choices=("i3d_untrained", "i3d", "transnetv2"))
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--passes", type=int, default=64, help="clips a draw of the second table")
     parser.add_argument("--memory", type=int, nargs="*", default=[256, 2048])
     options = parser.parse_args()
     detector, videos = named(options.detector), clips(options.clips)
@@ -165,7 +167,7 @@ def main() -> None:
     print(
         f"| {statistics.median(bare):.1f} clips/s | {statistics.median(own):.1f} clips/s | {statistics.median(ratios):.2f} |\n"
     )
-    passes()
+    passes(options.passes)
     if options.memory:
         print("\n| videos | peak memory |\n| --- | --- |")
         with tempfile.TemporaryDirectory() as folder:
@@ -176,4 +178,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

@@ -178,10 +178,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sample-frames", default="16,128")
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args(argv)
-    if options.device == "cuda" and not torch.cuda.is_available():
-        print("no GPU here: nothing measured (torch.cuda.is_available() is false)")
+    try:
+        device = torch.device(options.device)
+    except RuntimeError:
+        parser.error(f"--device {options.device}: no device of PyTorch; use cuda, cuda:1 or cpu")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        print("no GPU here: nothing measured (torch.cuda.is_available() is false); --device cpu tests the logic only")
         return
-    device = torch.device(options.device)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        parser.error(f"--device {options.device}: PyTorch sees {torch.cuda.device_count()} GPUs, counted from 0")
 
     def model(resolution: int) -> NetworkConfig:
         return NetworkConfig(

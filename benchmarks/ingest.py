@@ -20,7 +20,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.given import folder_or
 from benchmarks.reading import make_videos
+from digan.errors import UserError
+from pipelines.exit_status import run_stage
 
 SHARED = Path("../shared/data/clips")
 SHARD_MEGABYTES = (
@@ -48,6 +51,16 @@ def bare_decoding(address: str) -> int:
         return total
     except Exception:
         return count_frames(address)
+
+
+def large_files(folder: Path, smallest: int) -> list[Path]:
+    """The files of a folder from so many bytes on."""
+    found = sorted(path for path in folder.iterdir() if path.is_file() and path.stat().st_size >= smallest)
+    if not found:
+        raise UserError(
+            f"--clips {folder}: no file of {smallest} bytes or more; name another folder or lower --smallest"
+        )
+    return found
 
 
 def repeated(folder: Path, given: list[Path], count: int) -> Path:
@@ -93,7 +106,8 @@ def run_ingest(
     else:
         ingest(source, clips, shards, out)
     report = json.loads((out / "ingest_report.json").read_text())
-    assert not report["rejected"], report["rejected"]
+    if report["rejected"]:
+        raise UserError(f"--clips: not all files are usable: {report['rejected']}; remove them or raise --smallest")
     return sum(int(frames) * files for frames, files in report["frames"].items())
 
 
@@ -134,27 +148,29 @@ def watched() -> Iterator[list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=Path, default=SHARED)
+    parser.add_argument("--clips", type=Path)
     parser.add_argument("--files", type=int, default=300)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--encoding", default="jpeg")
     parser.add_argument("--resolution", type=int, default=128)
-    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--smallest", type=int, default=SMALLEST, help="bytes of a file of --clips, at least")
+    parser.add_argument("--memory", type=int, nargs="*", metavar="FILES")
     parser.add_argument("--no-ray", action="store_true")
     arguments = parser.parse_args()
     size = arguments.resolution
     with tempfile.TemporaryDirectory(prefix="digan-ingest-") as name:
         folder = Path(name)
-        if arguments.memory:
+        clips = folder_or("--clips", arguments.clips, SHARED)
+        if arguments.memory is not None:
             make_videos(folder / "made", 5, frames=32)
             given = sorted((folder / "made").iterdir())
-        elif arguments.clips.is_dir():
-            given = sorted(path for path in arguments.clips.iterdir() if path.stat().st_size > SMALLEST)
+        elif clips is not None:
+            given = large_files(clips, arguments.smallest)
         else:
             make_videos(folder / "made", 12)
             given = sorted((folder / "made").iterdir())
-        if arguments.memory:
-            for count in (20, 200, 2000):
+        if arguments.memory is not None:
+            for count in arguments.memory or (20, 200, 2000):
                 raw = repeated(folder / str(count), given, count)
                 with watched() as most:
                     run_ingest(raw, folder / "out", arguments.encoding, megabytes=SHARD_MEGABYTES)
@@ -185,4 +201,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

@@ -11,6 +11,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from digan.errors import UserError
+from digan.training.loop import PROGRESS_SECONDS
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -37,10 +40,18 @@ def stage(name: str, folder: Path) -> None:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 
 
+def too_short(option: str) -> UserError:
+    """The error for a run that ended before its log had lines enough."""
+    return UserError(
+        f"{option}: the run is too short for its log, which has a line every {PROGRESS_SECONDS:g} s; raise {option}"
+    )
+
+
 def seconds_a_clip(folder: Path, clips: tuple[int, int]) -> float:
     """Wall time per clip between two counts of clips seen, from a run's log; checkpoints and waiting are included."""
     log = [json.loads(line) for line in (folder / "outputs/train/log.jsonl").read_text().splitlines()]
     inside = [point for point in log if clips[0] <= point["clips_seen"] <= clips[1]]
-    assert len(inside) >= 2, f"the run is too short: {[point['clips_seen'] for point in log]}"
+    if len(inside) < 2:
+        raise too_short("--updates")
     first, last = inside[0], inside[-1]
     return (last["seconds"] - first["seconds"]) / (last["clips_seen"] - first["clips_seen"])

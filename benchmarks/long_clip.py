@@ -1,9 +1,9 @@
 """Claim: training and sampling need hardly more memory for a clip of 128 frames than for one of 16.
 
 Run: python -m benchmarks.long_clip [--resolution 128] [--channels 512] [--batch 2] [--updates 2] [--precision fp32]
-[--runs 1]. The published sizes at 128x128. Real files are ingested as clips of 16 and of 128 frames; each measurement is a process of
-its own: updates with data read from the shards, the first with the penalty, and one video sampled. Peak resident memory of the
-process, in MB.
+[--runs 1] [--frames 128]. The published sizes at 128x128. Real files are ingested as clips of 16 and of --frames frames; each measurement
+is a process of its own: updates with data read from the shards, the first with the penalty, and one video sampled. Peak resident memory
+of the process, in MB.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pipelines.dataset.loader import read, read_index
 from pipelines.sources import synthetic_files, toy
 
 VIDEOS = 12
-FRAMES = (16, 128)
+SHORT = 16  # frames
 
 
 def peak() -> float:
@@ -74,18 +74,21 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=2)
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--frames", type=int, default=128, help="of the longer clips")
     options = parser.parse_args()
-    training: dict[int, list[float]] = {frames: [] for frames in FRAMES}
-    sampling: dict[int, list[float]] = {frames: [] for frames in FRAMES}
+    lengths = (SHORT, options.frames)
+    training: dict[int, list[float]] = {frames: [] for frames in lengths}
+    sampling: dict[int, list[float]] = {frames: [] for frames in lengths}
     ends = {}
     with tempfile.TemporaryDirectory() as temporary:
         raw = Path(temporary) / "raw"
         raw.mkdir()
         for number in range(VIDEOS):
             synthetic_files.write_video(
-                raw / f"{number}.mp4", toy.render(toy.draw_label(0, number), frames=FRAMES[-1], size=options.resolution)
+                raw / f"{number}.mp4",
+                toy.render(toy.draw_label(0, number), frames=options.frames, size=options.resolution),
             )
-        for frames in FRAMES:
+        for frames in lengths:
             folder = Path(temporary) / str(frames)
             folder.mkdir()
             changes = {
@@ -105,7 +108,7 @@ def main() -> None:
             }
             write_params(folder, changes)
             stage("ingest", folder)
-        for _, frames in itertools.product(range(options.runs), FRAMES):
+        for _, frames in itertools.product(range(options.runs), lengths):
             folder = Path(temporary) / str(frames)
             with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as process:
                 before, trains = process.submit(trained, folder, options.updates).result()
@@ -118,12 +121,12 @@ def main() -> None:
                 flush=True,
             )
     more_training, more_sampling = (
-        statistics.median(found[FRAMES[1]]) / statistics.median(found[FRAMES[0]]) for found in (training, sampling)
+        statistics.median(found[options.frames]) / statistics.median(found[SHORT]) for found in (training, sampling)
     )
     print(
-        f"{options.resolution}x{options.resolution}/{options.channels} {options.precision}, medians: {FRAMES[1]} frames need"
-        f" {more_training:.2f} times the memory of {FRAMES[0]} in training and {more_sampling:.2f} times in sampling;"
-        f" first and last frame {'equal' if ends[FRAMES[0]] == ends[FRAMES[1]] else 'differ'}"
+        f"{options.resolution}x{options.resolution}/{options.channels} {options.precision}, medians: {options.frames} frames need"
+        f" {more_training:.2f} times the memory of {SHORT} in training and {more_sampling:.2f} times in sampling;"
+        f" first and last frame {'equal' if ends[SHORT] == ends[options.frames] else 'differ'}"
     )
 
 

@@ -31,7 +31,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from benchmarks.line import ROOT, stage, write_params
+from benchmarks.line import ROOT, stage, too_short, write_params
 from digan.system import available_cores
 from digan.training.background import Prefetcher
 from digan.training.loop import train_step
@@ -39,6 +39,7 @@ from digan.training.numerics import set_numerics
 from digan.training.state import TrainingState
 from pipelines import params as parameters
 from pipelines.dataset.loader import LoaderConfig, PairLoader, read_index
+from pipelines.exit_status import run_stage
 
 SKIPPED = 4  # updates at the start that are not counted on either side
 FEWEST = 16  # updates, so that some remain on both sides of the checkpoint
@@ -103,7 +104,7 @@ class Side:
         log = read_log(self.log)
         first = known + 2  # the first new line spans the pause; another may have been sent before it
         if len(log) <= first:
-            sys.exit(f"{self.log}: {len(log) - known} lines in {seconds:g} s; raise --seconds")
+            raise too_short("--seconds")
         taken = sum(
             (point["clips_seen"] - before["clips_seen"]) / point["clips_per_second"]
             for before, point in zip(log[first - 1 :], log[first:], strict=False)
@@ -157,9 +158,11 @@ def events(folder: Path, kept: int, batch: int) -> tuple[float, float]:
         before = (update, before[1] + (update - before[0]) * batch / point["clips_per_second"])
         at[update] = before[1]
     known, last = sorted(at), max(at)
-    start, end = min(u for u in known if u >= SKIPPED), max(u for u in known if u < last)  # the last one ends the run
-    begun = max(u for u in known if u < kept)
-    done = min(u for u in known if u >= kept + AFTER)
+    early = [u for u in known if SKIPPED <= u < kept]
+    late = [u for u in known if kept + AFTER <= u < last]  # the last one ends the run
+    if min(len(early), len(late)) == 0 or len(early) + len(late) == 2:
+        raise too_short("--updates")
+    start, begun, done, end = early[0], early[-1], late[0], late[-1]
     plain = (at[begun] - at[start] + at[end] - at[done]) / ((begun - start + end - done) * batch)
     return plain, at[done] - at[begun] - plain * (done - begun) * batch
 
@@ -230,4 +233,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

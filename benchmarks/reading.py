@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.line import ROOT
+from pipelines.exit_status import run_stage
 
-SECONDS = 2.0  # of one measurement
 BATCH = 16
 VIDEOS, FRAMES, WIDTH, HEIGHT = 24, 160, 320, 240
 
@@ -66,11 +66,11 @@ def ingest_into(folder: Path, raw: Path, *, encoding: str = "jpeg", address: str
     ingest(source, clips, shards, folder)
 
 
-def rate(step: Callable[[], int]) -> float:
-    """Clips a second of ``step``, which says how many it did, over about ``SECONDS``."""
+def rate(step: Callable[[], int], seconds: float) -> float:
+    """Clips a second of ``step``, which says how many it did, over about ``seconds``."""
     step()
     began, done = time.perf_counter(), 0
-    while (passed := time.perf_counter() - began) < SECONDS:
+    while (passed := time.perf_counter() - began) < seconds:
         done += step()
     return done / passed
 
@@ -234,6 +234,7 @@ def main() -> None:
     parser.add_argument("--parse", action="store_true", help="compare parsing shards with webdataset's")
     parser.add_argument("--no-s3", action="store_true")
     parser.add_argument("--videos", type=int, default=VIDEOS)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of one measurement")
     arguments = parser.parse_args()
     import torch
 
@@ -258,22 +259,23 @@ def main() -> None:
             return
         steps: dict[str, Callable[[], int]] = {"bare": bare(folder / "shards"), "reader": reader(folder / "shards")}
         if arguments.no_s3:
-            measure(steps | {"plain": plain(folder / "raw")}, arguments.runs)
+            measure(steps | {"plain": plain(folder / "raw")}, arguments.runs, arguments.seconds)
             return
         from tests import s3
 
         with s3.running(folder / "s3") as server:
             os.environ.update(server.environment)
             ingest_into(folder / "index", folder / "raw", address=f"{server.make_bucket('reading')}/set")
-            measure(steps | {"s3": reader(folder / "index"), "plain": plain(folder / "raw")}, arguments.runs)
+            steps |= {"s3": reader(folder / "index"), "plain": plain(folder / "raw")}
+            measure(steps, arguments.runs, arguments.seconds)
 
 
-def measure(steps: dict[str, Callable[[], int]], runs: int) -> None:
+def measure(steps: dict[str, Callable[[], int]], runs: int, seconds: float) -> None:
     """Print the table."""
     found: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(runs):
         for name, step in steps.items():
-            found[name].append(rate(step))
+            found[name].append(rate(step, seconds))
     print(f"pairs/s, 128x128, JPEG 95 4:4:4, batch {BATCH}, {runs} runs; median (min-max)")
     for name, rates in found.items():
         print(f"{name:8} {statistics.median(rates):8.0f} ({min(rates):.0f}-{max(rates):.0f})")
@@ -284,4 +286,4 @@ def measure(steps: dict[str, Callable[[], int]], runs: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

@@ -5,7 +5,7 @@
 Videos are split into two halves by name; clean clips of one half are compared with damaged clips of the other. Each
 row has the Frechet distance at each strength as a ratio to real vs. real (both halves clean), the kernel distance, whether
 each rises with strength, and the lowest strength whose Frechet distance is above the 95 % interval of real vs. real.
-Prints 'skipped' if the folder is missing.
+Prints 'skipped' without --videos where ../shared/data/actions is missing.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ import torch
 from PIL import Image
 
 from benchmarks import stand_in
+from benchmarks.given import folder_or
 from digan.metrics.feature_metrics import FRECHET, KERNEL
 from digan.metrics.uncertainty import bootstrap
 from pipelines import detectors, params
+from pipelines.exit_status import run_stage
 
 Videos = torch.Tensor  # uint8 [B, T, 3, H, W]
 
@@ -44,18 +46,19 @@ DAMAGES = {**stand_in.DAMAGES, "jpeg": (jpeg, (95, 75, 50))}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=Path, default=Path("../shared/data/actions"))
+    parser.add_argument("--videos", type=Path)
     parser.add_argument("--detector", default="transnetv2")
     parser.add_argument("--weights", default="")
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--per-video", type=int, default=1)
     options = parser.parse_args()
-    if not options.videos.is_dir():
-        print(f"skipped: no folder {options.videos}")
+    folder = folder_or("--videos", options.videos, stand_in.SHARED)
+    if folder is None:
+        print(f"skipped: no folder {stand_in.SHARED}; name one with --videos")
         return
     config = replace(params.load("params.yaml").evaluation, detector=options.detector, weights=options.weights)
     detector = detectors.load(config)
-    clips, owners = stand_in.read(options.videos, options.per_video, options.resolution, most=10_000)
+    clips, owners = stand_in.read(folder, options.per_video, options.resolution, most=10_000)
     half = owners % 2 == 0
     start = time.process_time()
 
@@ -64,6 +67,7 @@ def main() -> None:
 
     clean = features(clips)
     real_vs_real = {m.name: m.of(clean[half], clean[~half]) for m in (FRECHET, KERNEL)}
+    stand_in.check_spread(folder, real_vs_real["frechet"])
     interval = bootstrap(FRECHET, clean[half], clean[~half], seed=0)
     print(
         f"{int(half.sum())} clean against {int((~half).sum())} damaged clips at {options.resolution} pixels; {detector.metric_name}"
@@ -99,4 +103,4 @@ def in_order(values: tuple[float, ...]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

@@ -7,7 +7,7 @@ damaged clips of the other is compared with real vs. real (both clean). Per cand
  - tau: Kendall's rank correlation of strength and distance, mean over the splits (1: always in order),
  - lift: distance over real vs. real at each strength, geometric mean over the splits (1: not detected),
  - gap: (distance at the lowest strength - real vs. real) in standard deviations of real vs. real over the splits.
-Prints 'skipped' if the folder is missing.
+Prints 'skipped' without --videos where ../shared/data/actions is missing.
 """
 
 from __future__ import annotations
@@ -18,17 +18,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import decord
 import numpy as np
 import torch
 from scipy import stats
 from torch.nn import functional
 
+from benchmarks.given import folder_or
+from digan.errors import UserError
 from digan.metrics import frechet
 from digan.metrics.networks import i3d, transnetv2
 from pipelines.detectors import networks, weights
+from pipelines.exit_status import run_stage
+from pipelines.video import decoder
 
 FRAMES = 16
+SHARED = Path("../shared/data/actions")
 Videos = torch.Tensor  # uint8 [B, T, 3, H, W]
 Features = dict[str, np.ndarray]
 
@@ -129,18 +133,30 @@ def read(folder: Path, per_video: int, resolution: int, most: int) -> tuple[Vide
     clips, owners = [], []
     count = sum(1 for _ in folder.rglob("*.mp4"))
     for number, path in enumerate(sorted(folder.rglob("*.mp4"))[:: max(1, count // most)][:most]):
-        reader = decord.VideoReader(str(path))
-        if len(reader) < FRAMES:
+        video = list(decoder.decode(path).frames)
+        if len(video) < FRAMES:
             continue
-        for start in np.linspace(0, len(reader) - FRAMES, per_video).round().astype(int):
-            frames = torch.from_numpy(reader.get_batch(range(start, start + FRAMES)).asnumpy()).permute(0, 3, 1, 2)
+        for start in np.linspace(0, len(video) - FRAMES, per_video).round().astype(int):
+            frames = torch.from_numpy(np.stack(video[start : start + FRAMES])).permute(0, 3, 1, 2)
             side = min(frames.shape[-2:])
             top, left = (frames.shape[-2] - side) // 2, (frames.shape[-1] - side) // 2
             square = frames[..., top : top + side, left : left + side].float()
             small = functional.interpolate(square, size=(resolution,) * 2, mode="bilinear", antialias=True)
             clips.append(small.round().clamp(0, 255).to(torch.uint8))
             owners.append(number)
+    if len(set(owners)) < 4:
+        raise UserError(
+            f"--videos {folder}: {len(set(owners))} mp4 files of {FRAMES} frames or more; two halves need 4"
+        )
     return torch.stack(clips), np.array(owners)
+
+
+def check_spread(folder: Path, real_vs_real: float) -> None:
+    """Refuse videos that are all alike: there is nothing to divide by."""
+    if real_vs_real <= 0:
+        raise UserError(
+            f"--videos {folder}: real vs. real is 0, since all clips are alike; name a folder of other videos"
+        )
 
 
 def embed(network: Callable[[Videos], Features], clips: Videos, batch: int = 8) -> dict[tuple[str, float], Features]:
@@ -156,7 +172,7 @@ def embed(network: Callable[[Videos], Features], clips: Videos, batch: int = 8) 
     return result
 
 
-def table(features: dict[tuple[str, float], Features], owners: np.ndarray, splits: int) -> list[str]:
+def table(folder: Path, features: dict[tuple[str, float], Features], owners: np.ndarray, splits: int) -> list[str]:
     """The table's lines."""
     lines = []
     for candidate in features["clean", 0.0]:
@@ -165,6 +181,7 @@ def table(features: dict[tuple[str, float], Features], owners: np.ndarray, split
         halves = [np.isin(owners, random.permutation(videos)[: videos // 2]) for _ in range(splits)]
         clean = features["clean", 0.0][candidate]
         real_vs_real = np.array([frechet.frechet_from_features(clean[h], clean[~h]) for h in halves])
+        check_spread(folder, real_vs_real.min())
         cells, taus = [], []
         for name, (_, strengths) in DAMAGES.items():
             distances = np.array(
@@ -188,17 +205,20 @@ def table(features: dict[tuple[str, float], Features], owners: np.ndarray, split
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=Path, default=Path("../shared/data/actions"))
+    parser.add_argument("--videos", type=Path)
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--per-video", type=int, default=2)
     parser.add_argument("--most", type=int, default=1000, help="videos at most, evenly spread over the folder")
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--candidates", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES))
     options = parser.parse_args()
-    if not options.videos.is_dir():
-        print(f"skipped: no folder {options.videos}")
+    if options.splits < 2:
+        parser.error(f"--splits {options.splits}: must be at least 2")
+    folder = folder_or("--videos", options.videos, SHARED)
+    if folder is None:
+        print(f"skipped: no folder {SHARED}; name one with --videos")
         return
-    clips, owners = read(options.videos, options.per_video, options.resolution, options.most)
+    clips, owners = read(folder, options.per_video, options.resolution, options.most)
     what = f"{len(clips)} clips of {owners.max() + 1} videos at {options.resolution} pixels"
     print(f"{what}, {options.splits} splits by video")
     print(f"strengths: { {name: strengths for name, (_, strengths) in DAMAGES.items()} }")
@@ -209,9 +229,9 @@ def main() -> None:
         with torch.inference_mode():
             features = embed(CANDIDATES[name](), clips)
         spent = (time.process_time() - start) / (len(clips) * len(features))
-        print("\n".join(table(features, owners, options.splits)), flush=True)
+        print("\n".join(table(folder, features, owners, options.splits)), flush=True)
         print(f"({name}: {1000 * spent:.0f} ms of CPU time per clip)", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipelines import params
+from pipelines.exit_status import run_stage
 from pipelines.params import Params
 from pipelines.report.text_format import grouped
 from pipelines.sweeps.sweep_run import run_sweep
@@ -82,8 +83,8 @@ def main() -> None:
     )
     print("sweep  clips     chosen  in the sweep  retrained with fresh seeds       overhead per trial, median (s)")
     for name, records, best, retrained, overhead in rows:
-        spread = statistics.stdev(retrained) if len(retrained) > 1 else float("nan")
-        values = f"{statistics.mean(retrained):.4g} +- {spread:.2g} ({', '.join(f'{v:.4g}' for v in retrained)})"
+        spread = f" +- {statistics.stdev(retrained):.2g}" if len(retrained) > 1 else ""
+        values = f"{statistics.mean(retrained):.4g}{spread} ({', '.join(f'{v:.4g}' for v in retrained)})"
         print(
             f"{name:6} {grouped(records.clips):9} {best.number:03d}     {best.last.value:<12.4g}  {values:32}", end=" "
         )
@@ -93,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

@@ -17,12 +17,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.line import seconds_a_clip, stage, write_params
+from pipelines.exit_status import run_stage
 
 MICRO_BATCH, SKIPPED = 8, 1  # clips; updates at the start that are not counted
-ALONE_SECONDS = 15.0
 
 
-def alone(connection: Connection, resolution: int, channels: int, precision: str) -> None:
+def alone(connection: Connection, resolution: int, channels: int, precision: str, seconds: float) -> None:
     """Send the updates per second of one thread, measured from the start signal on."""
     import torch
 
@@ -34,13 +34,13 @@ def alone(connection: Connection, resolution: int, channels: int, precision: str
     connection.send(0.0)
     connection.recv()
     begun, updates = time.perf_counter(), 0
-    while (spent := time.perf_counter() - begun) < ALONE_SECONDS:
+    while (spent := time.perf_counter() - begun) < seconds:
         train_step(step.state, [step.pair])
         updates += 1
     connection.send(updates / spent)
 
 
-def independent(count: int, *setting: int | str) -> float:
+def independent(count: int, *setting: int | str | float) -> float:
     """Updates per second of ``count`` processes together."""
     os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # as Ray's workers have it (ClusterConfig.worker_environment)
     context = multiprocessing.get_context("spawn")
@@ -67,6 +67,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--updates", type=int, default=8)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument(
+        "--seconds", type=float, default=15.0, help="of each measurement of processes that share nothing"
+    )
     options = parser.parse_args()
     clips = options.updates * options.batch
     ratios, possible = [], []
@@ -95,7 +98,7 @@ def main() -> None:
                 rates[workers] = 1 / seconds_a_clip(folder, (SKIPPED * options.batch, clips - options.batch))
                 (folder / "outputs/train").rename(folder / f"outputs/train{run}{workers}")
             ratios.append(rates[2] / rates[1])
-            setting = (options.resolution, options.channels, options.precision)
+            setting = (options.resolution, options.channels, options.precision, options.seconds)
             possible.append(independent(2, *setting) / independent(1, *setting))
             print(
                 f"one worker {rates[1]:.2f} clips/s, two {rates[2]:.2f} clips/s, ratio {ratios[-1]:.2f};"
@@ -111,4 +114,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

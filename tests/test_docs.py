@@ -32,7 +32,7 @@ COVERED = {
     r"python -m pipelines\.train --dry-run": "tests/pipelines/cli/test_preset.py::test_dry_run_shows_sizes_and_time",
     r"python -m pipelines\.train": "tests/pipelines/cluster/test_train.py",
     r"python -m pipelines\.tune": "tests/pipelines/sweeps/test_sweep_on_ray.py",
-    r"python -m benchmarks\.": "needs: minutes of a quiet machine; module and options exist",
+    r"python -m benchmarks\.": "tests/benchmarks/test_smallest.py::test_runs_to_its_end",
     r"python -m tests\.": "tests/test_same.py",
     r"digan sample": "tests/pipelines/cli/test_main.py",
     r"digan info": "tests/pipelines/cli/test_main.py",

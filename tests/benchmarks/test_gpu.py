@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from benchmarks import gpu
-from tests.conftest import ROOT
 
 SMALL = ["--device", "cpu", "--resolution", "32", "--channels", "4", "--batches", "4", "--updates", "1", "--runs", "1"]
 SMALL += ["--matrix", "64", "--sample-resolutions", "32", "--sample-frames", "3"]
@@ -45,8 +41,17 @@ def test_flop_counter_counts_products(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_prints_a_message_without_a_gpu() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.startswith("no GPU here: nothing measured")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_prints_one_line_without_a_gpu(device: str, capfd: pytest.CaptureFixture[str]) -> None:
+    gpu.main(["--device", device])
+    shown = capfd.readouterr()
+    assert shown.out.startswith("no GPU here: nothing measured") and shown.out.count("\n") == 1 and not shown.err
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    count = torch.cuda.device_count()
+    with pytest.raises(SystemExit, match="2"):
+        gpu.main(["--device", f"cuda:{count}"])
+    assert f"--device cuda:{count}: PyTorch sees {count} GPUs, counted from 0" in capsys.readouterr().err
