@@ -37,9 +37,11 @@ def text(evaluation: EvaluationResult, registered: dict[str, Any], tracking: Tra
         f"model:   {address}, {version}: {registered['reason']}",
         f"page:    {os.path.relpath(PAGE, base)}, with playable videos; open it in a browser",
         f"sheet:   {os.path.relpath(FOLDER / 'strip.png', base)}",
+        f"finer:   {os.path.relpath(FOLDER / 'finer.png', base)}, the same model on a finer grid",
+        f"more:    {os.path.relpath(FOLDER / 'abilities.png', base)}, other times, motions and contents",
         *([f"classes: {os.path.relpath(classes, base)}"] if classes.is_file() else []),
         f"video:   {os.path.relpath(FOLDER / 'videos.mp4', base)}",
-        f"more:    .venv/bin/digan sample --model {model} --seed 7 --frames 16 --scale 8 --out clip.mp4",
+        f"sample:  .venv/bin/digan sample --model {model} --seed 7 --frames 16 --scale 8 --out clip.mp4",
         f"MLflow:  {how_to_open(tracking, read_experiment_id(RUN_FILE))}",
     ]
     return "\n".join(lines)

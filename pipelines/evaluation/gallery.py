@@ -30,12 +30,15 @@ FPS = 8.0
 FACTOR = 4  # frame rate of the interpolation, in trained rates
 LONG = 128  # frames
 MOST_CLASSES = 16  # shown of a class-conditional generator
+FINE_SIZE = 256  # pixels of a side of the finer grid, or the trained size if that is larger
 BEYOND = 0.5  # length of the extrapolation on each side, in trained spans
 INSIDE, OUTSIDE = (45, 138, 78), (196, 87, 15)  # colors of frames within [0, 1] and beyond
 TITLES = {
     "strip.png": "rows are videos, columns are times; generated above, real below",
     "videos.mp4": "24 generated videos playing, three times",
     "videos.gif": "24 generated videos playing",
+    "finer.png": "the trained pixels, and the same frames synthesized on a finer grid",
+    "abilities.png": "what an implicit video can do: other times, other motions, other contents",
     "motion_and_content.png": "one content with five motions, one motion with five contents",
     "distances.png": "the metric, with real vs. real and the untrained generator for comparison",
     CLASSES: "a row for each class",
@@ -89,6 +92,8 @@ class Gallery:
         self.play("generated.mp4", many[:12], columns=4)
         self.each_class()
         self.motion_and_content()
+        self.finer()
+        self.abilities()
         self.extrapolated()
         self.interpolated()
         self.play("long.mp4", self.generated(4, torch.linspace(0, 1, LONG)), columns=4, fps=24)
@@ -110,11 +115,52 @@ class Gallery:
         tiles = contact_sheet.tiles(videos, columns=columns)
         video_writer.write_video(self.folder / name, tiles, fps, scale=self.scale)
 
-    def mixed(self, contents: Sequence[int], motions: Sequence[int]) -> torch.Tensor:
-        """Videos of content seeds with other motion seeds."""
-        labels = sampling.pick_labels(self.generator, self.seeds[:1] * len(contents))
+    def mixed(
+        self,
+        contents: Sequence[int],
+        motions: Sequence[int],
+        times: torch.Tensor | None = None,
+        *,
+        grid_factor: int = 1,
+        labels: Sequence[int] | None = None,
+    ) -> torch.Tensor:
+        """Videos of content seeds with other motion seeds, of one class unless ``labels`` are given."""
+        labels = labels or sampling.pick_labels(self.generator, self.seeds[:1] * len(contents))
         latents = sampling.draw_latents(contents, motion_seeds=motions, labels=labels)
-        return sampling.render(self.generator, latents, self.times, truncation=self.config.truncation)
+        times, truncation = self.times if times is None else times, self.config.truncation
+        return sampling.render(self.generator, latents, times, truncation=truncation, grid_factor=grid_factor)
+
+    def finer(self, count: int = 3, columns: int = 4) -> None:
+        """The same frames at the trained size and on a grid that is finer by an integer factor."""
+        seeds, resolution = self.seeds[:count], self.generator.config.resolution
+        factor, times = (
+            contact_sheet.scale_for(resolution, FINE_SIZE),
+            self.times[:: max(1, len(self.times) // columns)],
+        )
+        labels = sampling.pick_labels(self.generator, seeds)
+        fine = self.mixed(seeds, seeds, times, grid_factor=factor, labels=labels)
+        trained = self.mixed(seeds[:1], seeds[:1], times, labels=labels and labels[:1])
+        sections = [(f"synthesized on a grid of {factor * resolution} x {factor * resolution}", fine)]
+        sections += [(f"the first one in the pixels of the training, {resolution} x {resolution}", trained)]
+        contact_sheet.save_png(
+            self.folder / "finer.png", contact_sheet.frame_rows(sections, columns=columns, size=factor * resolution)
+        )
+
+    def abilities(self, count: int = 3) -> None:
+        """Times beyond the trained ones and between them, motions of one content, contents with one motion."""
+        one, many, factor = self.seeds[:1], self.seeds[:count], self.scale
+        beyond, between = torch.linspace(-BEYOND, 1 + BEYOND, 8), torch.linspace(0.4, 0.6, 8)
+
+        def videos(contents: Sequence[int], motions: Sequence[int], times: torch.Tensor) -> torch.Tensor:
+            return self.mixed(contents, motions, times, grid_factor=factor)
+
+        sections = [
+            (f"before 0 and after 1: times from {-BEYOND:g} to {1 + BEYOND:g}", videos(one, one, beyond)),
+            ("between the trained times: from 0.4 to 0.6", videos(one, one, between)),
+            (f"one content, {count} motions", videos(one * count, many, self.times)),
+            (f"one motion, {count} contents", videos(many, one * count, self.times)),
+        ]
+        contact_sheet.save_png(self.folder / "abilities.png", contact_sheet.frame_rows(sections))
 
     def motion_and_content(self, count: int = 5) -> None:
         """One content with many motions, and one motion with many contents."""

@@ -18,14 +18,19 @@ GAP, MARGIN = 2, 10  # pixels between frames and around the sheet
 TEXT_COLOR, WHITE = (40, 44, 52), (255, 255, 255)
 
 
-def scale_for(resolution: int) -> int:
-    """Return the integer factor that enlarges frames to about ``MIN_FRAME_SIZE`` pixels or more."""
-    return max(1, round(MIN_FRAME_SIZE / resolution))
+def scale_for(resolution: int, size: int = MIN_FRAME_SIZE) -> int:
+    """Return the integer factor that enlarges frames to about ``size`` pixels or more."""
+    return max(1, round(size / resolution))
 
 
-def frame_rows(sections: Sequence[tuple[str, torch.Tensor]]) -> Image.Image:
-    """Draw a row of at most eight evenly spaced frames for each video, with a heading above each (title, videos) section."""
-    drawn = [(title, _rows(videos, 8, scale_for(videos.shape[-1]))) for title, videos in sections]
+def frame_rows(
+    sections: Sequence[tuple[str, torch.Tensor]], *, columns: int = 8, size: int = MIN_FRAME_SIZE
+) -> Image.Image:
+    """Draw a row of at most ``columns`` evenly spaced frames for each video, with a heading above each (title, videos) section.
+
+    Frames are enlarged to about ``size`` pixels.
+    """
+    drawn = [(title, _rows(videos, columns, scale_for(videos.shape[-1], size))) for title, videos in sections]
     font, heading = ImageFont.load_default(size=18), 34
     height = sum(heading + rows.height + GAP for _, rows in drawn) - GAP
     sheet, top = Image.new("RGB", (2 * MARGIN + drawn[0][1].width, 2 * MARGIN + height), WHITE), MARGIN

@@ -34,6 +34,7 @@ def test_summary_shows_values_version_and_paths(tmp_path: Path, monkeypatch: pyt
         "50",
         "ratio to the untrained generator  0.250",
         "models:/toy@champion, version 4",
+        "finer:   outputs/showcase/outputs/evaluation/finer.png",
         "sheet:   outputs/showcase/outputs/evaluation/strip.png",
         "classes: outputs/showcase/outputs/evaluation/classes.png",
         "page:    outputs/showcase/reports/evaluation.html",

@@ -145,6 +145,25 @@ def test_of_a_class_conditional_generator_each_class_is_shown_under_its_name(tmp
     assert list(tmp_path.iterdir()) == []  # nothing stays of an earlier model with classes
 
 
+def test_finer_grid_passes_through_the_trained_pixels(tmp_path: Path) -> None:
+    config = NetworkConfig(
+        resolution=32, channel_base=256, channel_max=8, mapping_layers=1, modulation_rank=2, classes=0, drift=1
+    )
+    generator = VideoGenerator(config).reset(generator=torch.Generator().manual_seed(0)).eval()
+    writer = Gallery(generator, evaluation_config(), 4, tmp_path, [])
+    writer.finer()
+    writer.abilities()
+    with Image.open(tmp_path / "abilities.png") as picture:
+        assert picture.size[0] == 20 + 8 * 96 + 7 * 2  # eight frames of 96 pixels
+    with Image.open(tmp_path / "finer.png") as picture:
+        pixels = np.asarray(picture)
+    trained = sample(generator, seeds=writer.seeds[:1], times=writer.times)[0, 0].permute(1, 2, 0).numpy()
+    first, last = pixels[44 : 44 + 256, 10 : 10 + 256], pixels[-10 - 256 : -10, 10 : 10 + 256]
+    assert (last[::8, ::8] == trained).all()  # each pixel is a square of 8
+    # Columns of the trained grid are among the finer ones from the left, rows from the bottom (see grid_axis).
+    assert np.abs(first[7::8, ::8].astype(int) - trained).max() <= 1
+
+
 def test_of_many_classes_the_first_are_shown_and_the_page_says_so(tmp_path: Path) -> None:
     config = NetworkConfig(
         resolution=32, channel_base=256, channel_max=8, mapping_layers=1, modulation_rank=2, classes=20
