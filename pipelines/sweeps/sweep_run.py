@@ -16,10 +16,13 @@ from ray import tune
 
 from digan.errors import UserError
 from digan.system import available_cores
+from pipelines.cluster.preflight import check_nodes
 from pipelines.cluster.ray_cluster import cluster_in_environment, connect
 from pipelines.dataset.loader import read_index
+from pipelines.dataset.shard_index import INDEX
 from pipelines.evaluation.embedding import CHOICE_DRAW
 from pipelines.sources.made_with import check_made_with
+from pipelines.storage import file_io
 from pipelines.sweeps import mlflow_runs, objective, space, sweep_page, sweep_summary
 from pipelines.sweeps.placement_keeper import start_keeper
 from pipelines.sweeps.schedulers import TrialEvents, scheduler
@@ -117,7 +120,10 @@ def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shard
     """Run the pending trials below one MLflow run; write table and page even if the sweep is interrupted or fails."""
     state, config, videos = driver.state, sections.tracking, sections.tune.videos
     reference, run_file = state.folder / "reference", state.folder / "run.json"
-    quick = replace(sections.evaluation, videos=videos, curve_videos=videos, draws=1, extra_detectors="")
+    weights = _anywhere(sections.evaluation.weights)
+    quick = replace(
+        sections.evaluation, videos=videos, curve_videos=videos, draws=1, extra_detectors="", weights=weights
+    )
     metric = objective.prepare(quick, shards, reference)
     tags = run_tags("tune", data)
     tags |= {"sweep.objective": f"{mlflow_runs.QUICK}/{metric}", "sweep.videos": str(videos)}
@@ -128,6 +134,7 @@ def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shard
     with runs.status_at_end(config, parent):
         try:
             with _cluster(sections) as (scratch, slots), display:
+                check_nodes(_read_by_trials(shards, weights), str(state.folder), run_fingerprint.code_digest())
                 context = SweepContext(
                     sections=sections,
                     folder=state.folder,
@@ -146,6 +153,19 @@ def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shard
             if best := best_of(state.launched()):
                 runs.log_evaluation(config, parent, {f"best/{metric}": best.value}, step=best.number)
                 runs.set_tags(config, parent, {"sweep.best": f"{best.number:03d}"})
+
+
+def _anywhere(address: str) -> str:
+    """The address with an absolute path, since trials on a cluster run in other folders."""
+    return address if not address or file_io.is_remote(address) else str(Path(address).absolute())
+
+
+def _read_by_trials(shards: Path, weights: str) -> dict[str, str]:
+    """The addresses that every machine must reach, by what they are."""
+    found = {
+        f"the shards at {place}": file_io.join(place, INDEX) for place in (str(shards), read_index(shards).address)
+    }
+    return found | ({f"evaluation.weights={weights}": weights} if weights else {})
 
 
 def _tune(driver: SweepDriver, context: SweepContext, slots: int, scratch: Path) -> None:

@@ -11,13 +11,14 @@ import pytest
 from digan.errors import UserError
 from pipelines import params
 from pipelines.params_file import set_values
-from pipelines.sweeps import mlflow_runs, sweep_page, sweep_plots, sweep_summary
+from pipelines.sweeps import mlflow_runs, sweep_page, sweep_plots, sweep_run, sweep_summary
 from pipelines.sweeps.sweep_run import settings
 from pipelines.sweeps.sweep_state import FAILED, FINISHED, MAY_GROW, STOPPED, SweepState, TrialRecord, open_sweep
 from pipelines.sweeps.terminal_table import SweepDisplay
 from pipelines.tracking import runs
 from pipelines.training_run.run_fingerprint import changed_values
 from tests.conftest import ROOT, WriteParams
+from tests.pipelines.small_run import write_shards
 from tests.pipelines.sweeps.small_sweep import AUGMENT, GAMMA, INTERVAL, LENGTH, trial
 
 
@@ -171,3 +172,19 @@ def test_apply_shows_the_diff_and_writes_only_with_yes(
         with pytest.raises(SystemExit) as left:
             main(wrong)
         assert left.value.code == 2
+
+
+def test_trials_get_absolute_addresses_which_every_machine_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_shards(tmp_path / "shards")
+    assert [sweep_run._anywhere(address) for address in ("", "s3://b/i3d.pt", "/x/i3d.pt", "i3d.pt")] == [
+        "",
+        "s3://b/i3d.pt",
+        "/x/i3d.pt",
+        str(tmp_path / "i3d.pt"),
+    ]
+    shards = {f"the shards at {tmp_path}/shards": f"{tmp_path}/shards/index.json"}
+    assert sweep_run._read_by_trials(tmp_path / "shards", "") == shards
+    assert sweep_run._read_by_trials(tmp_path / "shards", "/w") == {**shards, "evaluation.weights=/w": "/w"}
