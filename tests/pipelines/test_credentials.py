@@ -29,11 +29,18 @@ from tests.pipelines.small_run import write_shards
 
 KEYS = sorted(flatten(YAML(typ="safe", pure=True).load(ROOT / "params.yaml")))
 ADDRESSES = ("http://planted-user:planted-pass@host:1/x", "s3://bucket/x?token=planted-token", "ray://planted@h:1")
+ODD = ("planted pass", "p@planted", "12/planted", "planted/p", "planted#p", "planted?p", "%70planted%40", "p@s planted")
+ODD_ADDRESSES = tuple(f"http://planted-user:{password}@host:1/x" for password in ODD)
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_no_key_but_the_tracking_address_may_hold_credentials(key: str, write_params: WriteParams) -> None:
-    for address in (*ADDRESSES, f"{'x' * 40}://planted-user:planted-pass@host", ["http://planted@host"]):
+    for address in (
+        *ADDRESSES,
+        *ODD_ADDRESSES,
+        f"{'x' * 40}://planted-user:planted-pass@host",
+        ["http://planted@host"],
+    ):
         path = write_params({key: address})
         if key == "tracking.uri" and isinstance(address, str):
             shown = params.load(path).as_dict()
