@@ -21,6 +21,7 @@ def log(config: TrackingConfig, measured: Measurement, train: Path, *, files: It
     if run_id is None:
         logger.warning("%s is missing or holds no run id, so nothing is logged to MLflow", run_file)
         return
+    run_id = runs.writable_run(config, run_id, "evaluate")
     client = runs.client(config)
     runs.log_evaluation(config, run_id, result.figures(), step=int(result.clips_seen or 0))
     runs.set_tags(config, run_id, {f"evaluation.{key}": str(getattr(result, key)) for key in TAGS})

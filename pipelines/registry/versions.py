@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines.registry.alias_decision import CHALLENGER, CHAMPION, AliasDecision, AliasRule, MetricValue, decide_alias
 from pipelines.registry.model_card import escaped
-from pipelines.tracking.runs import finish_run, open_run
+from pipelines.tracking.runs import writable_run
 from pipelines.tracking.store import TrackingConfig, client, find, refusals, resolved, suppressed
 from pipelines.training_run.provenance import git_tags
 
@@ -66,7 +66,7 @@ def publish(tracking: TrackingConfig, request: RegistrationRequest) -> Registrat
     with refusals(tracking.uri):
         with suppressed("RESOURCE_ALREADY_EXISTS"):
             mlflow.create_registered_model(name, description="DIGAN video generator: seeds in, uint8 videos out.")
-        run_id = _run_for(tracking, request)
+        run_id = writable_run(tracking, request.run_id, f"register {name}")
         versions = mlflow.search_model_versions(f"name='{name}'")
         same = [int(v.version) for v in versions if v.tags.get(WEIGHTS_TAG) == request.weights_digest]
         version = str(max(same) if same else _new_version(mlflow, request, run_id))
@@ -97,15 +97,6 @@ def decide(tracking: TrackingConfig, request: RegistrationRequest) -> Registrati
     if tags.get(WEIGHTS_TAG) == request.weights_digest:
         decision = AliasDecision(alias=CHAMPION, reason=f"version {number}, the champion, has these weights")
     return RegistrationResult(model=name, version=None, created=False, run_id=request.run_id, **asdict(decision))
-
-
-def _run_for(tracking: TrackingConfig, request: RegistrationRequest) -> str:
-    """Return the training's run, or a new one if the training logged to another store."""
-    if find(client(tracking).get_run, request.run_id) is not None:
-        return request.run_id
-    own = open_run(tracking, {}, {"mlflow.runName": f"register {request.name}", "trained_in": request.run_id})
-    finish_run(tracking, own)
-    return own
 
 
 def _new_version(mlflow: Any, request: RegistrationRequest, run_id: str) -> int:

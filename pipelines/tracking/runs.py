@@ -18,7 +18,7 @@ from typing import Any
 from digan.atomic import write_json
 from digan.redaction import redacted
 from pipelines.params_file import flatten
-from pipelines.tracking.store import TrackingConfig, client, experiment_id, find, refusals, resolved
+from pipelines.tracking.store import TrackingConfig, client, experiment_id, find, is_own, refusals, resolved
 
 logger = logging.getLogger(__name__)
 _last_steps: dict[tuple[str, str, str], int] = {}  # (store, run, metric) -> last step, read once per process
@@ -81,10 +81,22 @@ def read_experiment_id(run_file: Path) -> str | None:
 
 
 def _active_run(config: TrackingConfig, run_file: Path | None) -> Any | None:
-    """Return the run named in ``run_file`` unless it was deleted."""
+    """Return the run named in ``run_file`` unless it was deleted or writes to the place from which the store was copied."""
     run_id = None if run_file is None else read_run_id(run_file)
     run = None if run_id is None else find(client(config).get_run, run_id)
-    return run if run is not None and run.info.lifecycle_stage == "active" else None
+    is_usable = run is not None and run.info.lifecycle_stage == "active" and is_own(config, run.info.artifact_uri)
+    return run if is_usable else None
+
+
+def writable_run(config: TrackingConfig, run_id: str, name: str) -> str:
+    """Return the run, or one with ``name`` and the tag ``trained_in`` if this store lacks it or it writes to another place."""
+    config = resolved(config)
+    run = find(client(config).get_run, run_id)
+    if run is not None and is_own(config, run.info.artifact_uri):
+        return run_id
+    own = open_run(config, {}, {"mlflow.runName": name}, identity={"trained_in": run_id})
+    finish_run(config, own)
+    return own
 
 
 def log_metrics(config: TrackingConfig, run_id: str, metrics: Mapping[str, float], step: int) -> None:

@@ -153,11 +153,19 @@ def experiment_id(config: TrackingConfig) -> str:
         restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
         problem = f"tracking.experiment={config.experiment}: deleted in MLflow"
         raise UserError(f"{problem}; run `{restore}` or choose another name")
-    try:
-        moved = beside(found.artifact_location, database) != found.artifact_location
-    except ArtifactsMovedError:
-        moved = True
-    if moved:  # MLflow cannot change the place of an experiment
-        text = "tracking.experiment=%s: MLflow stores its new artifacts in %s, where this store was before; choose another name"
-        logging.getLogger(__name__).warning(text, config.experiment, found.artifact_location)
+    if database is None or is_own(config, found.artifact_location):
+        return found.experiment_id
+    own = f"{config.experiment} ({database.parent})"  # MLflow cannot change the place of an experiment
+    if not config.experiment.endswith(f" ({database.parent})"):
+        text = "tracking.experiment=%s: keeps its artifacts in %s, where this store was before; new runs are in the experiment %s"
+        logging.getLogger(__name__).warning(text, config.experiment, found.artifact_location, own)
+        return experiment_id(replace(config, experiment=own))
     return found.experiment_id
+
+
+def is_own(config: TrackingConfig, address: str) -> bool:
+    """Whether artifacts written to ``address`` are this store's: not in the place from which it was moved or copied."""
+    try:
+        return beside(address, sqlite_address.database_of(config.uri)) == address
+    except ArtifactsMovedError:
+        return False

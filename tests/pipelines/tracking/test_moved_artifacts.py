@@ -39,15 +39,38 @@ def test_other_addresses_stay(tmp_path: Path, address: str) -> None:
     assert beside(address, None) == address
 
 
-def test_a_run_in_a_copied_store_says_where_its_artifacts_go(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_new_runs_of_a_copied_store_write_beside_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "old").mkdir()
-    config = runs.resolved(TrackingConfig(uri="", experiment="moved"), tmp_path / "old")
+    old = runs.resolved(TrackingConfig(uri="", experiment="moved"), tmp_path / "old")
     with caplog.at_level(logging.WARNING):
-        experiment_id(config)
-        experiment_id(config)
+        first = runs.open_run(old, {}, {}, tmp_path / "old/run.json")
+        assert runs.open_run(old, {}, {}, tmp_path / "old/run.json") == first
+        assert runs.writable_run(old, first, "evaluate") == first
+    runs.client(old).log_text(first, "old", "text.txt")
     assert not caplog.records
     shutil.copytree(tmp_path / "old", tmp_path / "new")
-    with caplog.at_level(logging.WARNING):
-        experiment_id(runs.resolved(TrackingConfig(uri="", experiment="moved"), tmp_path / "new"))
-    (record,) = caplog.records
-    assert "tracking.experiment=moved" in record.getMessage() and str(tmp_path / "old") in record.getMessage()
+    before = contents(tmp_path / "old")
+    new = runs.resolved(TrackingConfig(uri="", experiment="moved"), tmp_path / "new")
+    opened = runs.open_run(new, {}, {}, tmp_path / "new/run.json")
+    assert runs.open_run(new, {}, {}, tmp_path / "new/run.json") == opened != first  # the second launch goes on with it
+    evaluated = runs.writable_run(new, first, "evaluate")
+    assert runs.writable_run(new, first, "register") == evaluated  # one run for both stages
+    mlflow = runs.client(new)
+    assert mlflow.get_run(evaluated).data.tags["trained_in"] == first
+    for run_id in (opened, evaluated):
+        mlflow.log_text(run_id, "new", "text.txt")
+        assert (tmp_path / f"new/mlartifacts/{run_id}/artifacts/text.txt").read_text() == "new"
+    experiment = mlflow.get_run(opened).info.experiment_id
+    logged = mlflow.create_logged_model(experiment, name="generator", source_run_id=opened)
+    assert logged.artifact_location.startswith((tmp_path / "new").as_uri())
+    assert experiment == experiment_id(new) != mlflow.get_run(first).info.experiment_id
+    assert contents(tmp_path / "old") == before
+    message = caplog.records[0].getMessage()
+    assert (
+        "tracking.experiment=moved" in message and str(tmp_path / "old") in message and str(tmp_path / "new") in message
+    )
+
+
+def contents(folder: Path) -> list[str]:
+    """All paths below the folder."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
