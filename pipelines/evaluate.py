@@ -19,6 +19,8 @@ from pipelines.evaluation.measurement import measure
 from pipelines.evaluation.outputs import FOLDER, METRICS, PAGE, PLOTS, write_outputs
 from pipelines.exit_status import run_stage
 from pipelines.sources.made_with import check_shards_if_present
+from pipelines.tracking.run_contents import how_to_open
+from pipelines.tracking.runs import experiment_of
 
 READS = "params.yaml (evaluation, cluster, tracking), outputs/reference, outputs/shards, outputs/train"
 WRITES = "metrics/evaluation.json, plots, reports/evaluation.html, outputs/evaluation, the training's MLflow run"
@@ -38,12 +40,14 @@ def main(argv: Sequence[str] = ()) -> None:
     with embedding.open_executor(config, settings.cluster) as executor:
         measured = measure(config, executor, train=TRAIN, reference_folder=REFERENCE, shards_folder=SHARDS)
     shown = write_outputs(measured, config, train=TRAIN, shards=SHARDS, params=settings.as_dict())
-    mlflow_logging.log(settings.tracking, measured, TRAIN, files=[PAGE, *FOLDER.iterdir()])
+    run_id = mlflow_logging.log(settings.tracking, measured, TRAIN, files=[PAGE, *FOLDER.iterdir()])
     print(measured.result.text())
     for note in measured.real.index["notes"]:
         print(f"  note: {note}")
     print(f"  report: {PAGE}")
-    print("  pictures: " + ", ".join(str(FOLDER / name) for name in shown), flush=True)
+    print("  pictures: " + ", ".join(str(FOLDER / name) for name in shown))
+    if run_id:
+        print(f"  MLflow: {how_to_open(settings.tracking, experiment_of(settings.tracking, run_id))}", flush=True)
 
 
 if __name__ == "__main__":

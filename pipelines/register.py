@@ -22,7 +22,8 @@ from pipelines.registry.alias_decision import AliasRule
 from pipelines.registry.model_card import model_card
 from pipelines.registry.versions import RegistrationRequest, RegistrationResult, decide, publish
 from pipelines.sources.made_with import check_shards_if_present
-from pipelines.tracking.runs import read_run_id
+from pipelines.tracking.run_contents import how_to_open
+from pipelines.tracking.runs import experiment_of, read_run_id
 from pipelines.training_run.provenance import experiment_name
 from pipelines.training_run.run_fingerprint import weights_digest
 
@@ -72,7 +73,9 @@ def main(argv: Sequence[str] = ()) -> None:
     value = {"metric": measured.metric, "value": measured.value, "data_digest": measured.data}
     digests = {"detector_digest": measured.detector, "weights_digest": digest}
     write_json(RESULT, {**asdict(result), **value, **digests})
-    print(_line(result, experiment), flush=True)
+    print(_line(result, experiment))
+    page = how_to_open(config.tracking, experiment_of(config.tracking, result.run_id))
+    print(f"MLflow: {page}", flush=True)
 
 
 def _line(result: RegistrationResult, experiment: str | None) -> str:

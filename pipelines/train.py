@@ -18,6 +18,8 @@ from pipelines.exit_status import interrupt_on_sigterm, run_stage
 from pipelines.params import Params, load
 from pipelines.params_file import dump
 from pipelines.report.progress_display import ProgressDisplay
+from pipelines.tracking.run_contents import how_to_open
+from pipelines.tracking.runs import read_experiment_id
 from pipelines.training_run import run_sync
 
 READS = "params.yaml (clips, model, training, cluster, tracking), outputs/shards; an earlier run, which it resumes"
@@ -60,6 +62,8 @@ def main(argv: Sequence[str] = ()) -> None:
             training_driver.train(params, shards=SHARDS, output=OUTPUT)
         except training_driver.TrainingAbortedError as error:
             sys.exit(redacted(f"error: the training failed: {error}"))
+        experiment = read_experiment_id(OUTPUT / "run.json")
+        print(f"train: MLflow: {how_to_open(params.tracking, experiment)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from pipelines.exit_status import interrupt_on_sigterm, run_stage
 from pipelines.params import load
 from pipelines.report.text_format import grouped
 from pipelines.sweeps.sweep_state import best_of
+from pipelines.tracking.run_contents import how_to_open
+from pipelines.tracking.runs import read_experiment_id
 
 READS = "params.yaml (tune, model, training, evaluation, cluster, tracking), outputs/shards; an earlier sweep, which it resumes"
 WRITES = "outputs/tune, metrics/sweep.json, metrics/sweep.csv, reports/sweep.html, MLflow runs"
@@ -35,6 +37,7 @@ def main(argv: Sequence[str] = ()) -> None:
     if best := best_of(state.launched()):
         print(f"tune: best is trial {best.number:03d}, {best.value:.4g}: {best.values}", flush=True)
     print(f"tune: {grouped(state.clips)} clips in total; {OUTPUT}", flush=True)
+    print(f"tune: MLflow: {how_to_open(params.tracking, read_experiment_id(OUTPUT / 'run.json'))}", flush=True)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialH
             run_contents.log_contents(
                 tracking,
                 run_id,
-                dataset=_tracked(index),
+                dataset=tracked_dataset(index, "training"),
                 description=_description(index, params.training, cluster),
                 params=settings,
             )
@@ -145,8 +145,8 @@ def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialH
         display.message(f"{clips} clips in {seconds}; generator in {output / 'generator'}")
 
 
-def _tracked(index: shard_index.ShardIndex) -> run_contents.TrackedDataset:
-    """Return the shards as MLflow records them."""
+def tracked_dataset(index: shard_index.ShardIndex, context: str) -> run_contents.TrackedDataset:
+    """Return the shards as MLflow records them; ``context`` is what the run does with them."""
     profile = {
         "splits": index.counts,
         "resolution": index.resolution,
@@ -155,7 +155,7 @@ def _tracked(index: shard_index.ShardIndex) -> run_contents.TrackedDataset:
     }
     name = str(index.source.get("name") or "shards")
     return run_contents.TrackedDataset(
-        name=name, digest=index.digest, address=index.address, profile=profile, context="training"
+        name=name, digest=index.digest, address=index.address, profile=profile, context=context
     )
 
 

@@ -14,13 +14,13 @@ TAGS = ("metric", "protocol_text", "detector", "detector_digest", "data_digest",
 logger = logging.getLogger(__name__)
 
 
-def log(config: TrackingConfig, measured: Measurement, train: Path, *, files: Iterable[Path]) -> None:
-    """Log to the run of the training in ``train``, if it has one; ``files`` become artifacts."""
+def log(config: TrackingConfig, measured: Measurement, train: Path, *, files: Iterable[Path]) -> str | None:
+    """Log to the run of the training in ``train``, if it has one, and return its id; ``files`` become artifacts."""
     run_file, result = train / "run.json", measured.result
     run_id = runs.read_run_id(run_file)
     if run_id is None:
         logger.warning("%s is missing or holds no run id, so nothing is logged to MLflow", run_file)
-        return
+        return None
     run_id = runs.writable_run(config, run_id, "evaluate")
     client = runs.client(config)
     runs.log_evaluation(config, run_id, result.figures(), step=int(result.clips_seen or 0))
@@ -32,3 +32,4 @@ def log(config: TrackingConfig, measured: Measurement, train: Path, *, files: It
     for row in measured.curve:
         if (int(row["clips_seen"]), row["value"]) not in present:
             client.log_metric(run_id, curve, row["value"], step=int(row["clips_seen"]))
+    return run_id

@@ -18,6 +18,7 @@ from digan.errors import UserError
 from digan.system import available_cores
 from pipelines.cluster.preflight import check_nodes
 from pipelines.cluster.ray_cluster import cluster_in_environment, connect
+from pipelines.cluster.training_driver import tracked_dataset
 from pipelines.dataset.loader import read_index
 from pipelines.dataset.shard_index import INDEX
 from pipelines.evaluation.embedding import CHOICE_DRAW
@@ -31,7 +32,7 @@ from pipelines.sweeps.sweep_driver import NUMBER, SweepDriver
 from pipelines.sweeps.sweep_state import SweepState, best_of, open_sweep
 from pipelines.sweeps.terminal_table import SweepDisplay
 from pipelines.sweeps.trial import SweepContext, SweepSections, for_trial, trainable, trial_length
-from pipelines.tracking import runs
+from pipelines.tracking import run_contents, runs
 from pipelines.training_run import run_fingerprint
 from pipelines.training_run.provenance import run_tags
 
@@ -130,6 +131,13 @@ def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shard
     name, sweep = tags.get("dvc.exp_name") or f"sweep-{state.sweep_id}", {mlflow_runs.SWEEP_ID: state.sweep_id}
     identity, named = {**sweep, mlflow_runs.NUMBER: "parent"}, {**tags, "mlflow.runName": name}
     parent = runs.open_run(config, sections.as_dict(), named, run_file, identity=identity)
+    run_contents.log_contents(
+        config,
+        parent,
+        dataset=tracked_dataset(read_index(shards), "tuning"),
+        description=_description(sections, driver, total, f"{metric} of {videos} videos"),
+        params=sections.as_dict(),
+    )
     display = SweepDisplay(state, driver.parameters, metric, driver.length, total)
     with runs.status_at_end(config, parent):
         try:
@@ -166,6 +174,13 @@ def _read_by_trials(shards: Path, weights: str) -> dict[str, str]:
         f"the shards at {place}": file_io.join(place, INDEX) for place in (str(shards), read_index(shards).address)
     }
     return found | ({f"evaluation.weights={weights}": weights} if weights else {})
+
+
+def _description(sections: SweepSections, driver: SweepDriver, total: int, objective: str) -> str:
+    """Return the description of the parent run, in Markdown."""
+    names = ", ".join(f"`{parameter.name}`" for parameter in driver.parameters)
+    how = f"{sections.tune.search} search, {sections.tune.scheduler}"
+    return f"A sweep of {total} trials over {names}: {how}; each trains on {driver.length} clips and is measured by {objective}."
 
 
 def _tune(driver: SweepDriver, context: SweepContext, slots: int, scratch: Path) -> None:

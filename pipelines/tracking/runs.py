@@ -80,6 +80,12 @@ def read_experiment_id(run_file: Path) -> str | None:
         return None
 
 
+def experiment_of(config: TrackingConfig, run_id: str | None) -> str | None:
+    """Return the id of the run's experiment; ``None`` if there is no such run."""
+    run = None if run_id is None else find(client(config).get_run, run_id)
+    return None if run is None else str(run.info.experiment_id)
+
+
 def _active_run(config: TrackingConfig, run_file: Path | None) -> Any | None:
     """Return the run named in ``run_file`` unless it was deleted or writes to the place from which the store was copied."""
     run_id = None if run_file is None else read_run_id(run_file)

@@ -20,7 +20,7 @@ def test_a_training_logs_data_set_description_and_parameters_once(store: Path, t
     params, index = write_params(tmp_path), read_index(tmp_path / "shards")
     config = runs.resolved(TrackingConfig(uri="", experiment="contents"), store)
     run_id = runs.open_run(config, {}, {}, tmp_path / "run.json")
-    dataset = training_driver._tracked(index)
+    dataset = training_driver.tracked_dataset(index, "training")
     text = training_driver._description(index, params.training, params.cluster)
     for _ in range(2):  # as a resumed run does
         run_contents.log_contents(config, run_id, dataset=dataset, description=text, params=params.as_dict())
