@@ -36,6 +36,7 @@ COVERED = {
     r"python -m tests\.": "tests/test_same.py",
     r"digan sample": "tests/pipelines/cli/test_main.py",
     r"digan info": "tests/pipelines/cli/test_main.py",
+    r"digan init": "tests/pipelines/cli/test_init.py",
     r"digan preset": "tests/pipelines/cli/test_preset.py",
     r"digan evaluate": "tests/pipelines/evaluation/test_video_folder.py",
     r"digan sweep": "tests/pipelines/sweeps/test_sweep.py",

@@ -41,7 +41,7 @@ LAYERS: list[set[str]] = [
     {"params"},
     {"sweeps"},
     {"evaluation", "services"},  # services: former module of the loader of registered models
-    {"registry"},
+    {"registry", "own_videos"},
     {"cluster"},
     {"training_run"},
     {"tracking"},

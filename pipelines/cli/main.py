@@ -1,4 +1,4 @@
-"""The command `digan` with the subcommands sample, info, preset, evaluate and sweep.
+"""The command `digan` with the subcommands sample, info, preset, init, evaluate and sweep.
 
 Example: digan sample --model models:/digan-toy@champion --seed 7 --frames 16 --out clip.mp4
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from digan import atomic
 from digan.errors import UserError
 from pipelines.arguments import CommandParser
-from pipelines.cli import info, output_size, preset, sweep
+from pipelines.cli import info, init, output_size, preset, sweep
 from pipelines.exit_status import run_stage
 from pipelines.storage import file_io
 
@@ -42,6 +42,7 @@ def parser() -> CommandParser:
     _add_sample(add("sample", help="write videos as .mp4, .gif or a .png contact sheet"))
     info.add_arguments(add("info", help="show the size and the classes of a model"))
     preset.add_arguments(add("preset", help="write the parameters of one of the paper's runs into params.yaml"))
+    init.add_arguments(add("init", help="look at a folder of videos and write a params.yaml for them"))
     evaluate.add_arguments(add("evaluate", help="compare the videos of two folders"))
     sweep.add_commands(add("sweep", help="show the trials of a sweep, or write the best one into params.yaml"))
     return parser
