@@ -47,14 +47,15 @@ def plan(survey: Survey) -> ClipPlan:
     """Choose rate, frames and stride. ``UserError`` if no video is long enough."""
     fps = survey.common_rate
     scenes = survey.scenes(fps)
-    most_short = max(MOST_SHORT, _short(scenes, FRAMES[-1], 1))
-    frames = next(n for n in FRAMES if _short(scenes, n, 1) <= most_short)
-    if _short(scenes, frames, 1) == 1:
+    least = FRAMES[-1]
+    if _short(scenes, least, 1) == 1:
         longest = max(int(each.frames) for each in scenes)
         problem = (
-            f"the longest of the {len(scenes)} videos that were decoded has {longest} frames, a clip needs {frames}"
+            f"the longest of the {len(scenes)} videos that were decoded has {longest} frames, a clip needs {least}"
         )
         raise UserError(f"{survey.folder}: {problem}; use longer videos")
+    most_short = max(MOST_SHORT, _short(scenes, least, 1))
+    frames = next(n for n in FRAMES if _short(scenes, n, 1) <= most_short)
     stride = _stride(scenes, frames)
     changes = _changes(scenes, frames, stride)
     usable = len(survey.videos) * len(scenes) / survey.decoded
