@@ -6,6 +6,7 @@ import ast
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ from tests.pipelines.sweeps.small_sweep import write_sweep
 
 SMALL = "--resolution 32 --channels 4"
 NUMBER = re.compile(r"[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
-UPDATES = (200, 2000, 20_000)  # of a run that must last some seconds: the first that is enough for the machine's speed
+UPDATES = (50, 500, 5000)  # of a run that must last some seconds: the first that is enough for the machine's speed
 # name -> options, and lines that are printed, with # for a figure
 SMALLEST = {
     "encodings": ("--clips {videos} --resolution 32 --most 8", ["real vs. real, *: #", "webp # lossless # # #", "jpeg 75 # # # # #"]),
@@ -46,7 +47,7 @@ SMALLEST = {
         ["clips of 32 frames: 1 updates *", "* 32 frames need # times the memory of 16 in training and # times in *"],
     ),
     "overhead": (
-        "--threads 1 --resolution 32 --channels 4 --batch 4 --pairs 2 --seconds 8 --updates {updates}",
+        "--threads 1 --resolution 32 --channels 4 --batch 4 --pairs 2 --seconds 8 --updates {more_updates}",
         ["bare # clips/s, stage train #, cost of steps # %", "checkpoint, snapshot and samples # s, *", "*: cost # % (steps # +- # %, *"],
     ),
     "plain_step": (
@@ -108,7 +109,7 @@ def test_figures_are_told_from_other_words() -> None:
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A folder of videos, one with params.yaml and shards, a generator of toy classes, and a folder that is not there."""
+    """A folder of videos, one with params.yaml and shards, a generator of toy classes, and one that is not there."""
     folder = tmp_path_factory.mktemp("benchmarks")
     (folder / "videos").mkdir()
     for number in range(8):
@@ -121,14 +122,15 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     )
     save_generator(VideoGenerator(config).reset(generator=torch.Generator().manual_seed(0)).eval(), folder / "model")
     class_names.write(folder / "model", classes)
-    return {name: folder / name for name in ("videos", "small", "model", "out")}
+    shutil.copy(ROOT / "params.yaml", folder)
+    return {"folder": folder, **{name: folder / name for name in ("videos", "small", "model", "out")}}
 
 
-def run(case: str, options: str) -> subprocess.CompletedProcess[str]:
+def run(case: str, options: str, folder: Path) -> subprocess.CompletedProcess[str]:
     name, *mode = case.split()
     command = [sys.executable, "-m", f"benchmarks.{name}", *mode, *options.split()]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.slow
@@ -136,7 +138,9 @@ def run(case: str, options: str) -> subprocess.CompletedProcess[str]:
 def test_runs_to_its_end(case: str, places: dict[str, Path]) -> None:
     options, expected = SMALLEST[case]
     for updates in UPDATES:
-        done = run(case, options.format_map({**places, "updates": updates}))
+        done = run(
+            case, options.format_map({**places, "updates": updates, "more_updates": 4 * updates}), places["folder"]
+        )
         if "raise --updates" not in done.stderr:
             break
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
@@ -159,6 +163,6 @@ def test_runs_to_its_end(case: str, places: dict[str, Path]) -> None:
     ],
 )
 def test_wrong_options_are_refused_in_one_line(case: str, options: str, line: str, places: dict[str, Path]) -> None:
-    done = run(case, options.format_map({**places, "out": "no/such"}))
+    done = run(case, options.format_map({**places, "out": "no/such"}), places["folder"])
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert not missing(done.stderr, [line.format_map({**places, "out": "no/such"})]), done.stderr
