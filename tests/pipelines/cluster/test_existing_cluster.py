@@ -18,6 +18,7 @@ import pytest
 from tests.conftest import ROOT, WriteParams
 from tests.pipelines.cluster.ray_head import RAY, Head, running_head, start
 from tests.pipelines.sweeps.small_sweep import write_sweep
+from tests.s3 import S3Server
 
 STAGES = ("ingest", "reference", "train", "evaluate", "register", "tune")
 SMALL: dict[str, Any] = {
@@ -65,6 +66,15 @@ def test_every_stage_runs_on_it(head: Head, tmp_path: Path, write_params: WriteP
     write_params({**SMALL, "cluster.workers": 1})
     run_every_stage(head, tmp_path)
     assert (tmp_path / "outputs/train/generator/weights.pt").is_file()
+
+
+@pytest.mark.slow
+def test_every_stage_runs_on_it_with_shards_on_s3(
+    head: Head, tmp_path: Path, write_params: WriteParams, s3_bucket: str, s3_server: S3Server
+) -> None:
+    write_params({**SMALL, "cluster.workers": 1, "shards.address": f"{s3_bucket}/shards"})
+    run_every_stage(head, tmp_path, **s3_server.environment)
+    assert not list((tmp_path / "outputs/shards").rglob("*.tar"))
 
 
 @pytest.mark.slow
