@@ -60,6 +60,7 @@ def evaluate_command(arguments: argparse.Namespace) -> None:
     from pipelines.cluster.ray_cluster import ClusterAddressError, ClusterConfig
     from pipelines.evaluation import folder_comparison
 
+    earlier = None if arguments.against is None else folder_comparison.read_earlier(arguments.against)
     one_worker = {"workers": 1, "min_workers": 0, "cpus_per_worker": 1, "max_failures": 0}
     real, fake, frames, gpus = arguments.real, arguments.fake, arguments.frames, arguments.ray_gpus
     try:
@@ -73,8 +74,8 @@ def evaluate_command(arguments: argparse.Namespace) -> None:
     if arguments.out is not None:
         write_json(arguments.out, result.to_json())
     print(result.text(), flush=True)
-    if arguments.against is not None:
-        print(folder_comparison.against(result, arguments.against, margin=1.0), flush=True)
+    if earlier is not None:
+        print(folder_comparison.against(result, earlier, arguments.against, margin=1.0), flush=True)
 
 
 if __name__ == "__main__":

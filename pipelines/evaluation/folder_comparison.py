@@ -18,10 +18,12 @@ from pipelines.evaluation.measurement import Array, conditions, metrics_of
 from pipelines.evaluation.reference_features import ReferenceFeatures
 from pipelines.evaluation.result import EvaluationResult
 from pipelines.evaluation.video_folder import FolderClip, VideoFolder
+from pipelines.registry.alias_decision import MetricValue
 from pipelines.report.progress_display import ProgressDisplay
 
 DEFAULT_FRAMES = 16
 RATE_TOLERANCE = 0.01  # relative difference of frame rates that counts as rounding
+REMEDY = "digan evaluate --out writes such a file"
 PROTOCOL = "{protocol_text}, seed {seed}"  # what two results must have in common, with data and detector
 
 
@@ -99,14 +101,18 @@ def _compare(reals: VideoFolder, fakes: VideoFolder) -> list[str]:
     return []
 
 
-def against(result: EvaluationResult, other: Path, margin: float) -> str:
-    """Say whether the difference to the result in ``other`` exceeds its spread.
+def read_earlier(other: Path) -> MetricValue:
+    """The metric in the .json file ``other``; ``UserError`` if it is missing or no such file."""
+    source = f"--against {other}"
+    return EvaluationResult.read(other, source=source, remedy=REMEDY).value(PROTOCOL, source=source, remedy=REMEDY)
+
+
+def against(result: EvaluationResult, earlier: MetricValue, other: Path, margin: float) -> str:
+    """Say whether the difference to the ``earlier`` metric, of the file ``other``, exceeds its spread.
 
     Errors: ``UserError`` if the two cannot be compared.
     """
-    source, remedy = f"--against {other}", "digan evaluate --out writes such a file"
-    earlier = EvaluationResult.read(other, source=source, remedy=remedy).value(PROTOCOL, source=source, remedy=remedy)
-    comparison = result.value(PROTOCOL, source="these figures", remedy=remedy).against(earlier, margin=margin)
+    comparison = result.value(PROTOCOL, source="these figures", remedy=REMEDY).against(earlier, margin=margin)
     word = "lower" if comparison.difference < 0 else "higher"
     sure = "surely" if comparison.is_significant else "not surely"
     return f"{sure} {word} than {other} ({earlier.value:.4g}): {comparison.text}"

@@ -66,6 +66,10 @@ def test_figures_of_two_folders(folders: tuple[Path, Path], tmp_path: Path, caps
     assert run(tmp_path, *options[:-2], "--against", out) == 2
     assert "not comparable: protocol" in capsys.readouterr().err
 
+    missing = tmp_path / "missing.json"
+    assert run(tmp_path, "--real", tmp_path / "no such folder", "--fake", fake, "--against", missing) == 2
+    assert f"--against {missing}: no such file" in capsys.readouterr().err  # before the folders are looked at
+
 
 def test_names_that_are_not_utf8_are_named_and_counted(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]

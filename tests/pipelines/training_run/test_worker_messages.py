@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipelines.cluster.ray_cluster import ClusterConfig, connect
+from pipelines.training_run import worker_messages
 from pipelines.training_run.worker_messages import Message, MessageQueue, SampleVideos, UserNotice, WorkerMessages
 
 CONFIG = ClusterConfig(
@@ -52,6 +53,25 @@ def test_queue_keeps_order_and_the_largest_permission() -> None:
     for clips in (40, 20):
         queue.allow(clips)
     assert queue.allowed() == 40
+
+
+class SlowQueue(MessageQueue):
+    """Replies later than any deadline in this test."""
+
+    def take(self) -> list[Message]:
+        taken = super().take()
+        time.sleep(3)
+        return taken
+
+
+def test_messages_are_not_lost_when_the_driver_takes_them_late(ray_here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_messages, "MessageQueue", SlowQueue)
+    monkeypatch.setattr(worker_messages, "REPLY_TIMEOUT", 0.5)
+    messages = WorkerMessages()
+    sent: list[Message] = [UserNotice(text=str(number)) for number in range(3)]
+    for message in sent:
+        messages.send(message, wait=30)
+    assert messages.take() == sent
 
 
 def test_messages_of_killed_workers_arrive_in_order(ray_here: None) -> None:
