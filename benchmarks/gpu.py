@@ -34,6 +34,7 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 R1_INTERVAL = 16
 TRAINING = TrainingConfig(
     seed=0,
+    start_from="",
     clips=10**9,
     batch_size=8,
     micro_batch=8,

@@ -32,6 +32,7 @@ def training_config(precision: str) -> TrainingConfig:
     """The paper's setting at a batch that two cores can hold."""
     return TrainingConfig(
         seed=0,
+        start_from="",
         clips=10**9,
         batch_size=BATCH,
         micro_batch=BATCH,

@@ -57,9 +57,10 @@ def main(argv: Sequence[str] = ()) -> None:
         interrupt_on_sigterm()
         stay_on_loopback(params.cluster)
         from pipelines.cluster import training_driver  # imports Ray
+        from pipelines.registry import start_address
 
         try:
-            training_driver.train(params, shards=SHARDS, output=OUTPUT)
+            training_driver.train(params, shards=SHARDS, output=OUTPUT, start=start_address.load)
         except training_driver.TrainingAbortedError as error:
             sys.exit(redacted(f"error: the training failed: {error}"))
         experiment = read_experiment_id(OUTPUT / "run.json")

@@ -94,6 +94,15 @@ def _copy(value: Any) -> Any:
 
 def write(captured: dict[str, Any], store: CheckpointStore, *, model: NetworkConfig, keep: int) -> str:
     """Write what ``capture`` returned, remove all but the newest ``keep`` checkpoints, and return the new one's name."""
+    name = name_of(captured["clips_seen"])
+    store.write(name, files_of(captured, model))
+    for old in listed(store)[keep:]:
+        store.remove(old)
+    return name
+
+
+def files_of(captured: dict[str, Any], model: NetworkConfig) -> dict[str, bytes]:
+    """The files of a captured state, name -> content; the last one is the manifest."""
     memory = io.BytesIO()
     torch.save(captured, memory)
     data = memory.getvalue()
@@ -103,11 +112,15 @@ def write(captured: dict[str, Any], store: CheckpointStore, *, model: NetworkCon
         "model": model.to_json(),
         "sha256": {STATE: hashlib.sha256(data).hexdigest()},
     }
-    name = name_of(captured["clips_seen"])
-    store.write(name, {STATE: data, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()})
-    for old in listed(store)[keep:]:
-        store.remove(old)
-    return name
+    return {STATE: data, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()}
+
+
+def model_of(store: CheckpointStore, name: str) -> NetworkConfig:
+    """The sizes of the networks in a checkpoint; raises ``ValueError`` if it is damaged."""
+    try:
+        return NetworkConfig(**json.loads(store.read(name, MANIFEST))["model"])
+    except (OSError, KeyError, TypeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def listed(store: CheckpointStore) -> list[str]:

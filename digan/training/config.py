@@ -22,6 +22,7 @@ class TrainingConfig:
     """
 
     seed: int
+    start_from: str
     clips: int
     batch_size: int
     micro_batch: int

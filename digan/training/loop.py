@@ -97,7 +97,13 @@ class _TrainingRun:
         self, spec: TrainingSpec, placement: TrainingPlacement, hooks: TrainingHooks, background: BackgroundTask
     ) -> None:
         self.spec, self.placement, self.hooks, self.background = spec, placement, hooks, background
-        self.state = TrainingState(spec.training, spec.model, placement.device)
+        self.state = self._at_clip_0()
+
+    def _at_clip_0(self) -> TrainingState:
+        state = TrainingState(self.spec.training, self.spec.model, self.placement.device)
+        if self.spec.start is not None:
+            state.load_weights(self.spec.start.networks)
+        return state
 
     def resume(self) -> None:
         """Load the newest checkpoint; without one, report samples of the untrained generator."""
@@ -186,7 +192,7 @@ class _TrainingRun:
         self._require_rollback(divergence, rollbacks)
         if self.placement.rank == 0:
             self.background.wait()
-        self.state = TrainingState(self.spec.training, self.spec.model, self.placement.device)
+        self.state = self._at_clip_0()
         self._load(before=divergence.last_good_clips)
         self.state.rollbacks = rollbacks
         if self.placement.rank == 0:

@@ -13,6 +13,7 @@ from digan.models.generator import VideoGenerator
 from digan.training.checkpoint import CheckpointStore
 from digan.training.config import TrainingConfig
 from digan.training.running_metrics import TrainingProgress
+from digan.training.start_weights import StartWeights
 from digan.types import FramePair
 
 # (update, seed) -> iterator over updates from that one on; each item holds this worker's micro-batches
@@ -21,12 +22,15 @@ Reader = Callable[[int, int], Iterator[list[FramePair]]]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
-    """What to train: the configs and the reader of real pairs. ``classes`` are the classes' names, for snapshots."""
+    """What to train: the configs and the reader of real pairs. ``classes`` are the classes' names, for snapshots;
+    ``start`` has the weights to begin with at clip 0, ``None`` for random ones.
+    """
 
     training: TrainingConfig
     model: NetworkConfig
     reader: Reader
     classes: tuple[str, ...] = ()
+    start: StartWeights | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ There is no random state: training and data draw from generators seeded by (seed
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -76,12 +76,20 @@ class TrainingState:
         """Updates made so far."""
         return self.clips_seen // self.training.batch_size
 
+    def load_weights(self, networks: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        """Load the networks' state dicts that are there, by their names in ``state_dict``, and nothing else."""
+        for name, network in self._networks.items():
+            if name in networks:
+                network.load_state_dict(networks[name])
+
+    @property
+    def _networks(self) -> dict[str, torch.nn.Module]:
+        return {"generator": self.generator, "average": self.generator_ema, "discriminator": self.discriminator}
+
     def state_dict(self) -> dict[str, Any]:
         """Tensors and numbers only, so that ``torch.load(weights_only=True)`` can read it."""
         return {
-            "generator": self.generator.state_dict(),
-            "average": self.generator_ema.state_dict(),
-            "discriminator": self.discriminator.state_dict(),
+            **{name: network.state_dict() for name, network in self._networks.items()},
             "generator_optimizer": self.generator_optimizer.state_dict(),
             "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
             "path_length_mean": self.path_length_mean,
@@ -92,9 +100,7 @@ class TrainingState:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load a ``state_dict``, except Adam's rates and betas, which stay this run's; unknown keys are ignored."""
-        self.generator.load_state_dict(state["generator"])
-        self.generator_ema.load_state_dict(state["average"])
-        self.discriminator.load_state_dict(state["discriminator"])
+        self.load_weights({name: state[name] for name in self._networks})
         for name in ("generator_optimizer", "discriminator_optimizer"):
             optimizer = getattr(self, name)
             groups = optimizer.state_dict()["param_groups"]

@@ -12,7 +12,7 @@ import torch
 from digan import generator_io
 from digan.models.config import NetworkConfig
 from digan.models.generator import VideoGenerator
-from digan.training import loop
+from digan.training import loop, start_weights
 from digan.training.config import TrainingConfig
 from digan.training.run_spec import TrainingHooks, TrainingPlacement, TrainingProgress, TrainingSpec
 from digan.training.state import initial_generator
@@ -81,7 +81,8 @@ def _train(config: WorkerConfig, rank: int, world_size: int, device: torch.devic
     if rank == 0 and "initial_generator" not in output.names():
         untrained = initial_generator(training, model)
         output.write("initial_generator", generator_io.generator_files(untrained, classes))
-    spec = TrainingSpec(training=training, model=model, reader=reader, classes=classes)
+    start = start_weights.read(output) if training.start_from else None
+    spec = TrainingSpec(training=training, model=model, reader=reader, classes=classes, start=start)
     stores = {name: store_at(file_io.join(config["output"], name)) for name in ("checkpoints", "snapshots")}
     placement = TrainingPlacement(rank=rank, world_size=world_size, device=device, **stores)
     generator = loop.train(spec, placement, _hooks(config, rank))

@@ -33,6 +33,7 @@ from pipelines.tracking import run_contents, runs
 from pipelines.training_run import run_fingerprint, run_sync, worker_messages
 from pipelines.training_run.provenance import run_tags
 from pipelines.training_run.run_fingerprint import INDEX, ResumeDecision, RunFingerprint
+from pipelines.training_run.run_start import LoadStart, RunStart, no_start
 from pipelines.training_run.training_log import LOG, TrainingLog, curves, repair_log
 
 FORMAT = 1
@@ -76,11 +77,17 @@ class TrainingAbortedError(Exception):
     """The training ended with an error that restarting the workers cannot repair; the text has the worker's traceback."""
 
 
-def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialHooks | None = None) -> None:
-    """Train on ``shards`` and write the results to ``output``; return at once if they are already complete.
-
-    With ``cluster.storage`` shards and checkpoints are on S3, except those of a sweep's trials. Errors: ``UserError`` for a
-    user's mistake, here or in a worker; ``TrainingAbortedError`` for other failures of workers."""
+def train(
+    params: TrainingSections,
+    *,
+    shards: Path,
+    output: Path,
+    trial: TrialHooks | None = None,
+    start: LoadStart = no_start,
+) -> None:
+    """Train on ``shards`` and write the results to ``output``; return at once if they are already complete. ``start`` loads the
+    weights at ``training.start_from``. With ``cluster.storage`` shards and checkpoints are on S3, except those of a sweep's trials.
+    Errors: ``UserError`` for a user's mistake, here or in a worker; ``TrainingAbortedError`` for other failures of workers."""
     cluster, tracking, output = params.cluster, runs.resolved(params.tracking), output.absolute()
     storage = "" if trial else cluster.storage
     index, address = run_sync.open_shards(params.clips, shards, storage)
@@ -100,6 +107,8 @@ def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialH
         if storage and decision.kind == "replace":
             reason = "; ".join(decision.notes)
             raise UserError(f"cluster.storage={storage}: holds another run ({reason}); choose another prefix")
+        started = RunStart(params.training.start_from, storage or str(output), resumes=decision.kind == "resume")
+        started.fetch(start, tracking, model)
         runs.client(tracking)  # a store that cannot be used is refused before Ray starts
         with connect(cluster) as ray_folder:
             preflight.check_driver(tracking.uri, storage, output, job_folder())
@@ -108,6 +117,7 @@ def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialH
             shards_index = {f"the shards at {address}": file_io.join(address, shard_index.INDEX)}
             preflight.check_nodes(shards_index, storage or str(output), code)
             _prepare_folder(decision, output, display, seen)
+            started.keep(display.message)
             run_fingerprint.write_origin(output, fingerprint)
             run_file = trial.run_file if trial else output / "run.json"
             settings = {name: section for name, section in params.as_dict().items() if name != "tune"}
@@ -136,8 +146,7 @@ def train(params: TrainingSections, *, shards: Path, output: Path, trial: TrialH
                     )
                     name, gpu_share = f"digan-{run_id[:8]}-{time.time_ns()}", trial.gpu_share if trial else 1.0
                     fit = partial(_fit, cluster, worker_config, folder=ray_folder, name=name, gpu_share=gpu_share)
-                    handler = MessageHandler(log, display, cluster.max_failures, trial)
-                    _run(fit, worker_config["messages"], handler)
+                    _run(fit, worker_config["messages"], MessageHandler(log, display, cluster.max_failures, trial))
                 if storage:
                     run_sync.fetch(storage, output)
                 _write_index(output, fingerprint, log, run_id, cluster)
@@ -153,10 +162,8 @@ def tracked_dataset(index: shard_index.ShardIndex, context: str) -> run_contents
         "frames": index.frames,
         "classes": len(index.classes),
     }
-    name = str(index.source.get("name") or "shards")
-    return run_contents.TrackedDataset(
-        name=name, digest=index.digest, address=index.address, profile=profile, context=context
-    )
+    name, digest, address = str(index.source.get("name") or "shards"), index.digest, index.address
+    return run_contents.TrackedDataset(name=name, digest=digest, address=address, profile=profile, context=context)
 
 
 def _description(index: shard_index.ShardIndex, training: TrainingConfig, cluster: ClusterConfig) -> str:

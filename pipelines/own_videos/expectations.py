@@ -50,10 +50,9 @@ def expected(clips: int, size: int, clips_per_second: float) -> str:
 def warnings(survey: Survey, clips: ClipPlan, *, training_clips: int) -> Iterator[str]:
     """One line for each way in which data or time will not be enough."""
     if clips.clips < ENOUGH_CLIPS or survey.usable < ENOUGH_VIDEOS:
-        problem = (
-            f"{grouped(clips.clips)} clips of {survey.usable:.0f} videos are few: samples will resemble these videos"
-        )
-        yield f"{problem}; add some, up to {ENOUGH_VIDEOS} videos with {grouped(ENOUGH_CLIPS)} clips or more"
+        few = f"{grouped(clips.clips)} clips of {survey.usable:.0f} videos are few: samples will resemble these videos"
+        enough = f"{ENOUGH_VIDEOS} videos with {grouped(ENOUGH_CLIPS)} clips"
+        yield f"{few}; add some, up to {enough}, or begin with a model of similar videos (training.start_from)"
     if clips.with_cut > MANY_CUTS:
         problem = f"{clips.with_cut:.0%} of the clips span a cut, which a continuous video cannot show"
         yield f"{problem}; divide the videos at their cuts first (docs/data.md)"

@@ -22,6 +22,7 @@ from digan.errors import UserError
 from digan.training.config import TrainingConfig
 from pipelines.cluster.training_driver import TrainingAbortedError, TrainingSections, TrialHooks, train
 from pipelines.evaluation.config import EvaluationConfig
+from pipelines.registry import start_address
 from pipelines.sweeps import mlflow_runs, objective
 from pipelines.sweeps.config import SweepConfig
 from pipelines.sweeps.sweep_driver import CLIPS, NUMBER, OBJECTIVE
@@ -140,7 +141,13 @@ class _Trial:
             gpu_share=sections.tune.gpu_share,
             run_file=run_file,
         )
-        train(sections, shards=Path(self.context.objective.shards), output=self.output, trial=hooks)
+        train(
+            sections,
+            shards=Path(self.context.objective.shards),
+            output=self.output,
+            trial=hooks,
+            start=start_address.load,
+        )
 
     def on_measured(self, message: TrialMeasured) -> None:
         """Report a measured checkpoint; the last one is reported by ``report_end``."""

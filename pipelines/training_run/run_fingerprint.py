@@ -32,7 +32,8 @@ CODE = ("digan/data", "digan/models", "digan/ops", "digan/training", "digan/seed
 # Keys of params.yaml in the records of older runs and sweeps, and their present names.
 RENAMED = {"mirror": "horizontal_flip", "interval": "grace_period"}
 RENAMED |= {"reduction": "reduction_factor", "concurrency": "max_concurrent_trials"}
-MODEL_BEFORE = {"drift": 0}  # keys that older records do not have, and the values that these runs had
+# keys that older records do not have, and the values that these runs had
+BEFORE: dict[str, dict[str, Any]] = {"model": {"drift": 0}, "training": {"start_from": ""}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ def decide(folder: Path, now: RunFingerprint, *, clips_seen: int) -> ResumeDecis
 
 def _changes(before: RunFingerprint, now: RunFingerprint, clips_seen: int) -> list[str]:
     """The differences that make ``now`` another run."""
-    changes = changed_values(asdict(before), asdict(now), MAY_CHANGE)
+    changes = changed_values(asdict(before), with_present_keys(asdict(now)), MAY_CHANGE)
     clips = now.training["clips"]
     if clips < before.training["clips"] and clips < clips_seen:
         changes.append(f"training.clips={clips} is less than the {clips_seen} clips it has seen")
@@ -125,12 +126,13 @@ def read_origin(folder: Path) -> RunFingerprint | None:
 
 def with_present_keys(record: dict[str, Any]) -> dict[str, Any]:
     """Recorded sections of params.yaml with the present keys: under their present names, later ones with their old effect."""
-    renamed = {
+    present = {
         name: {RENAMED.get(key, key): value for key, value in record[name].items()}
         for name in ("training", "tune")
         if name in record
     }
-    return record | renamed | ({"model": MODEL_BEFORE | record["model"]} if "model" in record else {})
+    record = record | present
+    return record | {name: added | record[name] for name, added in BEFORE.items() if name in record}
 
 
 def write_origin(folder: Path, origin: RunFingerprint) -> None:

@@ -41,6 +41,8 @@ NO_RESULT = {
     "pipelines.training_run.run_sync": "where the run is copied to",
     "pipelines.cluster.worker_failure": "which errors end a training",
     "pipelines.cluster.ray_cluster": "where the workers run",
+    "pipelines.training_run.run_start": "where the weights are kept that a run begins with",
+    "pipelines.registry.start_address": "reads the weights that training.start_from names",
     "pipelines.training_run.run_fingerprint": "whether a run resumes",
     "pipelines.training_run.provenance": "tags",
     "pipelines.cluster.ray_tasks": "where tasks run",

@@ -27,6 +27,7 @@ from digan.types import FramePair
 MODEL = NetworkConfig(resolution=32, channel_base=32768, channel_max=4, mapping_layers=2, modulation_rank=2, classes=0)
 TRAINING = TrainingConfig(
     seed=3,
+    start_from="",
     clips=32,
     batch_size=4,
     micro_batch=4,

@@ -27,7 +27,7 @@ VALUES = {
     "ucf101_256": "52fc723391f45bd6",
 }
 ADDED = {  # keys that came later
-    *("source.decoder", "registry.max_ratio", "registry.experiments", "model.drift"),
+    *("source.decoder", "registry.max_ratio", "registry.experiments", "model.drift", "training.start_from"),
     *("source.sky_synthetic.videos", "source.sky_synthetic.classes", "source.sky_synthetic.seed"),
 }
 PAPER = ["kinetics_food", "sky_128", "sky_16", "taichi_hd", "ucf101_128", "ucf101_256"]

@@ -121,6 +121,18 @@ def test_run_begun_before_drift_existed_resumes_without_drift(
     )
 
 
+def test_run_with_other_or_later_start_weights_is_another_run(
+    finished: tuple[Path, run_fingerprint.RunFingerprint],
+) -> None:
+    folder, now = finished  # recorded before training.start_from existed: random weights
+    random, other = (
+        replace(now, training={**now.training, "start_from": text}) for text in ("", "models:/sky@champion")
+    )
+    assert run_fingerprint.decide(folder, random, clips_seen=100).kind == "finished"
+    decision = run_fingerprint.decide(folder, other, clips_seen=100)
+    assert decision.kind == "replace" and "training.start_from was ''" in decision.notes[0]
+
+
 def test_run_begun_before_the_rename_resumes(finished: tuple[Path, run_fingerprint.RunFingerprint]) -> None:
     """origin.json then had the key ``mirror`` for ``horizontal_flip``."""
     folder, now = finished
