@@ -63,7 +63,7 @@ def init_command(arguments: argparse.Namespace) -> None:
     stages = (
         "dvc repro" if Path("dvc.yaml").is_file() else "python -m pipelines.ingest, then .reference, .train, .evaluate"
     )
-    print(f"next: {stages}")
+    print(f"next: {stages}; what to change when samples look wrong: docs/own-videos.md")
 
 
 def local_folder(given: str) -> Path:

@@ -55,7 +55,7 @@ def warnings(survey: Survey, clips: ClipPlan, *, training_clips: int) -> Iterato
         yield f"{few}; add some, up to {enough}, or begin with a model of similar videos (training.start_from)"
     if clips.with_cut > MANY_CUTS:
         problem = f"{clips.with_cut:.0%} of the clips span a cut, which a continuous video cannot show"
-        yield f"{problem}; divide the videos at their cuts first (docs/data.md)"
+        yield f"{problem}; divide the videos at their cuts first (docs/own-videos.md)"
     if clips.static > MANY_STATIC:
         yield f"{clips.static:.0%} of the videos hardly move, so there is little motion to learn; leave them out"
     if clips.short > MANY_LOST:
