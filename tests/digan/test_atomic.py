@@ -169,7 +169,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COPIES = {"copy", "copy2", "copyfile", "copytree", "move"}  # of shutil
 IN_PLACE = {  # functions that write without ``replacing``, and why they may
     "pipelines/registry/versions.py _new_version": "a temporary folder, which is uploaded",
-    "pipelines/sources/toy.py write_video": "called within replacing",
+    "pipelines/sources/synthetic_files.py write_video": "called within replacing",
     "pipelines/cluster/scratch_folder.py scratch_folder": "the file of a lock",
     "pipelines/cluster/scratch_folder.py _remove_if_abandoned": "the file of a lock",
     "pipelines/cluster/scratch_folder.py write_token": "a new file that only its own process reads",
