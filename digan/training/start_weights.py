@@ -6,12 +6,14 @@ has become of the model. Moments of Adam, counters and schedules begin anew.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
+from digan import class_names
+from digan.errors import listed
 from digan.generator_io import load_generator
 from digan.models.config import NetworkConfig
 from digan.training import checkpoint
@@ -30,33 +32,38 @@ Weights = Mapping[str, torch.Tensor]
 class StartWeights:
     """State dicts by network (of ``NETWORKS``) and the sizes of the model they come from.
 
-    Without a discriminator's, it begins with random weights.
+    Without a discriminator's, it begins with random weights. ``classes`` are the names of the model's classes, empty if unknown.
     """
 
     model: NetworkConfig
     networks: Mapping[str, Weights]
+    classes: tuple[str, ...] = ()
 
     @property
     def has_discriminator(self) -> bool:
         return "discriminator" in self.networks
 
-    def differences(self, model: NetworkConfig) -> list[str]:
-        """What does not fit a run with networks ``model``; empty if all does."""
+    def differences(self, model: NetworkConfig, classes: Sequence[str]) -> list[str]:
+        """What does not fit a run with networks ``model`` on data with these classes; empty if all does."""
         theirs, ours = asdict(self.model), asdict(model)
-        return [
+        found = [
             f"it has {theirs[name]} classes and the data {ours[name]}"
             if name == "classes"
             else f"{KEYS[name]} is {ours[name]} and {theirs[name]} there"
             for name in theirs
             if theirs[name] != ours[name]
         ]
+        if self.classes and len(self.classes) == len(classes) and self.classes != tuple(classes):
+            found.append(f"its classes are {listed(self.classes)}, those of the data {listed(classes)}")
+        return found
 
 
 def of_generator(folder: Path) -> StartWeights:
     """The weights in a generator's folder. Errors: ``UserError`` if it is damaged."""
     generator = load_generator(folder)
-    weights = generator.state_dict()
-    return StartWeights(model=generator.config, networks={"generator": weights, "average": weights})
+    weights, classes = generator.state_dict(), class_names.read(folder, generator.config.classes)
+    networks = {"generator": weights, "average": weights}
+    return StartWeights(model=generator.config, networks=networks, classes=tuple(classes))
 
 
 def of_checkpoint(store: CheckpointStore, name: str) -> StartWeights:

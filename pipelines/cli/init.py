@@ -45,11 +45,11 @@ def init_command(arguments: argparse.Namespace) -> None:
     from pipelines.own_videos import clip_settings, expectations, settings_choice
     from pipelines.own_videos.survey import survey
 
+    machine = settings_choice.Machine.here()
+    busy = expectations.busy(machine.cores)  # before the survey, which is load itself
     found = survey(local_folder(arguments.folder))
     clips = clip_settings.plan(found)
     print("\n".join(f"init: {line}" for line in expectations.described(found, clips)), flush=True)
-    machine = settings_choice.Machine.here()
-    busy = expectations.busy(machine.cores)  # before the measurement, which is load itself
     settings = settings_choice.choose(found, clips, machine, hours=hours, measure=clips_per_second)
     text = parameter_text(settings, heading=f"for {found.folder}, written by `digan init --hours {hours:g}`")
     chosen = composed({each.key: each.value for each in settings})
@@ -61,7 +61,9 @@ def init_command(arguments: argparse.Namespace) -> None:
     for line in filter(None, [busy, *expectations.warnings(found, clips, training_clips=chosen.training.clips)]):
         print(f"warning: {line}")
     stages = (
-        "dvc repro" if Path("dvc.yaml").is_file() else "python -m pipelines.ingest, then .reference, .train, .evaluate"
+        "dvc repro"
+        if Path("dvc.yaml").is_file()
+        else "python -m pipelines.ingest, then .reference, .train, .evaluate, .register"
     )
     print(f"next: {stages}; what to change when samples look wrong: docs/own-videos.md")
 
@@ -114,7 +116,7 @@ def parameter_text(settings: Sequence[Setting], *, heading: str) -> str:
     """The complete parameter file, with a reason above each line that was chosen."""
     path = preset.find(preset.COMPLETE)
     text = set_values(path.read_text(encoding="utf-8"), {each.key: each.value for each in settings}, path)
-    reasons, sections, lines = {each.key: each.reason for each in settings}, [""] * 3, []
+    reasons, sections, lines = {each.key: one_line(each.reason) for each in settings}, [""] * 3, []
     for line in text.splitlines():
         if match := re.match(r"( *)([\w-]+):", line):
             depth = len(match[1]) // 2
@@ -124,8 +126,13 @@ def parameter_text(settings: Sequence[Setting], *, heading: str) -> str:
                 lines += textwrap.wrap(reason, WIDTH, initial_indent=start, subsequent_indent=f"{match[1]}#   ")
         lines.append(line)
     assert not reasons, reasons
-    lines[0] = lines[0].replace("of the demo.", f"{heading}. A line above a value has the reason for it.")
+    lines[0] = lines[0].replace("of the demo.", f"{one_line(heading)}. A line above a value has the reason for it.")
     return "\n".join(lines) + "\n"
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks and other characters that end a comment or are not shown, from names of folders."""
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def write(out: Path, text: str) -> list[str]:

@@ -108,7 +108,7 @@ def train(
             reason = "; ".join(decision.notes)
             raise UserError(f"cluster.storage={storage}: holds another run ({reason}); choose another prefix")
         started = RunStart(params.training.start_from, storage or str(output), resumes=decision.kind == "resume")
-        started.fetch(start, tracking, model)
+        started.fetch(start, tracking, model, index.classes)
         runs.client(tracking)  # a store that cannot be used is refused before Ray starts
         with connect(cluster) as ray_folder:
             preflight.check_driver(tracking.uri, storage, output, job_folder())

@@ -23,6 +23,7 @@ from pipelines.video.raw_video import RawVideo
 
 MOST_VIDEOS = 40  # decoded
 SECONDS = 60.0  # time limit for a video
+MOST_RATE = 240.0  # of clips.fps
 EQUAL_RATES = 1.1  # rates that differ by less than this factor count as equal
 
 
@@ -58,7 +59,7 @@ class Survey:
         """The rate that 95 % of the videos reach, where rates differ; 0 where they do not."""
         if len(self.rates) < 2 or self.rates[-1] < EQUAL_RATES * self.rates[0]:
             return 0.0
-        return float(np.floor(100 * np.quantile(self.rates, 0.05, method="lower")) / 100)
+        return min(MOST_RATE, float(np.floor(100 * np.quantile(self.rates, 0.05, method="lower")) / 100))
 
     def scenes(self, fps: float) -> list[Scenes]:
         """The scenes of each decoded video at ``fps`` frames per second; 0: at its own rate."""

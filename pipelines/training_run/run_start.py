@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from digan.models.config import NetworkConfig
 from digan.training import start_weights
@@ -10,10 +10,10 @@ from digan.training.start_weights import StartWeights
 from pipelines.tracking.runs import TrackingConfig
 from pipelines.training_run.checkpoint_store import store_at
 
-LoadStart = Callable[[str, TrackingConfig, NetworkConfig], StartWeights]
+LoadStart = Callable[[str, TrackingConfig, NetworkConfig, Sequence[str]], StartWeights]
 
 
-def no_start(address: str, tracking: TrackingConfig, model: NetworkConfig) -> StartWeights:
+def no_start(address: str, tracking: TrackingConfig, model: NetworkConfig, classes: Sequence[str]) -> StartWeights:
     """The loader of a caller that sets no ``training.start_from``."""
     raise AssertionError(f"training.start_from={address}: this caller loads no models")
 
@@ -28,10 +28,10 @@ class RunStart:
         self._address, self._store, self._resumes = address, store_at(output), resumes
         self._weights: StartWeights | None = None
 
-    def fetch(self, load: LoadStart, tracking: TrackingConfig, model: NetworkConfig) -> None:
-        """Load the weights, unless the run has its copy. ``UserError`` if they do not fit ``model``."""
+    def fetch(self, load: LoadStart, tracking: TrackingConfig, model: NetworkConfig, classes: Sequence[str]) -> None:
+        """Load the weights, unless the run has its copy. ``UserError`` if they do not fit networks and classes."""
         if self._address and not (self._resumes and start_weights.NAME in self._store.names()):
-            self._weights = load(self._address, tracking, model)
+            self._weights = load(self._address, tracking, model, classes)
 
     def keep(self, notify: Callable[[str], None]) -> None:
         """Write the run's copy of what was fetched."""

@@ -84,4 +84,12 @@ def test_resumed_run_is_the_same_bit_for_bit(tmp_path: Path) -> None:
 )
 def test_differences_are_named(change: dict[str, int], text: str) -> None:
     weights = StartWeights(model=MODEL, networks={})
-    assert weights.differences(replace(MODEL, **change)) == [text] and weights.differences(MODEL) == []
+    assert weights.differences(replace(MODEL, **change), ()) == [text] and weights.differences(MODEL, ()) == []
+
+
+def test_classes_must_have_the_same_names_in_the_same_order() -> None:
+    model = replace(MODEL, classes=2)
+    weights = StartWeights(model=model, networks={}, classes=("cat", "dog"))
+    assert weights.differences(model, ("cat", "dog")) == []
+    assert weights.differences(model, ("dog", "cat")) == ["its classes are cat, dog, those of the data dog, cat"]
+    assert StartWeights(model=model, networks={}).differences(model, ("a", "b")) == []  # names unknown

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines import params
+from pipelines import params, params_file
 from pipelines.cli import init, main
 from pipelines.cluster import dry_run
+from pipelines.own_videos.settings_choice import Setting
 from pipelines.video.video_writer import write_video
 
 
@@ -108,6 +109,15 @@ def test_wrong_folders_and_times_are_one_line(
         error = capsys.readouterr().err
         assert part in error and error.count("\n") == 1, (arguments, error)
     assert list(here.iterdir()) == []
+
+
+def test_names_with_line_breaks_stay_in_their_comment(here: Path) -> None:
+    name = "a\nmodel:\u2028  drift\x85: 9"
+    settings = [Setting(key="source.path", value=f"/x/{name}", reason=name)]
+    text = init.parameter_text(settings, heading=f"for {name}")
+    (here / "params.yaml").write_text(text)
+    assert params_file.read(here / "params.yaml")["source"]["path"] == f"/x/{name}"
+    assert params_file.read(here / "params.yaml")["model"]["drift"] == 0
 
 
 def test_speed_counts_all_workers(monkeypatch: pytest.MonkeyPatch) -> None:
