@@ -90,8 +90,8 @@ class CoordinateFeatures(nn.Module):
             hidden = layer(hidden)
         phases = content[:, None, FREQUENCIES * 2 :] + hidden.float()
         if velocities is not None:
-            rates = torch.einsum("bki,bvi,kv->bk", frequencies, -velocities, self.share)
-            phases = phases + rates[:, None, :] * times[:, :, None]
+            drift = torch.einsum("bki,bvi,kv->bk", frequencies, -velocities, self.share)  # phase per unit of time
+            phases = phases + drift[:, None, :] * times[:, :, None]
         return SinusoidParameters(frequencies=frequencies, phases=phases)
 
 

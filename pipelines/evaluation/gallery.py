@@ -30,7 +30,7 @@ FPS = 8.0
 FACTOR = 4  # frame rate of the interpolation, in trained rates
 LONG = 128  # frames
 MOST_CLASSES = 16  # shown of a class-conditional generator
-FINE_SIZE = 256  # pixels of a side of the finer grid, or the trained size if that is larger
+FINE_SIZE = 256  # pixels of a side of the finer grid, or twice the trained size if that is larger
 BEYOND = 0.5  # length of the extrapolation on each side, in trained spans
 INSIDE, OUTSIDE = (45, 138, 78), (196, 87, 15)  # colors of frames within [0, 1] and beyond
 TITLES = {
@@ -133,10 +133,8 @@ class Gallery:
     def finer(self, count: int = 3, columns: int = 4) -> None:
         """The same frames at the trained size and on a grid that is finer by an integer factor."""
         seeds, resolution = self.seeds[:count], self.generator.config.resolution
-        factor, times = (
-            contact_sheet.scale_for(resolution, FINE_SIZE),
-            self.times[:: max(1, len(self.times) // columns)],
-        )
+        factor = max(2, contact_sheet.scale_for(resolution, FINE_SIZE))
+        times = self.times[:: max(1, len(self.times) // columns)][:columns]
         labels = sampling.pick_labels(self.generator, seeds)
         fine = self.mixed(seeds, seeds, times, grid_factor=factor, labels=labels)
         trained = self.mixed(seeds[:1], seeds[:1], times, labels=labels and labels[:1])
@@ -149,7 +147,7 @@ class Gallery:
     def abilities(self, count: int = 3) -> None:
         """Times beyond the trained ones and between them, motions of one content, contents with one motion."""
         one, many, factor = self.seeds[:1], self.seeds[:count], self.scale
-        beyond, between = torch.linspace(-BEYOND, 1 + BEYOND, 8), torch.linspace(0.4, 0.6, 8)
+        beyond, between, inside = (torch.linspace(*span, 8) for span in ((-BEYOND, 1 + BEYOND), (0.4, 0.6), (0.0, 1.0)))
 
         def videos(contents: Sequence[int], motions: Sequence[int], times: torch.Tensor) -> torch.Tensor:
             return self.mixed(contents, motions, times, grid_factor=factor)
@@ -157,8 +155,8 @@ class Gallery:
         sections = [
             (f"before 0 and after 1: times from {-BEYOND:g} to {1 + BEYOND:g}", videos(one, one, beyond)),
             ("between the trained times: from 0.4 to 0.6", videos(one, one, between)),
-            (f"one content, {count} motions", videos(one * count, many, self.times)),
-            (f"one motion, {count} contents", videos(many, one * count, self.times)),
+            (f"one content, {count} motions", videos(one * count, many, inside)),
+            (f"one motion, {count} contents", videos(many, one * count, inside)),
         ]
         contact_sheet.save_png(self.folder / "abilities.png", contact_sheet.frame_rows(sections))
 

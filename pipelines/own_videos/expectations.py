@@ -12,7 +12,7 @@ from pipelines.own_videos.survey import Survey
 from pipelines.own_videos.video_look import MOST_FRAMES
 from pipelines.report.text_format import duration, grouped
 
-RECOGNIZABLE, LEAST = 36_000, 12_000  # clips after which skies at 32x32 were recognizable; before, colors alone
+RECOGNIZABLE, LEAST = 36_000, 12_000  # clips after which drawn skies at 32x32 were recognizable; before, colors alone
 BUSY = 0.5  # load for each core
 MANY_CUTS, MANY_STATIC, MANY_LOST = 0.1, 0.2, 0.1
 
@@ -42,7 +42,9 @@ def busy(cores: int) -> str:
 def expected(clips: int, size: int, clips_per_second: float) -> str:
     """What the training will show, and when."""
     at = duration(RECOGNIZABLE / clips_per_second)
-    known = f"at 32x32, skies were recognizable after {grouped(RECOGNIZABLE)} clips (here {at}); motion comes last"
+    known = (
+        f"at 32x32, drawn skies were recognizable after {grouped(RECOGNIZABLE)} clips (here {at}); motion comes last"
+    )
     more = f"; {size}x{size} takes several times as many clips" if size > 32 else ""
     return f"{known}{more}; scenes that differ much from each other, such as people, take longer"
 

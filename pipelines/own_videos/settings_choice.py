@@ -155,16 +155,18 @@ def optimization(clips: ClipPlan, survey: Survey) -> list[Setting]:
     few = clips.clips < ENOUGH_CLIPS or survey.usable < ENOUGH_VIDEOS
     augment = "color,translation" if few else ""
     counted = f"{grouped(clips.clips)} clips of {survey.usable:.0f} videos"
-    less = (
-        f"{counted}: with fewer than {grouped(ENOUGH_CLIPS)} of {ENOUGH_VIDEOS} the discriminator learns them by heart"
-    )
-    known = "known to work for natural moving scenes"
+    less = f"{counted}: with fewer than {grouped(ENOUGH_CLIPS)} of {ENOUGH_VIDEOS} the discriminator memorizes them"
+    known = "from trials on drawn skies at 32x32"
     return [
         Setting(key="training.batch_size", value=8, reason=known),
         Setting(key="training.micro_batch", value=4, reason=f"{known}; two workers can share a batch"),
         Setting(key="training.generator_lr", value=0.004, reason=known),
-        Setting(key="training.discriminator_lr", value=0.002, reason=f"{known}; at 0.003 the discriminator wins"),
-        Setting(key="training.r1_gamma", value=10.0, reason=f"{known}; with 0.3 pictures stay blotches"),
+        Setting(
+            key="training.discriminator_lr",
+            value=0.002,
+            reason=f"{known}; at 0.003 the discriminator became too strong",
+        ),
+        Setting(key="training.r1_gamma", value=10.0, reason=f"{known}; with 0.3 pictures stayed blotches"),
         Setting(key="training.mismatch_weight", value=0.5, reason=known),
         Setting(key="training.augment", value=augment, reason=less if few else f"{counted} are enough without"),
     ]

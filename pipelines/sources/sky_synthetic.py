@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from digan.errors import UserError
-from pipelines.sources.base import CommonConfig, RawSource, check_classes, check_known, split_names
-from pipelines.sources.synthetic_files import make_files, quantize
+from pipelines.sources.base import CommonConfig, check_classes, check_known, split_names
+from pipelines.sources.synthetic_files import BuiltInSource, make_files, quantize
 from pipelines.video.raw_video import RawVideo
 
 VERSION = 1  # increases with every change of what is drawn
@@ -42,20 +42,13 @@ HILLS = ((24, 30, 34), (52, 64, 56))  # darkest and lightest
 
 
 @dataclass(frozen=True, kw_only=True)
-class SkySyntheticConfig(RawSource):
+class SkySyntheticConfig(BuiltInSource):
     """The section ``source.sky_synthetic``."""
 
     name = "sky_synthetic"
-    makes_videos = True
-    videos: int
-    classes: str
-    seed: int
 
     def __post_init__(self) -> None:
-        if not 2 <= self.videos <= 1_000_000:
-            raise UserError(f"source.sky_synthetic.videos={self.videos}: must be from 2 to 1000000; try 600")
-        if self.seed < 0:
-            raise UserError(f"source.sky_synthetic.seed={self.seed}: must not be negative; try 0")
+        super().__post_init__()
         check_known("source.sky_synthetic.classes", split_names(self.classes), LIGHTS, "the sky")
 
     def list_videos(self, common: CommonConfig) -> list[RawVideo]:

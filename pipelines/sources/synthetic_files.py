@@ -1,4 +1,7 @@
-"""The files of a built-in data set: a numbered H.264 video and a JSON file with what it shows, made once and kept."""
+"""What built-in data sets share: their keys, and their files.
+
+A file is a numbered H.264 video beside a JSON file with what it shows; files are made once and kept.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from digan import atomic
+from digan.errors import UserError
+from pipelines.sources.base import RawSource
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +26,22 @@ CRF = "12"
 PROGRESS_SECONDS = 5.0
 
 Label = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltInSource(RawSource):
+    """A built-in data set: ``videos`` files of the classes in ``classes``, which ``seed`` decides."""
+
+    makes_videos = True
+    videos: int
+    classes: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.videos <= 1_000_000:
+            raise UserError(f"source.{self.name}.videos={self.videos}: must be from 2 to 1000000; try 320")
+        if self.seed < 0:
+            raise UserError(f"source.{self.name}.seed={self.seed}: must not be negative; try 0")
 
 
 def make_files(

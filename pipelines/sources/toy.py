@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from digan.errors import UserError
-from pipelines.sources.base import CommonConfig, RawSource, check_classes, check_known, split_names
-from pipelines.sources.synthetic_files import make_files, quantize
+from pipelines.sources.base import CommonConfig, check_classes, check_known, split_names
+from pipelines.sources.synthetic_files import BuiltInSource, make_files, quantize
 from pipelines.video.raw_video import RawVideo
 
 VERSION = 7  # increases with every change of what is drawn
@@ -44,20 +43,13 @@ CLASSES = tuple(f"{color}_{shape}{ending}" for ending in ENDINGS for color in CO
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToyConfig(RawSource):
+class ToyConfig(BuiltInSource):
     """The section ``source.toy``."""
 
     name = "toy"
-    makes_videos = True
-    videos: int
-    classes: str
-    seed: int
 
     def __post_init__(self) -> None:
-        if not 2 <= self.videos <= 1_000_000:
-            raise UserError(f"source.toy.videos={self.videos}: must be from 2 to 1000000; try 320")
-        if self.seed < 0:
-            raise UserError(f"source.toy.seed={self.seed}: must not be negative; try 0")
+        super().__post_init__()
         classes_in(self.classes)
 
     def list_videos(self, common: CommonConfig) -> list[RawVideo]:

@@ -121,7 +121,7 @@ def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shard
     """Run the pending trials below one MLflow run; write table and page even if the sweep is interrupted or fails."""
     state, config, videos = driver.state, sections.tracking, sections.tune.videos
     reference, run_file = state.folder / "reference", state.folder / "run.json"
-    weights = _anywhere(sections.evaluation.weights)
+    weights = _absolute(sections.evaluation.weights)
     quick = replace(
         sections.evaluation, videos=videos, curve_videos=videos, draws=1, extra_detectors="", weights=weights
     )
@@ -163,7 +163,7 @@ def _run_tracked(sections: SweepSections, driver: SweepDriver, total: int, shard
                 runs.set_tags(config, parent, {"sweep.best": f"{best.number:03d}"})
 
 
-def _anywhere(address: str) -> str:
+def _absolute(address: str) -> str:
     """The address with an absolute path, since trials on a cluster run in other folders."""
     return address if not address or file_io.is_remote(address) else str(Path(address).absolute())
 
@@ -171,7 +171,8 @@ def _anywhere(address: str) -> str:
 def _read_by_trials(shards: Path, weights: str) -> dict[str, str]:
     """The addresses that every machine must reach, by what they are."""
     found = {
-        f"the shards at {place}": file_io.join(place, INDEX) for place in (str(shards), read_index(shards).address)
+        f"the shards at {address}": file_io.join(address, INDEX)
+        for address in (str(shards), read_index(shards).address)
     }
     return found | ({f"evaluation.weights={weights}": weights} if weights else {})
 

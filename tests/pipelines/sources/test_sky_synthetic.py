@@ -14,6 +14,7 @@ from pipelines.sources import SourceConfig, open_source
 from pipelines.sources import sky_synthetic as sky
 from pipelines.video import decoder
 from tests.conftest import source_config
+from tests.pipelines.sources.built_in_files import files_of
 
 
 def config(**changes: object) -> SourceConfig:
@@ -24,18 +25,12 @@ def with_classes(names: str) -> SourceConfig:
     return source_config(name="sky_synthetic", classes=True, sky_synthetic={"videos": 4, "seed": 0, "classes": names})
 
 
-def files(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> dict[str, bytes]:
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return {found.name: found.path.read_bytes() for found in open_source(config(**changes))}
-
-
 def test_equal_seeds_give_equal_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = files(tmp_path / "a", monkeypatch)
+    first = files_of(config(), tmp_path / "a", monkeypatch)
     assert len(first) == 4
-    assert first == files(tmp_path / "b", monkeypatch)
-    assert files(tmp_path / "c", monkeypatch, videos=2).items() < first.items()
-    assert not set(files(tmp_path / "d", monkeypatch, seed=4).values()) & set(first.values())
+    assert first == files_of(config(), tmp_path / "b", monkeypatch)
+    assert files_of(config(videos=2), tmp_path / "c", monkeypatch).items() < first.items()
+    assert not set(files_of(config(seed=4), tmp_path / "d", monkeypatch).values()) & set(first.values())
 
 
 def test_file_shows_what_its_label_describes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,25 +13,20 @@ from pipelines import exit_status
 from pipelines.sources import SourceConfig, open_source, synthetic_files, toy
 from pipelines.video import decoder
 from tests.conftest import source_config
+from tests.pipelines.sources.built_in_files import files_of
 
 
 def config(**changes: object) -> SourceConfig:
     return source_config(toy={"videos": 12, "seed": 3, **changes})
 
 
-def files(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> dict[str, bytes]:
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return {found.name: found.path.read_bytes() for found in open_source(config(**changes))}
-
-
 def test_equal_seeds_give_equal_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = files(tmp_path / "a", monkeypatch)
+    first = files_of(config(), tmp_path / "a", monkeypatch)
     assert len(first) == 12
-    assert first == files(tmp_path / "b", monkeypatch)
-    fewer = files(tmp_path / "c", monkeypatch, videos=6)
+    assert first == files_of(config(), tmp_path / "b", monkeypatch)
+    fewer = files_of(config(videos=6), tmp_path / "c", monkeypatch)
     assert fewer.items() < first.items()
-    other = files(tmp_path / "d", monkeypatch, seed=4)
+    other = files_of(config(seed=4), tmp_path / "d", monkeypatch)
     assert not set(other.values()) & set(first.values())
 
 
