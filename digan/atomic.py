@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from digan.errors import UserError
+
 PathLike = str | os.PathLike[str]
 NAME_PART = 40  # characters of the target's name in a temporary one, which must not exceed 255 bytes
 
@@ -132,11 +134,15 @@ def _remove(path: Path) -> None:
 
 
 def check_writable(*folders: Path) -> None:
-    """Check that each folder is there or can be made, and takes files; ``OSError`` names the one that does not."""
+    """Check that each folder is there or can be made, and takes files; ``OSError`` or ``UserError`` names the one that does not."""
     for folder in folders:
         present = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
         try:
             tempfile.TemporaryFile(dir=present).close()
+        except FileNotFoundError:
+            kind = "is a link to a missing folder" if present.is_symlink() else "takes no files"
+            where = str(folder) if present == folder.absolute() else f"{folder}: {present}"
+            raise UserError(f"{where} {kind}; choose another path") from None
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(folder)) from error
 

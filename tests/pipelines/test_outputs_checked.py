@@ -99,6 +99,19 @@ def test_unwritable_cache_is_named_before_videos_are_read(
     assert code == 2 and line.startswith(f"error: {tmp_path / 'file/cache'}: {A_FILE}")
 
 
+@pytest.mark.parametrize("stage", ["ingest", "train"])
+def test_outputs_linked_to_a_missing_disk_are_one_line(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_params(tmp_path)
+    (tmp_path / "outputs").symlink_to(tmp_path / "no disk")
+    monkeypatch.chdir(tmp_path)
+    code, line = run(stage, [], monkeypatch, capsys)
+    assert code == 2 and line.endswith(
+        f"{tmp_path / 'outputs'} is a link to a missing folder; choose another path\n"
+    ), line
+
+
 def test_files_that_can_be_written_pass(tmp_path: Path) -> None:
     (tmp_path / "there").write_text("x")
     (tmp_path / "dangling").symlink_to(tmp_path / "missing")
