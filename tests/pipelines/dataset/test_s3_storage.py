@@ -88,6 +88,7 @@ def test_ingest_from_and_to_s3_goes_on(
     assert not any(".building" in name for name in file_io.list_names(file_io.join(s3_bucket, "other")))
 
 
+@pytest.mark.slow
 def test_with_faults_an_epoch_is_every_clip_once(
     shards: str, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

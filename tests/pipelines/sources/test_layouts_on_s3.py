@@ -65,6 +65,11 @@ LAYOUTS: dict[str, dict[str, object]] = {
     "folder with a list": {"classes": True, "folder": {"labels": "labels.csv"}},
     "frames": {"classes": True},
 }
+EVERYDAY = (
+    "ucf101",
+    "folder with a list",
+    "frames",
+)  # one of each kind: official splits, a list, pictures; all in the slow tests
 
 
 def layout_tree(name: str, root: Path) -> None:
@@ -91,7 +96,9 @@ def layout_tree(name: str, root: Path) -> None:
         (root / "labels.csv").write_text("file,class,split\n" + "\n".join(rows) + "\n")
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "layout", [each if each in EVERYDAY else pytest.param(each, marks=pytest.mark.slow) for each in LAYOUTS]
+)
 def test_every_layout_gives_the_same_shards_from_s3_as_from_a_disk(layout: str, s3_bucket: str, tmp_path: Path) -> None:
     """Byte for byte, with the same names, classes and splits."""
     layout_tree(layout, tmp_path / "raw")

@@ -179,7 +179,7 @@ def test_trials_get_absolute_addresses_which_every_machine_is_asked_for(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_shards(tmp_path / "shards")
-    assert [sweep_run._anywhere(address) for address in ("", "s3://b/i3d.pt", "/x/i3d.pt", "i3d.pt")] == [
+    assert [sweep_run._absolute(address) for address in ("", "s3://b/i3d.pt", "/x/i3d.pt", "i3d.pt")] == [
         "",
         "s3://b/i3d.pt",
         "/x/i3d.pt",
